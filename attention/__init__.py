@@ -1,0 +1,1 @@
+"""Geometry-guided attention: the bias and its back ends, pure torch."""

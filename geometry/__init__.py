@@ -1,0 +1,1 @@
+"""Cameras, lenses, depth, point clouds, rendering and directions: pure torch."""

@@ -1,0 +1,1 @@
+"""Takes on disk and the example room: videos, cameras, depth and prompt."""

@@ -1,0 +1,1 @@
+"""What patches ComfyUI's Wan."""
