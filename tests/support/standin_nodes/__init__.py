@@ -1,0 +1,15 @@
+"""A custom-node folder for tests and the demo: loaders for encoders far below the sizes that stock loaders build.
+
+Copy or link this folder into ComfyUI's `custom_nodes`. The loaders run ComfyUI's own umt5 and CLIP vision code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+async def comfy_entrypoint() -> Any:
+    """Return the extension; ComfyUI calls this once."""
+    from .loaders import StandInExtension
+
+    return StandInExtension()

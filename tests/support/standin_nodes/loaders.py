@@ -1,0 +1,75 @@
+"""StandInCLIPLoader and StandInCLIPVisionLoader: same inputs and outputs as the stock loaders they stand in for."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import comfy.clip_vision
+import comfy.sd
+import comfy.utils
+import folder_paths
+from comfy_api.latest import ComfyExtension, io
+
+from .configs import CLIP_VISION_CONFIG, UMT5_CONFIG
+
+
+class StandInCLIPLoader(io.ComfyNode):
+    """CLIPLoader (type wan) for a tiny umt5."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StandInCLIPLoader",
+            category="testing",
+            inputs=[
+                io.Combo.Input("clip_name", options=folder_paths.get_filename_list("text_encoders")),
+                io.Combo.Input("type", options=["wan"], default="wan", optional=True),
+                io.Combo.Input("device", options=["default", "cpu"], default="default", optional=True),
+            ],
+            outputs=[io.Clip.Output()],
+        )
+
+    @classmethod
+    def execute(cls, clip_name: str, type: str = "wan", device: str = "default") -> io.NodeOutput:
+        path = folder_paths.get_full_path_or_raise("text_encoders", clip_name)
+        clip = comfy.sd.load_clip(
+            ckpt_paths=[path],
+            embedding_directory=folder_paths.get_folder_paths("embeddings"),
+            clip_type=comfy.sd.CLIPType.WAN,
+            model_options={"umt5xxl_model_config": UMT5_CONFIG},
+        )
+        return io.NodeOutput(clip)
+
+
+class StandInCLIPVisionLoader(io.ComfyNode):
+    """CLIPVisionLoader for a vision transformer of 3 layers."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StandInCLIPVisionLoader",
+            category="testing",
+            inputs=[io.Combo.Input("clip_name", options=folder_paths.get_filename_list("clip_vision"))],
+            outputs=[io.ClipVision.Output()],
+        )
+
+    @classmethod
+    def execute(cls, clip_name: str) -> io.NodeOutput:
+        path = folder_paths.get_full_path_or_raise("clip_vision", clip_name)
+        with tempfile.TemporaryDirectory() as folder:
+            config = Path(folder) / "config.json"
+            config.write_text(json.dumps(CLIP_VISION_CONFIG))
+            model = comfy.clip_vision.ClipVisionModel(str(config))
+        missing, unexpected = model.load_sd(comfy.utils.load_torch_file(path))
+        if missing or unexpected:
+            raise ValueError(f"{clip_name} is no stand-in CLIP vision model: missing {missing}, unknown {unexpected}")
+        return io.NodeOutput(model)
+
+
+class StandInExtension(ComfyExtension):
+    """Both loaders."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [StandInCLIPLoader, StandInCLIPVisionLoader]
