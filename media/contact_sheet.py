@@ -1,0 +1,99 @@
+"""Videos beside each other: a contact sheet to look at, a side-by-side video to watch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+ROW_HEIGHT = 224  # pixels
+_GAP = 8
+_LABEL_HEIGHT = 30
+_FONT_SIZE = 18
+_PAPER = (24, 25, 28)
+_INK = (232, 232, 228)
+
+
+def contact_sheet(rows: Sequence[tuple[str, Tensor | None]], times: int = 5, row_height: int = ROW_HEIGHT) -> Tensor:
+    """Lay out several videos at the same moments, one labelled row a video, one column a moment.
+
+    Args:
+        rows: (label, frames [F, H, W, 3] in [0, 1]) from top to bottom; a video that is `None` is left out. Lengths
+            and sizes may differ: the moments are spread evenly over each video.
+        times: number of moments, from the first frame to the last.
+        row_height: height in pixels to which every video is scaled.
+
+    Returns:
+        The sheet [1, H, W, 3] in [0, 1].
+
+    Raises:
+        ValueError: if no video is given, or `times` is not positive.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    given = [(label, _as_video(frames, label)) for label, frames in rows if frames is not None]
+    if not given or times < 1:
+        raise ValueError(f"A contact sheet takes at least one video and one moment, got {len(given)} and {times}.")
+    widths = [max(1, round(row_height * frames.shape[2] / frames.shape[1])) for _, frames in given]
+    cell = max(widths)
+    size = (_GAP + times * (cell + _GAP), _GAP + len(given) * (_LABEL_HEIGHT + row_height + _GAP))
+    sheet = Image.new("RGB", size, _PAPER)
+    draw = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(_FONT_SIZE)
+    for row, ((label, frames), width) in enumerate(zip(given, widths)):
+        top = _GAP + row * (_LABEL_HEIGHT + row_height + _GAP)
+        draw.text((_GAP, top + 2), label, fill=_INK, font=font)
+        for column, moment in enumerate(_moments(len(frames), times)):
+            left = _GAP + column * (cell + _GAP) + (cell - width) // 2
+            picture = Image.fromarray(frames[moment].mul(255).round().to(torch.uint8).numpy())
+            sheet.paste(picture.resize((width, row_height), Image.Resampling.LANCZOS), (left, top + _LABEL_HEIGHT))
+            note = f"frame {moment}"
+            note_width = draw.textlength(note, font=font)
+            label_end = _GAP + draw.textlength(label, font=font) + _GAP
+            if left + width - note_width > label_end:  # a long label keeps its place
+                draw.text((left + width - note_width, top + 2), note, fill=_INK, font=font)
+    pixels = torch.frombuffer(bytearray(sheet.tobytes()), dtype=torch.uint8)
+    return pixels.view(1, sheet.height, sheet.width, 3).float() / 255
+
+
+def side_by_side(videos: Sequence[Tensor]) -> Tensor:
+    """Join videos left to right.
+
+    Args:
+        videos: each [F, H, W, 3] in [0, 1]. All are scaled to the first one's height, and the longer ones are cut
+            to the length of the shortest.
+
+    Returns:
+        One video [F, H, W, 3] in [0, 1].
+
+    Raises:
+        ValueError: if no video is given, or one has another shape.
+    """
+    checked = [_as_video(frames, f"video {index}") for index, frames in enumerate(videos)]
+    if not checked:
+        raise ValueError("Expected at least one video to lay side by side, got none.")
+    height = checked[0].shape[1]
+    n_frames = min(len(frames) for frames in checked)
+    return torch.cat([_scaled_to_height(frames[:n_frames], height) for frames in checked], dim=2)
+
+
+def _as_video(frames: Tensor, name: str) -> Tensor:
+    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.shape[0] == 0:
+        raise ValueError(f"Expected {name!r} as frames [F, H, W, 3], got {list(frames.shape)}.")
+    return frames.detach().cpu().float().clamp(0, 1)
+
+
+def _moments(n_frames: int, times: int) -> list[int]:
+    """Pick `times` frame numbers from the first to the last."""
+    return torch.linspace(0, n_frames - 1, times).round().long().tolist()
+
+
+def _scaled_to_height(frames: Tensor, height: int) -> Tensor:
+    if frames.shape[1] == height:
+        return frames
+    width = max(1, round(frames.shape[2] * height / frames.shape[1]))
+    scaled = torch.nn.functional.interpolate(
+        frames.movedim(-1, 1), size=(height, width), mode="bilinear", antialias=True, align_corners=False
+    )
+    return scaled.movedim(1, -1)
