@@ -1,0 +1,17 @@
+"""The pack's V3 nodes, one theme a file. Each file ends with its list `NODES`."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from . import camera, compare, depth, egox, prior, prompt, take
+
+_THEMES = (take, camera, depth, prior, prompt, egox, compare)
+
+
+class Exo2EgoExtension(ComfyExtension):
+    """What ComfyUI loads."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Return every node of the pack."""
+        return [node for theme in _THEMES for node in theme.NODES]

@@ -1,0 +1,195 @@
+"""Cameras: from numbers, from a preset lens, from a file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..geometry.presets import LensPreset
+from ..geometry.settings import camera_from_numbers, describe_camera
+from ..takes.camera_files import CameraRole, load_camera
+from ..takes.example_room import EXAMPLE_ROOM, example_camera
+from .input_files import files_in_input, fingerprint, input_path
+from .progress import show_text
+from .schema import schema
+from .sockets import CameraSocket
+
+_FROM_FILE = "as in the file"
+
+
+class Exo2EgoCamera(io.ComfyNode):
+    """A camera from numbers or a preset lens."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "Exo2EgoCamera",
+            "Camera",
+            "camera",
+            "A camera from numbers: lens, image size, position and direction. The exo camera usually stays at the "
+            "origin; then the ego camera's numbers count from it. Axes: x right, y down, z forward, in metres.",
+            search_aliases=["intrinsics", "extrinsics", "field of view", "fisheye"],
+            inputs=[
+                io.Combo.Input(
+                    "lens",
+                    options=[preset.value for preset in LensPreset],
+                    default=LensPreset.PINHOLE.value,
+                    tooltip="pinhole: an ordinary lens of the given field of view. The two EgoX lenses are the Aria "
+                    "fisheye that the released LoRA knows. Own coefficients: Fisheye624, from the box below.",
+                ),
+                io.Int.Input("width", default=784, min=16, max=8192, step=16, tooltip="Image width in pixels."),
+                io.Int.Input("height", default=448, min=16, max=8192, step=16, tooltip="Image height in pixels."),
+                io.Float.Input(
+                    "fov",
+                    default=60.0,
+                    min=1.0,
+                    max=179.0,
+                    step=0.1,
+                    tooltip="Horizontal field of view in degrees (pinhole only). Connect DepthPro's estimate, or: a "
+                    "phone's main camera has about 65, a 50 mm lens on full frame 40.",
+                ),
+                io.Float.Input(
+                    "x", default=0.0, min=-1000.0, max=1000.0, step=0.01, tooltip="Position to the right, metres."
+                ),
+                io.Float.Input("y", default=0.0, min=-1000.0, max=1000.0, step=0.01, tooltip="Position down, metres."),
+                io.Float.Input(
+                    "z", default=0.0, min=-1000.0, max=1000.0, step=0.01, tooltip="Position forward, metres."
+                ),
+                io.Float.Input(
+                    "yaw",
+                    default=0.0,
+                    min=-360.0,
+                    max=360.0,
+                    step=0.5,
+                    tooltip="Degrees to the right. 180 looks back at the exo camera.",
+                ),
+                io.Float.Input("pitch", default=0.0, min=-90.0, max=90.0, step=0.5, tooltip="Degrees up."),
+                io.Float.Input(
+                    "roll",
+                    default=0.0,
+                    min=-180.0,
+                    max=180.0,
+                    step=0.5,
+                    tooltip="Degrees clockwise, as the eye sees it.",
+                ),
+                io.String.Input(
+                    "coefficients",
+                    default="",
+                    optional=True,
+                    tooltip="For 'own coefficients': focal, cx, cy, k1..k6, p1, p2, s1..s4 in pixels of this image "
+                    "size, separated by commas or spaces; missing ones at the end count as 0.",
+                ),
+                io.String.Input(
+                    "matrices",
+                    default="",
+                    multiline=True,
+                    optional=True,
+                    tooltip="Optional world-to-camera matrices as JSON: one 3x4 or 4x4, or a list with one a frame. "
+                    "They take the place of position and angles.",
+                ),
+                io.Image.Input(
+                    "size_from", optional=True, tooltip="Optional: take width and height from this video or picture."
+                ),
+            ],
+            outputs=[CameraSocket.Output("camera", display_name="camera")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        lens: str,
+        width: int,
+        height: int,
+        fov: float,
+        x: float,
+        y: float,
+        z: float,
+        yaw: float,
+        pitch: float,
+        roll: float,
+        coefficients: str = "",
+        matrices: str = "",
+        size_from: Tensor | None = None,
+    ) -> io.NodeOutput:
+        if size_from is not None:
+            height, width = size_from.shape[1:3]
+        camera = camera_from_numbers(
+            LensPreset(lens),
+            width,
+            height,
+            fov_degrees=fov,
+            position=(x, y, z),
+            yaw_pitch_roll=(yaw, pitch, roll),
+            coefficients=coefficients,
+            matrices=matrices,
+        )
+        show_text(cls, describe_camera(camera))
+        return io.NodeOutput(camera)
+
+
+class Exo2EgoCameraFile(io.ComfyNode):
+    """A camera or a trajectory from a file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "Exo2EgoCameraFile",
+            "Camera from File",
+            "camera",
+            "Loads a camera or a whole trajectory: this pack's JSON, an NPZ with world_to_camera (or camera_to_world), "
+            "intrinsics, width and height, or EgoX's meta.json.",
+            search_aliases=["load camera", "trajectory", "meta.json", "extrinsics"],
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=[EXAMPLE_ROOM, *files_in_input((".json", ".npz"))],
+                    default=EXAMPLE_ROOM,
+                    tooltip="A .json or .npz file below ComfyUI's input folder, or the built-in example's camera.",
+                ),
+                io.Combo.Input(
+                    "role",
+                    options=[role.value for role in CameraRole],
+                    default=CameraRole.EGO.value,
+                    tooltip="Which camera to take from a file that holds both, as meta.json does.",
+                ),
+                io.Combo.Input(
+                    "lens",
+                    options=[_FROM_FILE, LensPreset.EGOX_RELEASE.value, LensPreset.SCRIPT_DEFAULT.value],
+                    default=_FROM_FILE,
+                    tooltip="Keep the file's lens, or replace it by a preset of the same image size. meta.json names "
+                    "no usable ego lens: there 'as in the file' means the Aria lens of EgoX's release.",
+                ),
+            ],
+            outputs=[CameraSocket.Output("camera", display_name="camera")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, file: str) -> bool | str:
+        if file == EXAMPLE_ROOM:
+            return True
+        try:
+            input_path(file)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, **_: Any) -> Any:
+        return file if file == EXAMPLE_ROOM else fingerprint(file)
+
+    @classmethod
+    def execute(cls, file: str, role: str, lens: str) -> io.NodeOutput:
+        preset = None if lens == _FROM_FILE else LensPreset(lens)
+        if file == EXAMPLE_ROOM:
+            camera = example_camera(CameraRole(role), lens=preset)
+        else:
+            camera = load_camera(input_path(file), CameraRole(role), lens=preset)
+        show_text(cls, describe_camera(camera))
+        return io.NodeOutput(camera)
+
+
+NODES = [Exo2EgoCamera, Exo2EgoCameraFile]

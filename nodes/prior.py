@@ -1,0 +1,204 @@
+"""The ego prior: from depth to a point cloud to what the ego camera sees of it (paper section 3.1)."""
+
+from __future__ import annotations
+
+import comfy.model_management
+from comfy_api.latest import io
+from torch import Tensor
+
+from ..geometry.camera import Camera
+from ..geometry.depth import Depth
+from ..geometry.dynamic_mask import estimate_dynamic, mask_to_frames
+from ..geometry.point_cloud import Background, PointCloud, build_point_cloud
+from ..geometry.renderer import RenderBackend, render_points
+from .previews import video_preview
+from .progress import progress_bar, show_text, warn
+from .schema import schema
+from .sockets import CameraSocket, DepthSocket, PointsSocket
+
+_ESTIMATED, _NONE = "mask, or estimated", "none"
+
+# Below this share of the picture the prior gives the model next to nothing to hold on to.
+_LOW_COVERAGE_PERCENT = 5.0
+
+
+class Exo2EgoPointCloud(io.ComfyNode):
+    """The exo clip as coloured points in the world."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "Exo2EgoPointCloud",
+            "Point Cloud",
+            "prior",
+            "Lifts the exo clip into coloured points: a static background averaged over the clip, plus what moves in "
+            "each frame.",
+            search_aliases=["unproject", "depth to points"],
+            inputs=[
+                io.Image.Input("images", tooltip="The exo video."),
+                DepthSocket.Input("depth", tooltip="Its metric depth, one map a frame."),
+                CameraSocket.Input("camera", tooltip="The exo camera; resized to the depth where sizes differ."),
+                io.Mask.Input(
+                    "moving",
+                    optional=True,
+                    tooltip="White where people and things move, from any segmentation pack (one picture a frame). "
+                    "Without it motion is estimated over time, which misses people who stand still.",
+                ),
+                io.Combo.Input(
+                    "background",
+                    options=[background.value for background in Background],
+                    default=Background.MEAN.value,
+                    tooltip="mean: one clean background averaged over all frames (a fixed camera only). per frame: "
+                    "every frame's own points, for moving cameras and very short clips.",
+                ),
+                io.Combo.Input(
+                    "moving_parts",
+                    options=[_ESTIMATED, _NONE],
+                    default=_ESTIMATED,
+                    tooltip="What counts as moving when the background is averaged: the mask (or a temporal estimate "
+                    "where none is connected), or nothing at all.",
+                ),
+                io.Boolean.Input(
+                    "keep_moving",
+                    default=True,
+                    tooltip="Draw what moves, in its own frame. EgoX did so for film clips, but not for Ego-Exo4D.",
+                ),
+                io.Int.Input(
+                    "stride",
+                    default=2,
+                    min=1,
+                    max=16,
+                    tooltip="Take every n-th pixel in both directions. 2 as in EgoX's release; the model was trained "
+                    "on it.",
+                ),
+                io.Float.Input(
+                    "reliability",
+                    default=0.1,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="Drop pixels whose depth varies by more than this share within 5x5 pixels: they smear "
+                    "across edges. 0.1 as in EgoX's release.",
+                ),
+            ],
+            outputs=[PointsSocket.Output("points", display_name="points")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: Tensor,
+        depth: Depth,
+        camera: Camera,
+        background: str,
+        moving_parts: str,
+        keep_moving: bool,
+        stride: int,
+        reliability: float,
+        moving: Tensor | None = None,
+    ) -> io.NodeOutput:
+        n_frames, height, width = depth.values.shape
+        progress = progress_bar()
+        chosen = Background(background)
+        dynamic = None
+        if chosen is Background.MEAN and moving_parts == _ESTIMATED:
+            if moving is not None:
+                dynamic = mask_to_frames(moving, n_frames, height, width)
+            else:
+                dynamic = estimate_dynamic(images, depth, progress=progress)
+        cloud = build_point_cloud(
+            images,
+            depth,
+            camera.resized(width, height),
+            background=chosen,
+            dynamic=dynamic,
+            dynamic_points=keep_moving,
+            stride=stride,
+            reliability_threshold=reliability,
+            progress=progress,
+        )
+        show_text(cls, cloud.describe())
+        return io.NodeOutput(cloud)
+
+
+class Exo2EgoRenderPrior(io.ComfyNode):
+    """What the ego camera sees of the points."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "Exo2EgoRenderPrior",
+            "Render Ego Prior",
+            "prior",
+            "Renders the points from the ego camera: the ego prior that guides the model. Look at the coverage before "
+            "you pay for a long run: black is what the model has to invent.",
+            search_aliases=["ego prior", "point cloud rendering", "coverage"],
+            inputs=[
+                PointsSocket.Input("points"),
+                CameraSocket.Input("camera", tooltip="The ego camera: fixed, or one pose a frame."),
+                io.Float.Input(
+                    "radius",
+                    default=5.0,
+                    min=0.5,
+                    max=50.0,
+                    step=0.5,
+                    tooltip="Radius of a point in pixels at an image height of 448; it grows with the image. 5 as in "
+                    "EgoX's release.",
+                ),
+                io.Int.Input(
+                    "points_per_pixel",
+                    default=20,
+                    min=1,
+                    max=64,
+                    tooltip="How many of the nearest points blend in a pixel. 20 as in EgoX's release.",
+                ),
+                io.Combo.Input(
+                    "backend",
+                    options=[backend.value for backend in RenderBackend],
+                    default=RenderBackend.TORCH.value,
+                    tooltip="torch runs everywhere. pytorch3d gives the same picture where it is installed.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("ego_prior", display_name="ego prior"),
+                io.Mask.Output("coverage", display_name="coverage", tooltip="White where at least one point shows."),
+                io.Float.Output("percent", display_name="covered percent", tooltip="Mean coverage over the clip."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls, points: PointCloud, camera: Camera, radius: float, points_per_pixel: int, backend: str
+    ) -> io.NodeOutput:
+        rendering = render_points(
+            points,
+            camera,
+            radius=radius,
+            points_per_pixel=points_per_pixel,
+            backend=RenderBackend(backend),
+            device=comfy.model_management.get_torch_device(),
+            progress=progress_bar(),
+        )
+        percent = rendering.coverage_percent  # [F]
+        mean, lowest = float(percent.mean()), float(percent.min())
+        text = f"Coverage {mean:.1f}% on average, {lowest:.1f}% at least (frame {int(percent.argmin())})."
+        if lowest < _LOW_COVERAGE_PERCENT:
+            warn(cls, f"{text} {_coverage_advice(mean)}")
+        else:
+            show_text(cls, text)
+        coverage = rendering.coverage.float()
+        return io.NodeOutput(rendering.color, coverage, mean, ui=video_preview(rendering.color))
+
+
+def _coverage_advice(mean_percent: float) -> str:
+    if mean_percent == 0:
+        return (
+            "The ego camera sees nothing: it is inside nothing, behind the points or looks away from them. Check that "
+            "its pose is world-to-camera in metres with z forward, and that depth and exo camera fit together."
+        )
+    return "Little of the scene is in view there: the model will invent the rest. Check the ego camera's pose."
+
+
+NODES = [Exo2EgoPointCloud, Exo2EgoRenderPrior]

@@ -1,0 +1,133 @@
+"""What EgoX conditions Wan with: exo latent, ego-prior latent, image features and a text of 512 tokens.
+
+The ego prior becomes ordinary conditioning of an ego-sized latent; the exo latent goes to `egox_patch.apply_egox`,
+which joins it by width at every step (paper section 3.2, Eq. 3).
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import comfy.latent_formats
+import comfy.model_management
+import node_helpers
+import torch
+from torch import Tensor
+
+from .prompt import TEXT_TOKENS
+
+logger = logging.getLogger(__name__)
+
+SPATIAL_STRIDE = 16  # pixels a token: the VAE's 8 times the transformer's 2x2 patch
+TEMPORAL_STRIDE = 4  # frames a latent frame, after the first
+
+
+@dataclass(frozen=True, eq=False)
+class EgoXConditioning:
+    """What the sampler and the model patch need.
+
+    Attributes:
+        positive: conditioning with the ego prior and, where given, image features.
+        negative: likewise.
+        exo_latent: clean exo latent as the VAE gives it [1, 16, T, H / 8, W_exo / 8].
+        ego_latent: empty latent of the ego view [1, 16, T, H / 8, W_ego / 8].
+    """
+
+    positive: list[Any]
+    negative: list[Any]
+    exo_latent: dict[str, Tensor]
+    ego_latent: dict[str, Tensor]
+
+
+def condition_egox(
+    positive: list[Any], negative: list[Any], vae: Any, exo: Tensor, ego_prior: Tensor, clip_vision: Any | None = None
+) -> EgoXConditioning:
+    """Encode both views and put the ego prior into the conditioning.
+
+    Args:
+        positive: conditioning of the two-view prompt.
+        negative: conditioning of the negative prompt.
+        vae: Wan 2.1's VAE.
+        exo: exo video [F, H, W_exo, 3] in [0, 1], F = 4n + 1.
+        ego_prior: rendered ego prior [F, H, W_ego, 3].
+        clip_vision: Wan 2.1's image encoder; without it the model gets no image features.
+
+    Raises:
+        ValueError: if frame counts or sizes do not fit the model or each other.
+    """
+    check_views(exo, ego_prior)
+    exo_latent = vae.encode(exo[..., :3])
+    prior_latent = vae.encode(ego_prior[..., :3])
+    if exo_latent.ndim != 5 or exo_latent.shape[1] != 16 or exo_latent.shape[-1] * 8 != exo.shape[2]:
+        raise ValueError(
+            "EgoX needs Wan 2.1's VAE (16 channels, 8x smaller, 4n+1 frames to n+1), but this VAE gave a latent of "
+            f"{list(exo_latent.shape)}. Load wan_2.1_vae.safetensors."
+        )
+    # Ones mean "to be painted": core turns the mask over, so the ego part is conditioned by nothing but the prior.
+    values: dict[str, Any] = {
+        "concat_latent_image": prior_latent,
+        "concat_mask": torch.ones_like(prior_latent[:, :1]),
+    }
+    if clip_vision is not None:
+        values["clip_vision_output"] = _image_features(clip_vision, vae, exo_latent, prior_latent.shape[-1])
+    else:
+        logger.warning("EgoX: no CLIP vision model is connected, so the model gets no image features.")
+    empty = torch.zeros_like(prior_latent, device=comfy.model_management.intermediate_device())
+    return EgoXConditioning(
+        positive=node_helpers.conditioning_set_values(_cut_text(positive, "positive"), values),
+        negative=node_helpers.conditioning_set_values(_cut_text(negative, "negative"), values),
+        exo_latent={"samples": exo_latent},
+        ego_latent={"samples": empty},
+    )
+
+
+def check_views(exo: Tensor, ego_prior: Tensor) -> None:
+    """Check that both views fit Wan and each other.
+
+    Raises:
+        ValueError: naming what was expected, what came and what to do.
+    """
+    n_frames, height, width = exo.shape[:3]
+    if len(ego_prior) != n_frames:
+        raise ValueError(f"The exo video has {n_frames} frames, the ego prior {len(ego_prior)}: both must be one clip.")
+    if (n_frames - 1) % TEMPORAL_STRIDE:
+        fitting = (n_frames - 1) // TEMPORAL_STRIDE * TEMPORAL_STRIDE + 1
+        raise ValueError(
+            f"Wan samples 4n+1 frames, got {n_frames}. Cut the clip to {fitting} frames (Image From Batch) before "
+            "depth and prior are made."
+        )
+    if ego_prior.shape[1] != height:
+        raise ValueError(
+            f"Exo video and ego prior stand side by side, so their heights must agree: got {height} and "
+            f"{ego_prior.shape[1]} pixels. Set the ego camera's height to {height}."
+        )
+    for name, size in (("height", height), ("exo width", width), ("ego width", ego_prior.shape[2])):
+        if size % SPATIAL_STRIDE:
+            nearest = max(1, round(size / SPATIAL_STRIDE)) * SPATIAL_STRIDE
+            raise ValueError(
+                f"Sizes must be multiples of {SPATIAL_STRIDE} pixels, got a {name} of {size}. "
+                f"Resize or crop to {nearest}."
+            )
+
+
+def _image_features(clip_vision: Any, vae: Any, exo_latent: Tensor, ego_width: int) -> Any:
+    """Encode the first frame of the decoded [exo | noise] latent, cropped to its middle square, as EgoX does."""
+    first = exo_latent[:, :, :1]
+    generator = torch.Generator().manual_seed(0)  # the square shows a strip of the noise: any noise will do
+    noise = torch.randn(*first.shape[:-1], ego_width, generator=generator).to(first)
+    noise = comfy.latent_formats.Wan21().process_out(noise)
+    image = vae.decode(torch.cat([first, noise], dim=-1))  # [1, 1, H, W, 3]
+    return clip_vision.encode_image(image.reshape(-1, *image.shape[-3:]), crop=True)
+
+
+def _cut_text(conditioning: list[Any], name: str) -> list[Any]:
+    """Cut the text to the length that EgoX was trained and released with; the incoming list is not changed."""
+    cut = []
+    for text, options in conditioning:
+        if text.shape[1] > TEXT_TOKENS:
+            logger.warning("EgoX: the %s prompt has %d tokens; %d are kept.", name, text.shape[1], TEXT_TOKENS)
+            options = {key: value for key, value in options.items() if key != "attention_mask"}
+        cut.append([text[:, :TEXT_TOKENS], options])
+    return cut
