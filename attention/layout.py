@@ -1,0 +1,55 @@
+"""How the joined token sequence of EgoX is ordered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TokenLayout:
+    """Frames of a grid of tokens, the exo view on the left and the ego view on the right.
+
+    Token `(frame, row, column)` has the index `frame * rows * columns + row * columns + column`; it belongs to the
+    exo view where `column < exo_columns`. EgoX's own size is 13 frames of 28 rows, 49 exo and 28 ego columns.
+
+    Attributes:
+        frames: latent frames.
+        rows: token rows, the same for both views.
+        exo_columns, ego_columns: token columns of each view.
+    """
+
+    frames: int
+    rows: int
+    exo_columns: int
+    ego_columns: int
+
+    def __post_init__(self) -> None:
+        sizes = (self.frames, self.rows, self.exo_columns, self.ego_columns)
+        if min(sizes) < 1:
+            raise ValueError(f"A token layout needs at least one frame, row and column of each view, got {self}.")
+
+    @property
+    def columns(self) -> int:
+        """Columns of both views."""
+        return self.exo_columns + self.ego_columns
+
+    @property
+    def n_tokens(self) -> int:
+        """Length of the joined sequence."""
+        return self.frames * self.rows * self.columns
+
+    @property
+    def exo_tokens(self) -> int:
+        """Number of exo tokens of all frames."""
+        return self.frames * self.rows * self.exo_columns
+
+    @property
+    def ego_tokens_per_frame(self) -> int:
+        """Number of ego tokens of one frame."""
+        return self.rows * self.ego_columns
+
+    def as_grid(self, tokens: Tensor) -> Tensor:
+        """View `[B, n_tokens, ...]` as `[B, frames, rows, columns, ...]`."""
+        return tokens.unflatten(1, (self.frames, self.rows, self.columns))
