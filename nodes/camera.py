@@ -9,14 +9,12 @@ from torch import Tensor
 
 from ..geometry.presets import LensPreset
 from ..geometry.settings import camera_from_numbers, describe_camera
-from ..takes.camera_files import CameraRole, load_camera
+from ..takes.camera_files import CameraRole, read_camera
 from ..takes.example_room import EXAMPLE_ROOM, example_camera
 from .input_files import files_in_input, fingerprint, input_path
 from .progress import show_text
 from .schema import schema
 from .sockets import CameraSocket
-
-_FROM_FILE = "as in the file"
 
 
 class Exo2EgoCamera(io.ComfyNode):
@@ -157,10 +155,25 @@ class Exo2EgoCameraFile(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "lens",
-                    options=[_FROM_FILE, LensPreset.EGOX_RELEASE.value, LensPreset.SCRIPT_DEFAULT.value],
-                    default=_FROM_FILE,
-                    tooltip="Keep the file's lens, or replace it by a preset of the same image size. meta.json names "
-                    "no usable ego lens: there 'as in the file' means the Aria lens of EgoX's release.",
+                    options=[LensPreset.EGOX_RELEASE.value, LensPreset.SCRIPT_DEFAULT.value, LensPreset.PINHOLE.value],
+                    default=LensPreset.EGOX_RELEASE.value,
+                    tooltip="The ego lens, for EgoX's meta.json, which names none that fits. Other files have their own.",
+                ),
+                io.Int.Input(
+                    "width",
+                    default=0,
+                    min=0,
+                    max=8192,
+                    step=16,
+                    tooltip="Resize the camera to this image width in pixels; 0 keeps the file's.",
+                ),
+                io.Int.Input(
+                    "height",
+                    default=0,
+                    min=0,
+                    max=8192,
+                    step=16,
+                    tooltip="Resize the camera to this image height in pixels; 0 keeps the file's.",
                 ),
             ],
             outputs=[CameraSocket.Output("camera", display_name="camera")],
@@ -182,12 +195,12 @@ class Exo2EgoCameraFile(io.ComfyNode):
         return file if file == EXAMPLE_ROOM else fingerprint(file)
 
     @classmethod
-    def execute(cls, file: str, role: str, lens: str) -> io.NodeOutput:
-        preset = None if lens == _FROM_FILE else LensPreset(lens)
+    def execute(cls, file: str, role: str, lens: str, width: int, height: int) -> io.NodeOutput:
+        options = {"lens": LensPreset(lens), "width": width, "height": height}
         if file == EXAMPLE_ROOM:
-            camera = example_camera(CameraRole(role), lens=preset)
+            camera = example_camera(CameraRole(role), **options)
         else:
-            camera = load_camera(input_path(file), CameraRole(role), lens=preset)
+            camera = read_camera(input_path(file), CameraRole(role), **options)
         show_text(cls, describe_camera(camera))
         return io.NodeOutput(camera)
 

@@ -7,8 +7,8 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..geometry.presets import LensPreset
-from ..takes.egox import list_takes, load_take
 from ..takes.example_room import EXAMPLE_ROOM, example_take
+from ..takes.library import check_take, list_takes, load_take
 from .input_files import fingerprint, input_folder
 from .previews import video_preview
 from .progress import progress_bar, show_text
@@ -78,7 +78,7 @@ class Exo2EgoLoadTake(io.ComfyNode):
         if take == EXAMPLE_ROOM:
             return True
         try:
-            load_take(input_folder(), take, only_check=True)
+            check_take(input_folder(), take)
         except ValueError as error:
             return str(error)
         return True
