@@ -35,7 +35,8 @@ class TokenDirections:
         if got != expected:
             raise ValueError(
                 f"GGA's directions do not fit the latents: expected ego queries {expected[0]} and "
-                f"exo keys {expected[1]}, got {got[0]} and {got[1]}. Give GGA the cameras and depth of the clip that is sampled."
+                f"exo keys {expected[1]}, got {got[0]} and {got[1]}. "
+                "Give GGA the cameras and depth of the clip that is sampled."
             )
 
     def to(self, device: torch.device) -> TokenDirections:

@@ -1,4 +1,4 @@
-"""Dense attention with the dense bias: readable, the oracle of the back ends. Its memory grows with n_tokens squared."""
+"""Dense attention with the dense bias: readable, the oracle of the back ends. Memory is quadratic in n_tokens."""
 
 from __future__ import annotations
 
