@@ -157,7 +157,8 @@ class Exo2EgoCameraFile(io.ComfyNode):
                     "lens",
                     options=[LensPreset.EGOX_RELEASE.value, LensPreset.SCRIPT_DEFAULT.value, LensPreset.PINHOLE.value],
                     default=LensPreset.EGOX_RELEASE.value,
-                    tooltip="The ego lens, for EgoX's meta.json, which names none that fits. Other files have their own.",
+                    tooltip="The ego lens, for EgoX's meta.json, which names none that fits. Other files have their "
+                    "own.",
                 ),
                 io.Int.Input(
                     "width",
