@@ -1,0 +1,264 @@
+"""Give a temporally steady but unscaled depth the metres of a per-frame metric depth (EgoX, Eq. 1; after ViPE).
+
+Per frame, a scale `a` and an offset `b` make `a * inverse_temporal + b` fit `1 / metric` on static pixels; momentum
+smooths both over time; the result is `1 / max(a * inverse_temporal + b, 1e-3)`. The paper's Eq. 1 divides by its
+alpha inside, which is the same affine map of inverse depth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from .affine_fit import Fit, fit_least_squares, fit_robust, quantile_band
+from .depth import Depth, DepthMeaning
+
+# ViPE: momentum of scale and offset, quantiles that bound the fitted pixels, smallest inverse depth (1 km).
+MOMENTUM = 0.99
+BAND = (0.1, 0.9)
+MIN_INVERSE_DEPTH = 1e-3
+
+# Fits and jitter see at most this many pixels of a frame, drawn once for the clip. Two unknowns need no more (their
+# standard error is 1/256 of the pixels' scatter), and every step then handles all frames at once in little memory.
+_SAMPLED_PIXELS = 65_536
+# A frame with fewer usable pixels, as a share of its own, is not fitted.
+_MIN_USED = 1e-3
+
+
+class AlignMethod(str, Enum):
+    """How a frame's scale and offset are fitted."""
+
+    VIPE = "vipe"
+    """Least squares over the pixels inside the 0.1-0.9 quantiles of both inverse depths."""
+    ROBUST = "robust"
+    """Least median of squares, then Tukey's biweight: nearly half the pixels may be wrong or moving, unmasked."""
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Aligned depth and how well it fits.
+
+    Attributes:
+        depth: metric depth [F, H, W].
+        scale, offset: [F] float64, as used (after momentum), for inverse depth; offset in 1/metres.
+        fitted_scale, fitted_offset: [F] float64, each frame's own fit (before momentum); NaN where it failed.
+        residual: [F] float64, root mean square error of the frame's own fit over its fitted pixels, relative to
+            their mean inverse metric depth (0.05 = 5 %); NaN where it failed.
+        used: [F] float64, share of the frame's pixels that the fit used.
+        failed_frames: frames without a fit of their own; they took over their neighbour's scale and offset.
+        jitter_before, jitter_after: `static_jitter` of the metric input and of the aligned depth.
+        method, momentum: as given.
+    """
+
+    depth: Depth
+    scale: Tensor
+    offset: Tensor
+    fitted_scale: Tensor
+    fitted_offset: Tensor
+    residual: Tensor
+    used: Tensor
+    failed_frames: tuple[int, ...]
+    jitter_before: float
+    jitter_after: float
+    method: AlignMethod
+    momentum: float
+
+    def summary(self) -> str:
+        """Return the report as a few lines of text."""
+        lines = [
+            f"method {self.method.value}, momentum {self.momentum:g}, {len(self.scale)} frames",
+            f"scale {_span(self.scale)}, offset {_span(self.offset)} 1/m",
+            f"fit error (rms) {100 * float(self.residual.nanmedian()):.2f} % in the median frame, "
+            f"{100 * float(self.residual.nan_to_num(0).max()):.2f} % in the worst",
+            f"pixels used {100 * float(self.used.min()):.0f} to {100 * float(self.used.max()):.0f} %",
+            f"jitter of static pixels {100 * self.jitter_before:.3f} % before, {100 * self.jitter_after:.3f} % after",
+        ]
+        if self.failed_frames:
+            lines.append(f"frames without a fit of their own: {', '.join(map(str, self.failed_frames))}")
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+
+def align_depth(
+    temporal: Depth,
+    metric: Depth,
+    dynamic: Tensor | None = None,
+    *,
+    sky: Tensor | None = None,
+    method: AlignMethod | str = AlignMethod.VIPE,
+    momentum: float = MOMENTUM,
+    progress: Callable[[int, int], None] | None = None,
+) -> Alignment:
+    """Align a temporal depth to a metric one, frame by frame with momentum (EgoX, Section 3.1; ViPE).
+
+    Unlike ViPE's code, whose masks choose only the quantiles of the metric depth and are then dropped, masked pixels
+    take no part in the fit, as the paper says.
+
+    Args:
+        temporal: [F, H, W], steady over time; inverse depth, or metric depth of a wrong scale.
+        metric: [F, H, W] in metres, possibly flickering.
+        dynamic: [F, H, W] bool, True where something moves: left out of the fit. None: nothing moves.
+        sky: [F, H, W] bool, left out as well.
+        method: `AlignMethod`.
+        momentum: in `a[f] = momentum * a[f-1] + (1 - momentum) * fitted_a[f]`, the same for the offset. The first
+            fitted frame counts as is: at 0.99 it still weighs 0.617 in frame 48. 0 switches smoothing off.
+        progress: called with (frames done, all frames).
+
+    Returns:
+        The aligned depth with its report. A frame that cannot be fitted (too few pixels, no contrast, or a negative
+        scale) takes the values of the frame before it, or of the first fitted frame if none was before.
+
+    Raises:
+        ValueError: if lengths or sizes differ, `metric` is not metric, `momentum` is outside [0, 1), or no frame can
+            be fitted.
+    """
+    method = AlignMethod(method)
+    if not 0 <= momentum < 1:
+        raise ValueError(f"Momentum lies in [0, 1), got {momentum}.")
+    left_out = _checked_masks(temporal, metric, dynamic, sky)
+
+    pixels = _sample(temporal.height * temporal.width)  # [S]
+    x = _pick(temporal.values, pixels, temporal.meaning)  # [F, S] inverse depth, float64
+    y = _pick(metric.metric(), pixels, metric.meaning)  # [F, S] 1/metres, float64
+    usable = torch.isfinite(x) & torch.isfinite(y)  # [F, S]
+    if left_out is not None:
+        usable &= ~left_out.flatten(1)[:, pixels].to(usable.device)
+
+    if method is AlignMethod.VIPE:
+        fit = fit_least_squares(x, y, quantile_band(x, y, usable, *BAND))
+    else:
+        fit = fit_robust(x, y, usable)
+    failed = (fit.used.double().mean(dim=1) < _MIN_USED) | ~(fit.scale > 0)  # [F]; a NaN scale fails too
+    if failed.all():
+        raise ValueError(_why_nothing_fits(fit, usable))
+    scale, offset = (_smoothed(values, failed, momentum) for values in (fit.scale, fit.offset))  # [F]
+
+    aligned = torch.zeros_like(temporal.values)
+    for frame in range(temporal.n_frames):
+        aligned[frame] = _apply(temporal, frame, float(scale[frame]), float(offset[frame]))
+        if progress is not None:
+            progress(frame + 1, temporal.n_frames)
+
+    return Alignment(
+        depth=Depth(aligned, DepthMeaning.METRIC),
+        scale=scale,
+        offset=offset,
+        fitted_scale=fit.scale.masked_fill(failed, torch.nan),
+        fitted_offset=fit.offset.masked_fill(failed, torch.nan),
+        residual=fit.residual.masked_fill(failed, torch.nan),
+        used=fit.used.double().mean(dim=1),
+        failed_frames=tuple(failed.nonzero().flatten().tolist()),
+        jitter_before=static_jitter(metric.values.flatten(1)[:, pixels], usable),
+        jitter_after=static_jitter(aligned.flatten(1)[:, pixels], usable),
+        method=method,
+        momentum=momentum,
+    )
+
+
+def static_jitter(depth: Tensor, static: Tensor) -> float:
+    """Return how much the depth of static pixels changes from one frame to the next.
+
+    For each pixel, the root mean square over time of `(d[f+1] - d[f]) / mean(d[f], d[f+1])`, over the pairs of
+    frames in which it is static; then the median over the pixels. It means jitter where the camera stands still.
+
+    Args:
+        depth: metres [F, S].
+        static: [F, S] bool, pixels that hold a depth and do not move.
+
+    Returns:
+        A ratio (0.01 = 1 % from frame to frame); NaN if no pixel is static in two frames that follow each other.
+    """
+    both = static[1:] & static[:-1]  # [F - 1, S]
+    change = (depth[1:] - depth[:-1]) / (0.5 * (depth[1:] + depth[:-1]))
+    pairs = both.sum(dim=0)  # [S]
+    mean_square = change.double().square().masked_fill(~both, 0).sum(dim=0) / pairs
+    seen = mean_square[pairs > 0].sqrt()
+    return float(seen.median()) if len(seen) else torch.nan
+
+
+def _checked_masks(temporal: Depth, metric: Depth, dynamic: Tensor | None, sky: Tensor | None) -> Tensor | None:
+    """Check that everything belongs to one clip; return the union of the masks, or None."""
+    if temporal.n_frames != metric.n_frames:
+        raise ValueError(
+            f"The temporal depth has {temporal.n_frames} frames and the metric depth {metric.n_frames}. "
+            "Run both models on the same frames, or cut the longer one."
+        )
+    if temporal.values.shape != metric.values.shape:
+        raise ValueError(
+            f"The temporal depth is {temporal.width} x {temporal.height} and the metric depth {metric.width} x "
+            f"{metric.height} pixels. Resize one to the other (Depth.resized)."
+        )
+    left_out = None
+    for name, mask in (("dynamic", dynamic), ("sky", sky)):
+        if mask is None:
+            continue
+        if mask.dtype is not torch.bool or mask.shape != temporal.values.shape:
+            raise ValueError(
+                f"Expected the {name} mask as bool {list(temporal.values.shape)}, got {mask.dtype} {list(mask.shape)}."
+            )
+        left_out = mask if left_out is None else left_out | mask
+    return left_out
+
+
+def _sample(n_pixels: int) -> Tensor:
+    """Return the flat indices [S] of the pixels that fits and jitter look at; the same on every run."""
+    if n_pixels <= _SAMPLED_PIXELS:
+        return torch.arange(n_pixels)
+    generator = torch.Generator().manual_seed(0)
+    return torch.randperm(n_pixels, generator=generator)[:_SAMPLED_PIXELS].sort().values
+
+
+def _pick(values: Tensor, pixels: Tensor, meaning: DepthMeaning) -> Tensor:
+    """Return the inverse depth of the sampled pixels [F, S] float64, NaN where invalid."""
+    picked = values.flatten(1)[:, pixels].double()
+    if meaning is DepthMeaning.INVERSE:
+        return picked
+    return torch.where(picked > 0, picked.reciprocal(), torch.nan)
+
+
+def _smoothed(values: Tensor, failed: Tensor, momentum: float) -> Tensor:
+    """Smooth [F] over time; a failed frame repeats the one before it, leading ones the first good one."""
+    smoothed = torch.empty_like(values)
+    last = values[~failed][0]
+    first = True
+    for frame in range(len(values)):
+        if not failed[frame]:
+            last = values[frame] if first else momentum * last + (1 - momentum) * values[frame]
+            first = False
+        smoothed[frame] = last
+    return smoothed
+
+
+def _apply(temporal: Depth, frame: int, scale: float, offset: float) -> Tensor:
+    """Return the aligned metres of one frame [H, W], 0 where the temporal depth is invalid."""
+    values = temporal.values[frame]
+    inverse = values.reciprocal() if temporal.meaning is DepthMeaning.METRIC else values
+    valid = values > 0 if temporal.meaning is DepthMeaning.METRIC else torch.isfinite(values)
+    metres = (scale * inverse + offset).clamp_min(MIN_INVERSE_DEPTH).reciprocal()
+    return torch.where(valid, metres, 0.0)
+
+
+def _why_nothing_fits(fit: Fit, usable: Tensor) -> str:
+    share = float(usable.double().mean())
+    if share < _MIN_USED:
+        return (
+            f"No frame has enough pixels to align: {100 * share:.2g} % are valid in both depths and not masked. "
+            "Check the depths, and that the mask is not inverted."
+        )
+    if (fit.scale <= 0).any():
+        return (
+            "The temporal depth runs against the metric depth in every frame (the fitted scale is negative). "
+            "Its meaning is probably wrong: check whether near is bright, or invert the image."
+        )
+    return "No frame can be aligned: the temporal depth has no contrast where both depths are valid."
+
+
+def _span(values: Tensor) -> str:
+    low, high = (float(edge) for edge in values.aminmax())
+    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
