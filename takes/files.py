@@ -1,0 +1,106 @@
+"""Files that a user names: kept inside one folder, and read without ever running what they hold."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def resolve_inside(root: str | os.PathLike[str], name: str) -> Path:
+    """Turn a name that a user typed into a path inside `root`.
+
+    Args:
+        root: the folder that must hold the file, such as ComfyUI's input folder.
+        name: a path relative to `root`, or an absolute one inside it.
+
+    Returns:
+        The real path. It exists.
+
+    Raises:
+        ValueError: if the name is empty, climbs with `..`, leads out of `root` (by itself or by a link), or if
+            nothing is there.
+    """
+    base = Path(root).resolve()
+    typed = name.strip()
+    if not typed:
+        raise ValueError(f"Expected the name of a file or folder inside {base}, got an empty one.")
+    if ".." in (*PurePosixPath(typed).parts, *PureWindowsPath(typed).parts) or "\0" in typed:
+        raise ValueError(f"{name!r} climbs out of its folder. Put the file into {base} and name it from there.")
+    path = (base / typed).resolve()
+    if not path.is_relative_to(base):
+        raise ValueError(
+            f"{name!r} leads out of {base}. Copy the file into that folder (links that leave it are not followed)."
+        )
+    if not path.exists():
+        raise ValueError(f"There is no {name!r} in {base}. Check the name, or copy the file there.")
+    return path
+
+
+def load_array(path: str | os.PathLike[str], key: str = "depth") -> np.ndarray:
+    """Read one array of numbers from an `.npy` or `.npz` file. Pickled files are refused unread.
+
+    Args:
+        path: the file.
+        key: the array to take from an `.npz` that holds several; a lone array is taken whatever its name.
+
+    Returns:
+        The array with the type it was stored in (half precision included).
+
+    Raises:
+        ValueError: if the file is missing, torn, pickled or of another format, lacks the key, or holds no numbers.
+    """
+    arrays = load_arrays(path)
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    if key not in arrays:
+        raise ValueError(f"{path} holds the arrays {sorted(arrays)}; expected one named {key!r}, or a single array.")
+    return arrays[key]
+
+
+def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Read all arrays of an `.npz`, or the one of an `.npy` under the name `array`; otherwise as `load_array`."""
+    import numpy as np
+
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}. Check the name.")
+    try:
+        content = np.load(path, allow_pickle=False)
+        if isinstance(content, np.ndarray):
+            arrays = {"array": content}
+        else:
+            with content:
+                arrays = {name: content[name] for name in content.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        if "pickle" in str(error):
+            raise ValueError(
+                f"{path} holds pickled objects (or is no NumPy file), which this pack refuses: a pickle can run code. "
+                "Save plain numbers with numpy.save or numpy.savez."
+            ) from error
+        raise ValueError(f"{path} is torn or no NumPy file ({error}). Copy it again.") from error
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub":
+            raise ValueError(f"The array {name!r} of {path} holds {array.dtype}; expected numbers.")
+    return arrays
+
+
+def load_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ValueError: if the file is missing or no JSON.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}. Check the name.")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # covers broken UTF-8 too
+        raise ValueError(f"{path} is no valid JSON ({error}). Mend or copy it again.") from error

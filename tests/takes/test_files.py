@@ -1,0 +1,138 @@
+"""Paths stay in their folder; arrays come without pickle; every refusal says why."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from exo2ego.takes.files import load_array, load_arrays, load_json, resolve_inside
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "input"
+    (folder / "takes").mkdir(parents=True)
+    (folder / "takes" / "exo.mp4").touch()
+    (tmp_path / "secret.txt").touch()
+    return folder
+
+
+@pytest.mark.parametrize("name", ["takes/exo.mp4", "  takes/exo.mp4 ", "takes/./exo.mp4"])
+def test_a_name_inside(root, name):
+    assert resolve_inside(root, name) == root / "takes" / "exo.mp4"
+
+
+def test_an_absolute_name_inside(root):
+    assert resolve_inside(root, str(root / "takes")) == root / "takes"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../secret.txt", "takes/../../secret.txt", "takes/../takes/exo.mp4", "..\\secret.txt", "/etc/passwd", "", " "],
+)
+def test_a_name_that_leaves(root, name):
+    with pytest.raises(ValueError, match=str(root)):
+        resolve_inside(root, name)
+
+
+def test_a_neighbour_with_the_same_beginning(root):
+    neighbour = root.with_name("input_other")
+    neighbour.mkdir()
+    with pytest.raises(ValueError, match="leads out"):
+        resolve_inside(root, str(neighbour))
+
+
+def test_a_link_that_leaves(root):
+    (root / "link").symlink_to(root.parent)
+    with pytest.raises(ValueError, match="leads out"):
+        resolve_inside(root, "link/secret.txt")
+
+
+def test_a_link_that_stays(root):
+    (root / "link").symlink_to(root / "takes")
+    assert resolve_inside(root, "link/exo.mp4") == root / "takes" / "exo.mp4"
+
+
+def test_a_name_of_nothing(root):
+    with pytest.raises(ValueError, match="There is no 'absent'"):
+        resolve_inside(root, "absent")
+
+
+def test_half_precision_npz(tmp_path):
+    depth = np.linspace(0.5, 4, 24, dtype=np.float16).reshape(2, 3, 4)
+    np.savez_compressed(tmp_path / "depth.npz", depth=depth)
+    loaded = load_array(tmp_path / "depth.npz")
+    assert loaded.dtype == np.float16
+    assert np.array_equal(loaded, depth)
+
+
+def test_key_choice(tmp_path):
+    np.savez(tmp_path / "one.npz", anything=np.ones(3))
+    np.savez(tmp_path / "two.npz", depth=np.ones(3), mask=np.zeros(3))
+    np.savez(tmp_path / "none.npz", a=np.ones(3), b=np.zeros(3))
+    assert load_array(tmp_path / "one.npz").sum() == 3
+    assert load_array(tmp_path / "two.npz").sum() == 3
+    assert set(load_arrays(tmp_path / "two.npz")) == {"depth", "mask"}
+    with pytest.raises(ValueError, match=r"\['a', 'b'\].*'depth'"):
+        load_array(tmp_path / "none.npz")
+
+
+class _Bomb:
+    """Unpickling this would end the test run."""
+
+    def __reduce__(self):
+        return pytest.exit, ("a pickle was run",)
+
+
+def test_pickles_are_refused_unread(tmp_path):
+    np.save(tmp_path / "object.npy", np.array([_Bomb()], dtype=object), allow_pickle=True)
+    np.savez(tmp_path / "object.npz", depth=np.array([_Bomb()], dtype=object))
+    (tmp_path / "plain.npy").write_bytes(pickle.dumps(_Bomb()))
+    for name in ("object.npy", "object.npz", "plain.npy"):
+        with pytest.raises(ValueError, match="pickled"):
+            load_array(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["depth.npy", "depth.npz"])
+@pytest.mark.parametrize("keep", [0.3, 0.9])
+def test_torn_files(tmp_path, name, keep):
+    path = tmp_path / name
+    values = np.random.default_rng(0).random((4, 50, 50))
+    np.save(path, values) if name.endswith("y") else np.savez_compressed(path, depth=values)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
+    with pytest.raises(ValueError, match=str(path)):
+        load_array(path)
+
+
+def test_a_damaged_npz(tmp_path):
+    path = tmp_path / "depth.npz"
+    np.savez_compressed(path, depth=np.random.default_rng(0).random((4, 50, 50)))
+    content = bytearray(path.read_bytes())
+    content[2000:2100] = bytes(100)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="torn"):
+        load_array(path)
+
+
+def test_an_empty_file_and_no_file(tmp_path):
+    (tmp_path / "empty.npy").touch()
+    with pytest.raises(ValueError, match="torn"):
+        load_array(tmp_path / "empty.npy")
+    with pytest.raises(ValueError, match="no file"):
+        load_array(tmp_path / "absent.npy")
+
+
+def test_no_numbers(tmp_path):
+    np.save(tmp_path / "text.npy", np.array(["near", "far"]))
+    with pytest.raises(ValueError, match="expected numbers"):
+        load_array(tmp_path / "text.npy")
+
+
+def test_json(tmp_path):
+    (tmp_path / "good.json").write_text('{"a": 1}')
+    (tmp_path / "torn.json").write_text('{"a": ')
+    (tmp_path / "bytes.json").write_bytes(b"\xff\xfe\x00")
+    assert load_json(tmp_path / "good.json") == {"a": 1}
+    for name in ("torn.json", "bytes.json", "absent.json"):
+        with pytest.raises(ValueError, match=name):
+            load_json(tmp_path / name)
