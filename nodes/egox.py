@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import folder_paths
@@ -10,10 +9,11 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..attention.bias import GGAForm
+from ..attention.layout import TokenLayout
 from ..geometry.camera import Camera
 from ..geometry.depth import Depth
 from ..geometry.directions import GGAGeometry, gga_directions
-from ..wan.base_model import check_base_model
+from ..wan.base_model import require_wan21_i2v
 from ..wan.egox_conditioning import condition_egox
 from ..wan.egox_patch import apply_egox
 from ..wan.gga_patch import GGASettings, apply_gga
@@ -22,7 +22,8 @@ from .progress import show_text
 from .schema import schema
 from .sockets import CameraSocket, DepthSocket
 
-_ALL_BLOCKS = 999
+_LAST_BLOCK = -1
+_MAX_BLOCK = 999
 
 
 class Exo2EgoEgoXLoader(io.ComfyNode):
@@ -58,7 +59,7 @@ class Exo2EgoEgoXLoader(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any, lora_name: str, strength: float) -> io.NodeOutput:
-        check_base_model(model)
+        require_wan21_i2v(model)
         lora = read_lora(folder_paths.get_full_path_or_raise("loras", lora_name))
         patched = apply_lora(model, lora, strength)
         show_text(cls, f"{lora_name}: {lora.describe()}")
@@ -138,7 +139,6 @@ class Exo2EgoEgoXApply(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any, exo_latent: dict[str, Tensor]) -> io.NodeOutput:
-        check_base_model(model)
         return io.NodeOutput(apply_egox(model, exo_latent["samples"]))
 
 
@@ -197,14 +197,14 @@ class Exo2EgoGGA(io.ComfyNode):
                     "end_percent", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Where in the sampling GGA ends."
                 ),
                 io.Int.Input(
-                    "first_block", default=0, min=0, max=_ALL_BLOCKS, tooltip="First transformer block with GGA."
+                    "first_block", default=0, min=0, max=_MAX_BLOCK, tooltip="First transformer block with GGA."
                 ),
                 io.Int.Input(
                     "last_block",
-                    default=_ALL_BLOCKS,
-                    min=0,
-                    max=_ALL_BLOCKS,
-                    tooltip="Last transformer block with GGA; larger than the model has means all.",
+                    default=_LAST_BLOCK,
+                    min=_LAST_BLOCK,
+                    max=_MAX_BLOCK,
+                    tooltip="Last transformer block with GGA; -1 is the model's last.",
                 ),
             ],
             outputs=[io.Model.Output("gga_model", display_name="model")],
@@ -225,11 +225,20 @@ class Exo2EgoGGA(io.ComfyNode):
         first_block: int,
         last_block: int,
     ) -> io.NodeOutput:
-        check_base_model(model)
-        width, height = depth.values.shape[2], depth.values.shape[1]
-        source = partial(
-            gga_directions, exo_camera.resized(width, height), depth, ego_camera, geometry=GGAGeometry(geometry)
-        )
+        exo_camera = exo_camera.resized(depth.width, depth.height)
+
+        def directions(layout: TokenLayout) -> tuple[Tensor, Tensor]:
+            found = gga_directions(
+                exo_camera,
+                depth,
+                ego_camera,
+                latent_frames=layout.frames,
+                exo_tokens=(layout.rows, layout.exo_columns),
+                ego_tokens=(layout.rows, layout.ego_columns),
+                geometry=GGAGeometry(geometry),
+            )
+            return found.ego_queries, found.exo_keys
+
         settings = GGASettings(
             form=GGAForm(form),
             strength=strength,
@@ -238,7 +247,7 @@ class Exo2EgoGGA(io.ComfyNode):
             first_block=first_block,
             last_block=last_block,
         )
-        return io.NodeOutput(apply_gga(model, source, settings))
+        return io.NodeOutput(apply_gga(model, directions, settings))
 
 
 NODES = [Exo2EgoEgoXLoader, Exo2EgoEgoXConditioning, Exo2EgoEgoXApply, Exo2EgoGGA]
