@@ -27,9 +27,11 @@ MIN_INVERSE_DEPTH = 1e-3
 _SAMPLED_PIXELS = 65_536
 # A frame with fewer usable pixels, as a share of its own, is not fitted.
 _MIN_USED = 1e-3
+# Depth models round sizes to multiples of 14 or 16 pixels: 518 x 294 for a 16:9 picture.
+_ASPECT_TOLERANCE = 0.03
 
 
-class AlignMethod(str, Enum):
+class AlignmentMethod(str, Enum):
     """How a frame's scale and offset are fitted."""
 
     VIPE = "vipe"
@@ -64,7 +66,7 @@ class Alignment:
     failed_frames: tuple[int, ...]
     jitter_before: float
     jitter_after: float
-    method: AlignMethod
+    method: AlignmentMethod
     momentum: float
 
     def summary(self) -> str:
@@ -86,13 +88,13 @@ class Alignment:
 
 
 def align_depth(
-    temporal: Depth,
+    temporal: Depth | None,
     metric: Depth,
     dynamic: Tensor | None = None,
+    method: AlignmentMethod | str = AlignmentMethod.VIPE,
+    momentum: float = MOMENTUM,
     *,
     sky: Tensor | None = None,
-    method: AlignMethod | str = AlignMethod.VIPE,
-    momentum: float = MOMENTUM,
     progress: Callable[[int, int], None] | None = None,
 ) -> Alignment:
     """Align a temporal depth to a metric one, frame by frame with momentum (EgoX, Section 3.1; ViPE).
@@ -101,13 +103,15 @@ def align_depth(
     take no part in the fit, as the paper says.
 
     Args:
-        temporal: [F, H, W], steady over time; inverse depth, or metric depth of a wrong scale.
+        temporal: F maps, steady over time; inverse depth, or metric depth of a wrong scale. Another size of the same
+            picture is resized to that of `metric`. None: the metric depth is aligned to itself, so that it comes
+            back as it is with a report of its jitter.
         metric: [F, H, W] in metres, possibly flickering.
         dynamic: [F, H, W] bool, True where something moves: left out of the fit. None: nothing moves.
-        sky: [F, H, W] bool, left out as well.
-        method: `AlignMethod`.
+        method: `AlignmentMethod`.
         momentum: in `a[f] = momentum * a[f-1] + (1 - momentum) * fitted_a[f]`, the same for the offset. The first
             fitted frame counts as is: at 0.99 it still weighs 0.617 in frame 48. 0 switches smoothing off.
+        sky: [F, H, W] bool, left out as well.
         progress: called with (frames done, all frames).
 
     Returns:
@@ -115,13 +119,14 @@ def align_depth(
         scale) takes the values of the frame before it, or of the first fitted frame if none was before.
 
     Raises:
-        ValueError: if lengths or sizes differ, `metric` is not metric, `momentum` is outside [0, 1), or no frame can
-            be fitted.
+        ValueError: if lengths or aspect ratios differ, `metric` is not metric, `momentum` is outside [0, 1), or no
+            frame can be fitted.
     """
-    method = AlignMethod(method)
+    method = AlignmentMethod(method)
     if not 0 <= momentum < 1:
         raise ValueError(f"Momentum lies in [0, 1), got {momentum}.")
-    left_out = _checked_masks(temporal, metric, dynamic, sky)
+    temporal = metric if temporal is None else _of_one_size(temporal, metric)
+    left_out = _union(metric, dynamic=dynamic, sky=sky)
 
     pixels = _sample(temporal.height * temporal.width)  # [S]
     x = _pick(temporal.values, pixels, temporal.meaning)  # [F, S] inverse depth, float64
@@ -130,7 +135,7 @@ def align_depth(
     if left_out is not None:
         usable &= ~left_out.flatten(1)[:, pixels].to(usable.device)
 
-    if method is AlignMethod.VIPE:
+    if method is AlignmentMethod.VIPE:
         fit = fit_least_squares(x, y, quantile_band(x, y, usable, *BAND))
     else:
         fit = fit_robust(x, y, usable)
@@ -182,28 +187,34 @@ def static_jitter(depth: Tensor, static: Tensor) -> float:
     return float(seen.median()) if len(seen) else torch.nan
 
 
-def _checked_masks(temporal: Depth, metric: Depth, dynamic: Tensor | None, sky: Tensor | None) -> Tensor | None:
-    """Check that everything belongs to one clip; return the union of the masks, or None."""
+def _of_one_size(temporal: Depth, metric: Depth) -> Depth:
+    """Return the temporal depth at the size of the metric one, if both can show the same clip."""
     if temporal.n_frames != metric.n_frames:
         raise ValueError(
             f"The temporal depth has {temporal.n_frames} frames and the metric depth {metric.n_frames}. "
             "Run both models on the same frames, or cut the longer one."
         )
-    if temporal.values.shape != metric.values.shape:
+    aspects = temporal.width / temporal.height, metric.width / metric.height
+    if abs(aspects[0] / aspects[1] - 1) > _ASPECT_TOLERANCE:
         raise ValueError(
             f"The temporal depth is {temporal.width} x {temporal.height} and the metric depth {metric.width} x "
-            f"{metric.height} pixels. Resize one to the other (Depth.resized)."
+            f"{metric.height} pixels: they show different parts of the picture. Run both models on the same frames."
         )
-    left_out = None
-    for name, mask in (("dynamic", dynamic), ("sky", sky)):
+    return temporal.resized(metric.width, metric.height)
+
+
+def _union(metric: Depth, **masks: Tensor | None) -> Tensor | None:
+    """Check the named masks [F, H, W] bool; return where any is set, or None without any."""
+    union = None
+    for name, mask in masks.items():
         if mask is None:
             continue
-        if mask.dtype is not torch.bool or mask.shape != temporal.values.shape:
+        if mask.dtype is not torch.bool or mask.shape != metric.values.shape:
             raise ValueError(
-                f"Expected the {name} mask as bool {list(temporal.values.shape)}, got {mask.dtype} {list(mask.shape)}."
+                f"Expected the {name} mask as bool {list(metric.values.shape)}, got {mask.dtype} {list(mask.shape)}."
             )
-        left_out = mask if left_out is None else left_out | mask
-    return left_out
+        union = mask if union is None else union | mask
+    return union
 
 
 def _sample(n_pixels: int) -> Tensor:

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from exo2ego.geometry import affine_fit, align
-from exo2ego.geometry.align import AlignMethod, align_depth, static_jitter
+from exo2ego.geometry.align import AlignmentMethod, align_depth, static_jitter
 from exo2ego.geometry.depth import Depth, DepthMeaning
 
-METHODS = list(AlignMethod)
+METHODS = list(AlignmentMethod)
 F, H, W = 9, 48, 64
 
 
@@ -213,6 +213,22 @@ def test_holes_on_either_side_and_far_points(method):
     assert (metres[:, 20:30, 20:30] > 0).all()
 
 
+def test_another_size_of_the_same_picture_is_resized():
+    temporal = clip()
+    double = temporal.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    alignment = align_depth(inverse(double), metric(metric_of(temporal)))
+    assert alignment.depth.values.shape == (F, H, W)
+    assert (alignment.scale / 0.7 - 1).abs().max() < 1e-5
+
+
+def test_without_a_temporal_depth_the_metric_one_comes_back_with_its_jitter():
+    flickering = metric_of(clip()) * torch.linspace(1, 2, F)[:, None, None]
+    alignment = align_depth(None, metric(flickering))
+    assert (alignment.depth.metric() / flickering - 1).abs().max() < 1e-5
+    assert alignment.jitter_after == pytest.approx(alignment.jitter_before, rel=1e-4)
+    assert alignment.jitter_before > 0.05
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_large_maps_are_sampled(method):
     """49 frames of 600 x 600 exceed torch.quantile's limit of 16 million elements."""
@@ -227,7 +243,7 @@ def test_large_maps_are_sampled(method):
     ("call", "message"),
     [
         (lambda t, m: align_depth(inverse(t[:5]), metric(m)), "temporal depth has 5 frames.*metric depth 9"),
-        (lambda t, m: align_depth(inverse(t[:, :20]), metric(m)), "64 x 20.*64 x 48"),
+        (lambda t, m: align_depth(inverse(t[:, :20]), metric(m)), "64 x 20.*64 x 48.*different parts"),
         (lambda t, m: align_depth(inverse(t), inverse(t)), "Expected metric depth"),
         (lambda t, m: align_depth(inverse(t), metric(m), torch.zeros(F, H, W)), "dynamic mask as bool"),
         (lambda t, m: align_depth(inverse(t), metric(m), torch.zeros(1, H, W, dtype=torch.bool)), "dynamic mask"),

@@ -1,0 +1,149 @@
+"""Where something moves: a mask from a segmentation, or estimated from the clip itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .depth import Depth, DepthMeaning
+
+# The values that came closest to the released ego priors: a colour off its median over time by more than 25 of 255
+# grey levels in any channel, or a depth off its median by more than 6 %; specks of 3x3 pixels go, borders grow by 5.
+COLOR_THRESHOLD = 25 / 255
+DEPTH_THRESHOLD = 0.06
+EROSION = 3
+DILATION = 11
+
+# Bounds the temporaries of the medians (rows) and of the morphology (frames).
+_ROWS_AT_ONCE = 64
+_FRAMES_AT_ONCE = 8
+
+
+def estimate_dynamic(
+    images: Tensor,
+    depth: Depth | None = None,
+    *,
+    color_threshold: float = COLOR_THRESHOLD,
+    depth_threshold: float = DEPTH_THRESHOLD,
+    erosion: int = EROSION,
+    dilation: int = DILATION,
+    progress: Callable[[int, int], None] | None = None,
+) -> Tensor:
+    """Estimate the moving pixels of a clip of a fixed camera from each pixel's median over time.
+
+    It sees what changes, so it misses people who stand still; a segmentation (`mask_to_frames`) does better. A depth
+    that flickers as a whole would count as moving everywhere: align it first, or leave it out.
+
+    Args:
+        images: [F, H, W, 3] in [0, 1].
+        depth: metric depth of the same frames and size; its invalid pixels say nothing. None: colour only.
+        color_threshold: largest deviation of any channel from its median that still counts as static.
+        depth_threshold: largest deviation of the depth from its median, relative to the median.
+        erosion: side of the square that removes specks, odd, in pixels.
+        dilation: side of the square that grows what is left, odd, in pixels.
+        progress: called with (frames done, all frames).
+
+    Returns:
+        [F, H, W] bool, True where something moves.
+
+    Raises:
+        ValueError: if shapes differ, the depth is not metric, or a side is not odd and positive.
+    """
+    if images.ndim != 4 or images.shape[-1] < 3:
+        raise ValueError(f"Expected images [F, H, W, 3], got the shape {list(images.shape)}.")
+    for name, side in (("erosion", erosion), ("dilation", dilation)):
+        if side < 1 or side % 2 == 0:
+            raise ValueError(f"The {name} takes an odd number of pixels, got {side}.")
+    changed = _off_median(images[..., :3], color_threshold)
+    if depth is not None:
+        changed |= _depth_off_median(_metres_of(depth, images), depth_threshold)
+
+    dynamic = torch.empty_like(changed)
+    n_frames = len(changed)
+    for first in range(0, n_frames, _FRAMES_AT_ONCE):
+        frames = slice(first, min(first + _FRAMES_AT_ONCE, n_frames))
+        dynamic[frames] = _opened_and_grown(changed[frames], erosion, dilation)
+        if progress is not None:
+            progress(frames.stop, n_frames)
+    return dynamic
+
+
+def mask_to_frames(mask: Tensor, n_frames: int, height: int, width: int, threshold: float = 0.5) -> Tensor:
+    """Bring a ComfyUI MASK to one bool mask a frame.
+
+    Args:
+        mask: [F, H, W] of any size, [1, H, W] or [H, W] (serves all frames), in [0, 1] or bool.
+        n_frames: frames of the clip.
+        height: height of the result in pixels.
+        width: width of the result in pixels.
+        threshold: values above it count.
+
+    Returns:
+        [n_frames, height, width] bool. A pixel takes the value under its centre.
+
+    Raises:
+        ValueError: if the mask has another number of frames, or is no mask.
+    """
+    shape = list(mask.shape)
+    if mask.ndim == 4 and mask.shape[-1] == 1:
+        mask = mask[..., 0]
+    if mask.ndim == 2:
+        mask = mask[None]
+    if mask.ndim != 3 or 0 in mask.shape:
+        raise ValueError(f"Expected a mask [F, H, W], got the shape {shape}. Convert an image to a mask first.")
+    if mask.shape[0] not in (1, n_frames):
+        raise ValueError(
+            f"The mask has {mask.shape[0]} frames and the clip {n_frames}. Segment the same frames, or give one mask "
+            "for all of them."
+        )
+    chosen = mask if mask.dtype is torch.bool else mask > threshold
+    if chosen.shape[1:] != (height, width):
+        grown = torch.nn.functional.interpolate(chosen[:, None].float(), size=(height, width), mode="nearest-exact")
+        chosen = grown[:, 0] > 0.5
+    return chosen.expand(n_frames, height, width)
+
+
+def _metres_of(depth: Depth, images: Tensor) -> Tensor:
+    if depth.meaning is not DepthMeaning.METRIC:
+        raise ValueError("Motion shows in metric depth only: align the depth first, or leave it out (colour only).")
+    if depth.values.shape != images.shape[:3]:
+        raise ValueError(
+            f"The depth is {list(depth.values.shape)} and the images are {list(images.shape[:3])} (frames, height, "
+            "width). Resize and cut them alike."
+        )
+    return depth.metric()
+
+
+def _off_median(images: Tensor, threshold: float) -> Tensor:
+    """Return where any channel leaves its median over time [F, H, W]."""
+    changed = torch.empty(images.shape[:3], dtype=torch.bool, device=images.device)
+    for top in range(0, images.shape[1], _ROWS_AT_ONCE):
+        rows = images[:, top : top + _ROWS_AT_ONCE]
+        deviation = (rows - rows.median(dim=0).values).abs_()
+        changed[:, top : top + _ROWS_AT_ONCE] = (deviation > threshold).any(dim=-1)
+    return changed
+
+
+def _depth_off_median(metres: Tensor, threshold: float) -> Tensor:
+    """Return where a valid depth leaves the median of its pixel's valid depths [F, H, W]."""
+    changed = torch.empty(metres.shape, dtype=torch.bool, device=metres.device)
+    for top in range(0, metres.shape[1], _ROWS_AT_ONCE):
+        rows = metres[:, top : top + _ROWS_AT_ONCE]
+        rows = rows.masked_fill(rows <= 0, torch.nan)
+        median = rows.nanmedian(dim=0).values
+        changed[:, top : top + _ROWS_AT_ONCE] = (rows - median).abs_() > threshold * median  # False at NaN
+    return changed
+
+
+def _opened_and_grown(mask: Tensor, erosion: int, dilation: int) -> Tensor:
+    """Erode, then dilate [F, H, W] bool by squares; the picture's border counts as neither."""
+    import kornia.morphology as morphology
+
+    # A square is a row after a column, at 2n instead of n^2 values a pixel (kornia unfolds them all).
+    images = mask[:, None].float()
+    for operation, side in ((morphology.erosion, erosion), (morphology.dilation, dilation)):
+        for kernel in (images.new_ones(1, side), images.new_ones(side, 1)):
+            images = operation(images, kernel)
+    return images[:, 0] > 0.5
