@@ -188,8 +188,9 @@ class Exo2EgoRenderPrior(io.ComfyNode):
             warn(cls, f"{text} {_coverage_advice(mean)}")
         else:
             show_text(cls, text)
-        coverage = rendering.coverage.float()
-        return io.NodeOutput(rendering.color, coverage, mean, ui=video_preview(rendering.color))
+        # Coverage per frame also goes out with the preview, where API users find it in the history.
+        shown = {**video_preview(rendering.color), "coverage_percent": [round(float(value), 3) for value in percent]}
+        return io.NodeOutput(rendering.color, rendering.coverage.float(), mean, ui=shown)
 
 
 def _coverage_advice(mean_percent: float) -> str:
