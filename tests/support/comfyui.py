@@ -1,0 +1,54 @@
+"""Import a real ComfyUI into the test process, on the CPU."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@cache
+def import_comfyui() -> Path:
+    """Put ComfyUI's folder on `sys.path`, start it for the CPU and return the folder.
+
+    COMFYUI_PATH may name the folder; otherwise it is the one that `scripts/environment.py` prepared.
+    """
+    folder = os.environ.get("COMFYUI_PATH") or _prepared_comfyui()
+    sys.path.insert(0, str(folder))
+    arguments, sys.argv = sys.argv, ["comfyui", "--cpu"]
+    try:
+        import comfy.options
+
+        comfy.options.enable_args_parsing()
+        import comfy.cli_args  # noqa: F401  reads sys.argv
+    finally:
+        sys.argv = arguments
+    return Path(folder)
+
+
+def _prepared_comfyui() -> str:
+    command = [sys.executable, str(ROOT / "scripts" / "environment.py"), "--comfyui"]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+def k_sampler(model: Any, positive: list, negative: list, latent: Any, **settings: Any) -> Any:
+    """Run the stock KSampler node; returns the samples, [B, 16, T, h, w]."""
+    import nodes
+
+    defaults = {
+        "seed": 5,
+        "steps": 3,
+        "cfg": 1.0,
+        "sampler_name": "euler",
+        "scheduler": "simple",
+        "positive": positive,
+        "negative": negative,
+        "latent_image": {"samples": latent},
+    }
+    (result,) = nodes.KSampler().sample(model, **{**defaults, **settings})
+    return result["samples"]

@@ -1,0 +1,217 @@
+"""EgoX's LoRA: read it with every key accounted for, and put it on a MODEL as a patch.
+
+The released file carries diffusers' names, of which ComfyUI's own LoRA loaders map none: they would log "lora key not
+loaded" and change nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import comfy.lora
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from .base_model import WHAT_TO_LOAD, require_wan21_i2v
+from .lora_keys import block_of, split_key
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
+_WHAT_FILE = "EgoX's LoRA is pytorch_lora_weights.safetensors of the release"
+_OTHER_LORAS = "Load LoRAs of other models or for other layers with LoraLoaderModelOnly."
+_DIFFUSERS_METADATA = "lora_adapter_metadata"
+
+
+@dataclass(frozen=True, eq=False)
+class LowRankUpdate:
+    """The update of one layer: `up @ down`, times alpha / rank where an alpha was saved.
+
+    Attributes:
+        down: [rank, inputs].
+        up: [outputs, rank].
+        alpha: or None for a scale of 1.
+    """
+
+    down: Tensor
+    up: Tensor
+    alpha: float | None
+
+    @property
+    def rank(self) -> int:
+        """Inner width."""
+        return self.down.shape[0]
+
+
+@dataclass(frozen=True, eq=False)
+class WanLora:
+    """A LoRA on Wan's transformer blocks.
+
+    Attributes:
+        file: name of the file.
+        layers: updates by ComfyUI's layer name, e.g. `blocks.0.self_attn.q`. Every block has the same layers.
+    """
+
+    file: str
+    layers: dict[str, LowRankUpdate]
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of transformer blocks."""
+        return 1 + max(block_of(layer) for layer in self.layers)
+
+    def describe(self) -> str:
+        """Return rank, coverage and scale in a line."""
+        ranks = sorted({update.rank for update in self.layers.values()})
+        alphas = sorted({update.alpha for update in self.layers.values() if update.alpha is not None})
+        rank = "-".join(str(value) for value in {ranks[0]: None, ranks[-1]: None})
+        scale = "no alpha stored (scale 1)" if not alphas else f"alpha {', '.join(f'{value:g}' for value in alphas)}"
+        return f"rank {rank}, {len(self.layers)} layers in {self.n_blocks} blocks, {scale}"
+
+
+def read_lora(path: str | Path) -> WanLora:
+    """Read a LoRA for Wan 2.1 in diffusers', peft's, kohya's or ComfyUI's key names.
+
+    Without a saved alpha the scale is 1, as for the release (rank 256, alpha 256).
+
+    Raises:
+        ValueError: for a pickled or torn file, keys of another model, keys of which only some map to layers, and
+            factors that are missing or do not fit together; it names the file.
+    """
+    path = Path(path)
+    tensors, metadata = _read_safetensors(path)
+    factors = _factors_by_layer(path.name, tensors)
+    _check_blocks_are_alike(path.name, factors)
+    saved_alpha = _alpha_from_metadata(path.name, metadata)
+    layers = {layer: _update(path.name, layer, found, saved_alpha) for layer, found in factors.items()}
+    return WanLora(path.name, layers)
+
+
+def apply_lora(model: ModelPatcher, lora: WanLora, strength: float = 1.0) -> ModelPatcher:
+    """Return a clone of a Wan 2.1 I2V MODEL with a LoRA, not merged, so that fp8 and GGUF weights work.
+
+    Raises:
+        ValueError: for another model, or a LoRA of another size.
+    """
+    network = require_wan21_i2v(model)
+    _check_fits(lora, network)
+    tensors: dict[str, Any] = {}
+    for layer, update in lora.layers.items():
+        tensors[f"diffusion_model.{layer}.lora_up.weight"] = update.up
+        tensors[f"diffusion_model.{layer}.lora_down.weight"] = update.down
+        if update.alpha is not None:
+            tensors[f"diffusion_model.{layer}.alpha"] = update.down.new_tensor(update.alpha)
+    patches = comfy.lora.load_lora(tensors, comfy.lora.model_lora_keys_unet(model.model, {}))
+    patched = model.clone()
+    patched_keys = patched.add_patches(patches, strength)
+    if len(patched_keys) != len(lora.layers):
+        raise ValueError(
+            f"{lora.file}: ComfyUI took {len(patched_keys)} of its {len(lora.layers)} layers. {WHAT_TO_LOAD}"
+        )
+    return patched
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    with open(path, "rb") as file:
+        start = file.read(4)
+    if start.startswith((b"PK\x03\x04", b"\x80")) or path.suffix.lower() != ".safetensors":
+        raise ValueError(
+            f"{path.name} is no safetensors file. Pickled files (.pt, .bin, .ckpt) can run code and are not opened: "
+            f"{_WHAT_FILE}."
+        )
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  no mapping
+            return tensors, file.metadata() or {}
+    except SafetensorError as error:
+        raise ValueError(f"{path.name} is torn or no safetensors file ({error}): download it again.") from error
+
+
+def _factors_by_layer(file: str, tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    factors: dict[str, dict[str, Tensor]] = {}
+    unknown = []
+    for key, tensor in tensors.items():
+        if (split := split_key(key)) is None:
+            unknown.append(key)
+        else:
+            layer, factor = split
+            factors.setdefault(layer, {})[factor] = tensor
+    if not factors:
+        raise ValueError(
+            f"{file} holds no LoRA for Wan: none of its {len(tensors)} keys names a layer of Wan{_some(unknown)}. "
+            f"{_WHAT_FILE}. {_OTHER_LORAS}"
+        )
+    if unknown:
+        raise ValueError(
+            f"{file}: {len(unknown)} of {len(tensors)} keys name no layer of Wan's blocks{_some(unknown)}. Loading the "
+            f"rest would give a half-applied LoRA. {_WHAT_FILE}. {_OTHER_LORAS}"
+        )
+    return factors
+
+
+def _check_blocks_are_alike(file: str, factors: dict[str, dict[str, Tensor]]) -> None:
+    blocks: dict[int, set[str]] = {}
+    for layer, found in factors.items():
+        within = layer.split(".", 2)[2]
+        blocks.setdefault(block_of(layer), set()).update(f"{within} ({factor})" for factor in found)
+    everywhere = set.union(*blocks.values())
+    for block in range(1 + max(blocks)):
+        if missing := everywhere - blocks.get(block, set()):
+            raise ValueError(
+                f"{file} is not whole: block {block} lacks {', '.join(sorted(missing)[:4])}, which other blocks have. "
+                "Download or export it again."
+            )
+
+
+def _alpha_from_metadata(file: str, metadata: dict[str, str]) -> float | None:
+    """Return the alpha that newer versions of diffusers write into the file's header, or None."""
+    if _DIFFUSERS_METADATA not in metadata:
+        return None
+    config = {
+        key.removeprefix("transformer."): value for key, value in json.loads(metadata[_DIFFUSERS_METADATA]).items()
+    }
+    for special in ("alpha_pattern", "use_rslora", "use_dora"):
+        if config.get(special):
+            raise ValueError(f"{file} was trained with {special}, which is not supported: export a plain LoRA.")
+    alpha = config.get("lora_alpha")
+    return None if alpha is None else float(alpha)
+
+
+def _update(file: str, layer: str, factors: dict[str, Tensor], saved_alpha: float | None) -> LowRankUpdate:
+    if "down" not in factors or "up" not in factors:
+        there = "down (lora_A)" if "down" in factors else "up (lora_B)"
+        raise ValueError(f"{file} is not whole: {layer} has only {there}. Download or export it again.")
+    down, up = factors["down"], factors["up"]
+    if down.ndim != 2 or up.ndim != 2 or down.shape[0] != up.shape[1]:
+        raise ValueError(
+            f"{file}: the factors of {layer} do not fit together, expected [rank, inputs] and [outputs, rank], got "
+            f"{list(down.shape)} and {list(up.shape)}. Export it again."
+        )
+    alpha = float(factors["alpha"]) if "alpha" in factors else saved_alpha
+    return LowRankUpdate(down, up, alpha)
+
+
+def _check_fits(lora: WanLora, network: Any) -> None:
+    n_blocks = len(network.blocks)
+    if lora.n_blocks != n_blocks:
+        raise ValueError(
+            f"{lora.file} is for a model of {lora.n_blocks} blocks, and this one has {n_blocks}. {WHAT_TO_LOAD}"
+        )
+    for layer, update in lora.layers.items():
+        module = network.get_submodule(layer)
+        expected = (module.out_features, module.in_features)
+        got = (update.up.shape[0], update.down.shape[1])
+        if got != expected:
+            raise ValueError(
+                f"{lora.file} is for a model of another size: its update of {layer} is {got[0]} x {got[1]}, and the "
+                f"model's layer {expected[0]} x {expected[1]}. {WHAT_TO_LOAD}"
+            )
+
+
+def _some(keys: Iterable[str]) -> str:
+    few = list(keys)[:3]
+    return f" ({', '.join(few)}, ...)" if few else ""
