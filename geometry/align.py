@@ -271,5 +271,5 @@ def _why_nothing_fits(fit: Fit, usable: Tensor) -> str:
 
 
 def _span(values: Tensor) -> str:
-    low, high = (float(edge) for edge in values.aminmax())
-    return f"{low:.4g}" if low == high else f"{low:.4g} to {high:.4g}"
+    low, high = (f"{round(float(edge), 6):.4g}" for edge in values.aminmax())
+    return low if low == high else f"{low} to {high}"
