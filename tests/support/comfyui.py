@@ -25,7 +25,7 @@ def import_comfyui() -> Path:
         import comfy.options
 
         comfy.options.enable_args_parsing()
-        import comfy.cli_args  # noqa: F401  reads sys.argv
+        import comfy.cli_args  # reads sys.argv
     finally:
         sys.argv = arguments
     return Path(folder)
