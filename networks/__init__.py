@@ -1,0 +1,1 @@
+"""Networks that run beside the video model: pure torch, weights from local folders only."""
