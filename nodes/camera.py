@@ -10,7 +10,7 @@ from torch import Tensor
 from ..geometry.presets import LensPreset
 from ..geometry.settings import camera_from_numbers, describe_camera
 from ..takes.camera_files import CameraRole, read_camera
-from ..takes.example_room import EXAMPLE_ROOM, example_camera
+from ..takes.library import EXAMPLE_ROOM, example_camera
 from .input_files import files_in_input, fingerprint, input_path
 from .progress import show_text
 from .schema import schema

@@ -135,7 +135,7 @@ class Exo2EgoRenderPrior(io.ComfyNode):
             "you pay for a long run: black is what the model has to invent.",
             search_aliases=["ego prior", "point cloud rendering", "coverage"],
             inputs=[
-                PointsSocket.Input("points"),
+                PointsSocket.Input("points", tooltip="From Point Cloud."),
                 CameraSocket.Input("camera", tooltip="The ego camera: fixed, or one pose a frame."),
                 io.Float.Input(
                     "radius",

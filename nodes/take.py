@@ -7,8 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..geometry.presets import LensPreset
-from ..takes.example_room import EXAMPLE_ROOM, example_take
-from ..takes.library import check_take, list_takes, load_take
+from ..takes.library import EXAMPLE_ROOM, check_take, list_takes, load_take
 from .input_files import fingerprint, input_folder
 from .previews import video_preview
 from .progress import progress_bar, show_text
@@ -31,7 +30,7 @@ class Exo2EgoLoadTake(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "take",
-                    options=[EXAMPLE_ROOM, *list_takes(input_folder())],
+                    options=list_takes(input_folder()),
                     default=EXAMPLE_ROOM,
                     tooltip="A folder below ComfyUI's input folder that holds meta.json, or FOLDER#NAME for one take "
                     f"of EgoX's dataset layout, or '{EXAMPLE_ROOM}'. Press R to find folders you have just added.",
@@ -75,8 +74,6 @@ class Exo2EgoLoadTake(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, take: str) -> bool | str:
-        if take == EXAMPLE_ROOM:
-            return True
         try:
             check_take(input_folder(), take)
         except ValueError as error:
@@ -89,11 +86,9 @@ class Exo2EgoLoadTake(io.ComfyNode):
 
     @classmethod
     def execute(cls, take: str, ego_lens: str, max_frames: int) -> io.NodeOutput:
-        lens = LensPreset(ego_lens)
-        if take == EXAMPLE_ROOM:
-            loaded = example_take(n_frames=max_frames, lens=lens, progress=progress_bar())
-        else:
-            loaded = load_take(input_folder(), take, lens=lens, max_frames=max_frames)
+        loaded = load_take(
+            input_folder(), take, lens=LensPreset(ego_lens), max_frames=max_frames, progress=progress_bar()
+        )
         show_text(cls, f"{loaded.name}: {len(loaded.exo)} frames at {loaded.fps:g} fps. {loaded.depth.describe()}")
         return io.NodeOutput(
             loaded.exo,
