@@ -3,6 +3,8 @@
 ComfyUI's `optimized_attention_override` sees every attention call, self and cross, of every block. A hook around each
 block says which block runs; the first attention call in a block over all joined tokens is its self-attention. Overrides
 and block patches that were there before stay in force: they get the exo queries and every other call.
+
+torch.compile does not trace the hooks, for their counts would be a new guard at every call, but what they call.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -21,6 +24,8 @@ from ..attention.dispatch import gga_attention
 from .joined_tokens import EGOX_KEY, JoinedTokens
 
 OVERRIDE = "optimized_attention_override"
+
+BlockPatch = Callable[[dict, dict], dict]
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +45,7 @@ class HookCounts:
     hits: int = 0
     _warned: bool = False
 
+    @torch.compiler.disable
     def warn_of_missed_blocks(self) -> None:
         """Warn, once, where blocks ran whose self-attention never reached the hook."""
         if self.hits < self.blocks and not self._warned:
@@ -86,30 +92,29 @@ class GGAHooks:
         blocks = dict(replacements.get("dit", {}))
         for index in self._blocks:
             key = ("double_block", index)
-            blocks[key] = self._around_block(blocks.get(key))
+            blocks[key] = partial(self._run_block, blocks.get(key))
         return {
             **transformer_options,
             "patches_replace": {**replacements, "dit": blocks},
             OVERRIDE: self._attention,
         }
 
-    def _around_block(self, previous: Callable[..., dict] | None) -> Callable[..., dict]:
-        @torch.compiler.disable(recursive=False)
-        def guided_block(args: dict, extra: dict) -> dict:
-            @torch.compiler.disable(recursive=False)
-            def original_block(block_args: dict) -> dict:
-                self._awaits_self_attention = True
-                self._counts.blocks += 1
-                try:
-                    return extra["original_block"](block_args)
-                finally:
-                    self._awaits_self_attention = False
+    @torch.compiler.disable(recursive=False)
+    def _run_block(self, previous: BlockPatch | None, args: dict, extra: dict) -> dict:
+        """`patches_replace` of a block: run the patch that was there, if any, around the marked block."""
+        marked_block = partial(self._run_marked, extra["original_block"])
+        if previous is None:
+            return marked_block(args)
+        return previous(args, {**extra, "original_block": marked_block})
 
-            if previous is None:
-                return original_block(args)
-            return previous(args, {**extra, "original_block": original_block})
-
-        return guided_block
+    @torch.compiler.disable(recursive=False)
+    def _run_marked(self, original_block: Callable[[dict], dict], args: dict) -> dict:
+        self._awaits_self_attention = True
+        self._counts.blocks += 1
+        try:
+            return original_block(args)
+        finally:
+            self._awaits_self_attention = False
 
     @torch.compiler.disable
     def _attention(

@@ -154,7 +154,7 @@ class GeometryGuidance:
         run.counts.warn_of_no_effect()
         return samples
 
-    # Not traced by torch.compile: it keeps counts, which would be a new guard at every step.
+    # torch.compile traces what it calls, not this: counts would be a new guard at every call.
     @torch.compiler.disable(recursive=False)
     def __call__(
         self,
@@ -168,19 +168,27 @@ class GeometryGuidance:
         **kwargs: Any,
     ) -> Tensor:
         """DIFFUSION_MODEL wrapper: run the model with hooked self-attention."""
-        options = transformer_options or {}
-        run: GGARun | None = options.get(GGA_KEY)
-        if run is None:
+        run = self._run_of(transformer_options or {})
+        options = self._hooked(run, x.device, transformer_options)
+        out = executor(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
+        run.counts.warn_of_missed_blocks()
+        return out
+
+    @torch.compiler.disable
+    def _hooked(self, run: GGARun, device: torch.device, options: dict) -> dict:
+        if not run.is_active(options["sigmas"]):
+            return options
+        return GGAHooks(run.directions_on(device), self._bias, self._blocks, run.counts).installed(options)
+
+    @staticmethod
+    @torch.compiler.disable
+    def _run_of(options: dict) -> GGARun:
+        if GGA_KEY not in options:
             raise ValueError(
                 "GGA was not prepared: this sampler bypasses ComfyUI's guider (OUTER_SAMPLE). Use KSampler or "
                 "SamplerCustomAdvanced."
             )
-        if run.is_active(options["sigmas"]):
-            hooks = GGAHooks(run.directions_on(x.device), self._bias, self._blocks, run.counts)
-            options = hooks.installed(options)
-        out = executor(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
-        run.counts.warn_of_missed_blocks()
-        return out
+        return options[GGA_KEY]
 
     def _prepare(self, model: ModelPatcher, noise: Tensor) -> GGARun:
         egox = applied_egox(model)
