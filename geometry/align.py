@@ -247,12 +247,10 @@ def _smoothed(values: Tensor, failed: Tensor, momentum: float) -> Tensor:
 
 
 def _apply(temporal: Depth, frame: int, scale: float, offset: float) -> Tensor:
-    """Return the aligned metres of one frame [H, W], 0 where the temporal depth is invalid."""
+    """Return the aligned metres of one frame [H, W]; invalid pixels stay invalid (0 by way of infinity, or NaN)."""
     values = temporal.values[frame]
     inverse = values.reciprocal() if temporal.meaning is DepthMeaning.METRIC else values
-    valid = values > 0 if temporal.meaning is DepthMeaning.METRIC else torch.isfinite(values)
-    metres = (scale * inverse + offset).clamp_min(MIN_INVERSE_DEPTH).reciprocal()
-    return torch.where(valid, metres, 0.0)
+    return (scale * inverse + offset).clamp_min(MIN_INVERSE_DEPTH).reciprocal()
 
 
 def _why_nothing_fits(fit: Fit, usable: Tensor) -> str:

@@ -73,6 +73,17 @@ def test_robust_under_a_fifth_of_unmasked_outliers(kind, noise):
     assert (plain.fitted_scale / 0.7 - 1).abs().min() > 0.02, "the outliers must be able to pull a fit"
 
 
+def test_robust_withstands_nearly_half_the_pixels_on_another_surface():
+    """Tukey's rounds alone would settle between the two surfaces: the start decides."""
+    temporal = clip()
+    target = 0.7 * temporal + 0.05
+    other = torch.rand(F, H, W, generator=torch.Generator().manual_seed(1)) < 0.43
+    target[other] = 0.2 * temporal[other] + 0.9
+    alignment = align_depth(inverse(temporal), metric(1 / target), method="robust")
+    assert (alignment.scale / 0.7 - 1).abs().max() < 1e-4
+    assert (alignment.used - 0.57).abs().max() < 0.03
+
+
 def dynamic_inside_the_band() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A true scale of 0.7, and 8 % dynamic pixels of wrong depth that lie inside the band of both depths."""
     x = clip(seed=3)
@@ -194,7 +205,8 @@ def test_static_jitter_by_hand():
     change = 0.1 / 1.05
     assert static_jitter(depth[:, [0]], static[:, [0]]) == pytest.approx(change, rel=1e-5)
     assert static_jitter(depth[:, [0, 1, 1]], static[:, :1].expand(3, 3)) == 0.0
-    assert static_jitter(depth[:, [0, 2]], static[:, [0, 2]]) == pytest.approx(change, rel=1e-5)
+    assert static_jitter(depth[:, [0, 2, 2]], static[:, [0, 2, 2]]) == pytest.approx(change, rel=1e-5)
+    assert math.isnan(static_jitter(depth[:, [2]], static[:, [2]]))
     assert math.isnan(static_jitter(depth[:1], static[:1]))
 
 

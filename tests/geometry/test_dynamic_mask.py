@@ -36,6 +36,15 @@ def test_a_walker_is_found_and_grown():
     assert torch.equal(estimate_dynamic(images, erosion=3, dilation=3), walker)
 
 
+@pytest.mark.parametrize(("change", "moves"), [(24 / 255, False), (26 / 255, True)])
+def test_one_channel_is_enough(change, moves):
+    images = torch.full((F, H, W, 3), 0.5)
+    images[4, 20:40, 20:40, 1] -= change
+    dynamic = estimate_dynamic(images)
+    assert bool(dynamic[4, 30, 30]) is moves
+    assert not dynamic[5].any()
+
+
 def test_morphology_equals_its_definition_up_to_the_border():
     generator = torch.Generator().manual_seed(1)
     images = torch.zeros(F, H, W, 3)
