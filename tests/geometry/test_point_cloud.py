@@ -58,23 +58,33 @@ def test_per_frame_points_are_the_unprojected_pixels(camera, stride):
     assert torch.equal(again.frame_colors[0], colors[0, ::2, ::2].reshape(-1, 3))
 
 
+def reliable_by_hand(depth_map, row, column):
+    window = depth_map[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]
+    return depth_map[row, column] > 0 and (window.max() - window.min()) / window.mean() < 0.1
+
+
 def mean_background_by_hand(colors, metres, dynamic, camera, stride):
-    """The release's order: average each pixel's static, reliable depth and colour, then unproject."""
-    points, point_colors = [], []
-    for row in range(0, H, stride):
-        for column in range(0, W, stride):
-            depths, seen = [], []
-            for frame in range(F):
-                window = metres[frame, max(0, row - 2) : row + 3, max(0, column - 2) : column + 3]
-                reliable = metres[frame, row, column] > 0 and (window.max() - window.min()) / window.mean() < 0.1
-                if reliable and not dynamic[frame, row, column]:
-                    depths.append(metres[frame, row, column])
-                    seen.append(colors[frame, row, column])
-            if depths:
-                mean_map = torch.full((1, H, W), float(sum(depths) / len(depths)))
-                points.append(camera.unproject(mean_map)[0, row, column])
-                point_colors.append((sum(seen) / len(seen) * 255).round() / 255)
-    return torch.stack(points), torch.stack(point_colors)
+    """The release's order: average each pixel's static, reliable depth and colour, unproject what is reliable still."""
+    mean_depth, mean_color = torch.zeros(1, H, W), torch.zeros(H, W, 3)
+    for row in range(H):
+        for column in range(W):
+            frames = [
+                frame
+                for frame in range(F)
+                if reliable_by_hand(metres[frame], row, column) and not dynamic[frame, row, column]
+            ]
+            if frames:
+                mean_depth[0, row, column] = metres[frames, row, column].mean()
+                mean_color[row, column] = colors[frames, row, column].mean(dim=0)
+    world = camera.unproject(mean_depth)[0]
+    kept = [
+        (row, column)
+        for row in range(0, H, stride)
+        for column in range(0, W, stride)
+        if reliable_by_hand(mean_depth[0], row, column)
+    ]
+    rows, columns = torch.tensor(kept).T
+    return world[rows, columns], (mean_color[rows, columns] * 255).round() / 255
 
 
 @pytest.mark.parametrize("stride", [2, 3])
@@ -119,6 +129,7 @@ def test_reliability_mask_equals_its_definition():
                     assert bool(mask[f, r, c]) == bool(expected), (window, f, r, c)
     assert reliable_mask(depth, 5, 0.07).float().mean() > 0.05
     assert not reliable_mask(depth)[1, 2:7, 2:7].any()
+    assert reliable_mask(depth, 5, 10.0).logical_not().nonzero().tolist() == [[1, 4, 4]], "a hole is never reliable"
     with pytest.raises(ValueError, match="odd number"):
         reliable_mask(depth, 4)
     with pytest.raises(ValueError, match=r"\[F, H, W\]"):
