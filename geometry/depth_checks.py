@@ -21,7 +21,7 @@ _LARGEST_MEDIAN_METRES = 100.0
 # Difference of lower and upper medians, as a share of the clip's range, that counts as a clear direction.
 _CLEAR_DIRECTION = 0.15
 _BRIGHT_MEDIAN = 0.55
-# Medians do not need every pixel: about this many of a frame serve them.
+# Medians and shares do not need every pixel: about this many of a frame serve them.
 _PIXELS_A_FRAME = 20_000
 
 
@@ -47,8 +47,7 @@ def contradictions(values: Tensor, form: Form) -> list[str]:
     if not finite.any():
         return []
     low, high = (float(edge) for edge in torch.aminmax(values[finite]))
-    step = max(1, int((values.shape[1] * values.shape[2] / _PIXELS_A_FRAME) ** 0.5))
-    values, finite = values[:, ::step, ::step], finite[:, ::step, ::step]
+    values, finite = _thinned(values), _thinned(finite)
     if high - low <= 1e-6 * abs(high):
         return [f"All pixels hold the same value ({high:.4g}): the depth map is empty."]
     warnings = _constant_frames(values, finite)
@@ -60,7 +59,7 @@ def colour_finding(channels: Tensor) -> tuple[str, ...]:
     """Return a warning if channels [F, H, W, C] are colours, not grey; else nothing."""
     if channels.shape[-1] == 1:
         return ()
-    low, high = channels.aminmax(dim=-1)
+    low, high = _thinned(channels).aminmax(dim=-1)
     span = float(high.nan_to_num(0, 0, 0).max() - low.nan_to_num(0, 0, 0).min())
     if not span or float((high - low > _CHANNEL_TOLERANCE * span).float().mean()) < 0.01:
         return ()
@@ -68,6 +67,12 @@ def colour_finding(channels: Tensor) -> tuple[str, ...]:
         "The depth image is coloured, so its channels were averaged. Switch the depth node's colour map to grey: "
         "a colour map cannot be turned back into depth.",
     )
+
+
+def _thinned(maps: Tensor) -> Tensor:
+    """Return every n-th row and column of [F, H, W, ...]."""
+    step = max(1, int((maps.shape[1] * maps.shape[2] / _PIXELS_A_FRAME) ** 0.5))
+    return maps[:, ::step, ::step]
 
 
 def _constant_frames(values: Tensor, finite: Tensor) -> list[str]:

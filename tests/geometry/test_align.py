@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -249,6 +250,24 @@ def test_large_maps_are_sampled(method):
     assert (alignment.scale / 0.7 - 1).abs().max() < 1e-5
     assert alignment.used.min() > 0.75
     assert align._sample(600 * 600).numel() == 65_536
+
+
+@pytest.mark.parametrize("name", ["joker", "iiith_cooking_57_2_2451_2499"])
+@pytest.mark.parametrize("method", METHODS)
+def test_real_depth_with_made_up_flicker_and_8_bit_temporal_depth(shared_take, name, method):
+    """What arrives in the wild: an 8-bit, normalised inverse depth and a metric depth of shaky scale."""
+    with np.load(shared_take(name) / "depth_f16.npz") as archive:
+        metres = torch.from_numpy(archive["depth"][:13].astype(np.float32))
+    true_inverse = 1 / metres
+    low, high = true_inverse.aminmax()
+    temporal = Depth.from_array(((true_inverse - low) / (high - low) * 255).round() / 255, "normalised inverse depth")
+    generator = torch.Generator().manual_seed(6)
+    flicker = 1 + 0.05 * torch.randn(13, 1, 1, generator=generator)
+    alignment = align_depth(temporal, metric(metres * flicker), method=method)
+    assert torch.allclose(alignment.fitted_scale, (high - low) / flicker.flatten().double(), rtol=0.01)
+    assert alignment.jitter_after < alignment.jitter_before / 5
+    steps_off = (1 / alignment.depth.metric() * flicker[0] - true_inverse).abs() / (high - low) * 255
+    assert steps_off.median() < 1.5, "half a grey step of rounding, and what momentum lets the scale drift"
 
 
 @pytest.mark.parametrize(
