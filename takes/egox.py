@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..geometry.camera import Camera
 from ..geometry.depth import Depth, DepthMeaning
 from ..geometry.lens import Lens
 from ..geometry.presets import RELEASE_SIZE, LensPreset
@@ -32,6 +33,7 @@ EXO_FILE = "exo.mp4"
 PRIOR_FILE = "ego_Prior.mp4"
 TRUTH_FILE = "ego_GT.mp4"
 DEPTH_FILES = ("depth.npz", "depth.npy", "depth_f16.npz")
+EXO_CAMERA_FILE = "exo_camera.json"
 DATASET_KEY = "test_datasets"
 
 # Released Ego-Exo4D videos carry one frame more than they have poses and depth maps (50 for 49); it does not count.
@@ -119,12 +121,15 @@ def _assemble(name: str, meta: EgoXMeta, videos: Path, depth_files: Sequence[Pat
         _first(read_video(videos / file)[0], n_frames, file, meta) if (videos / file).is_file() else None
         for file in (PRIOR_FILE, TRUTH_FILE)
     )
+    exo_camera = meta.exo_camera(map_width, map_height).cropped(left, 0, kept, map_height)
+    if (videos / EXO_CAMERA_FILE).is_file():
+        exo_camera = Camera.from_json((videos / EXO_CAMERA_FILE).read_text(encoding="utf-8"))
     seen = prior if prior is not None else truth
     ego_height, ego_width = (RELEASE_SIZE, RELEASE_SIZE) if seen is None else seen.shape[1:3]
     return Take(
         name=name,
         exo=_first(exo, n_frames, EXO_FILE, meta),
-        exo_camera=meta.exo_camera(map_width, map_height).cropped(left, 0, kept, map_height).resized(width, height),
+        exo_camera=exo_camera.resized(width, height),
         depth=depth.cropped(left, 0, kept, map_height).resized(width, height),
         ego_camera=meta.ego_camera(ego_width, ego_height, lens),
         prompt=meta.prompt(),

@@ -1,0 +1,268 @@
+"""Solid shapes that a ray can meet, and the paint on them.
+
+Every shape has a frame of its own: an origin and three axes. Rays are brought into it, so each kind only says
+where a ray of its own frame meets it and which way its surface faces there. Vectorised over rays; the arithmetic is
+exact up to the rays' float type.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+
+import torch
+from torch import Tensor
+
+Point = tuple[float, float, float]
+Paint = Callable[[Tensor], Tensor]  # points [N, 3] of the shape's frame, metres -> colours [N, 3] in [0, 1]
+
+# A ray that starts on a surface must not meet it again at once.
+_NEAREST = 1e-6
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Shape:
+    """A solid with a frame of its own.
+
+    Attributes:
+        origin: where the frame lies in the world, metres.
+        axes: [3, 3] float64, its axes as rows, in world coordinates.
+        paint: the colour of each surface point.
+    """
+
+    paint: Paint
+    origin: Point = (0.0, 0.0, 0.0)
+    axes: Tensor = field(default_factory=lambda: torch.eye(3, dtype=torch.float64))
+
+    def meet(self, origin: Tensor, directions: Tensor) -> Tensor:
+        """Return the distance [...] at which world rays from `origin` [3] first meet the surface; inf if never."""
+        axes = self.axes.to(directions)
+        start = axes @ (origin - origin.new_tensor(self.origin))
+        distance = self._meet(start, directions @ axes.T)
+        return torch.where(distance > _NEAREST, distance, torch.inf)
+
+    def surface(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Return outward normals and colours, both [N, 3], of world points [N, 3] on the surface."""
+        axes = self.axes.to(points)
+        local = (points - points.new_tensor(self.origin)) @ axes.T
+        return self._normals(local) @ axes, self.paint(local)
+
+    def bounding_ball(self) -> tuple[Tensor, float]:
+        """Return centre [3] and radius in metres of a ball that holds the shape."""
+        raise NotImplementedError
+
+    def _meet(self, start: Tensor, directions: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def _normals(self, points: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Ball(Shape):
+    """A ball around the origin."""
+
+    radius: float
+
+    def bounding_ball(self) -> tuple[Tensor, float]:
+        """See `Shape`."""
+        return torch.tensor(self.origin, dtype=torch.float64), self.radius
+
+    def _meet(self, start: Tensor, directions: Tensor) -> Tensor:
+        return _nearest_root(directions @ start, start @ start - self.radius**2)
+
+    def _normals(self, points: Tensor) -> Tensor:
+        return points / self.radius
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Box(Shape):
+    """A box around the origin with edges along the axes; `inside_out` makes it a room, met from within."""
+
+    half_size: Point
+    inside_out: bool = False
+
+    def bounding_ball(self) -> tuple[Tensor, float]:
+        """See `Shape`."""
+        radius = math.inf if self.inside_out else math.hypot(*self.half_size)
+        return torch.tensor(self.origin, dtype=torch.float64), radius
+
+    def _meet(self, start: Tensor, directions: Tensor) -> Tensor:
+        half = directions.new_tensor(self.half_size)
+        inverse = 1 / torch.where(directions == 0, 1e-12, directions)
+        middle, reach = -start * inverse, half * inverse.abs()
+        enter, leave = (middle - reach).amax(dim=-1), (middle + reach).amin(dim=-1)
+        return leave if self.inside_out else torch.where(enter < leave, enter, torch.inf)
+
+    def _normals(self, points: Tensor) -> Tensor:
+        scaled = points / points.new_tensor(self.half_size)
+        face = torch.nn.functional.one_hot(scaled.abs().argmax(dim=-1), 3)
+        return face * scaled.sign() * (-1 if self.inside_out else 1)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Capsule(Shape):
+    """A rod with round ends: all points within `radius` of the third axis between 0 and `length`."""
+
+    length: float
+    radius: float
+
+    def bounding_ball(self) -> tuple[Tensor, float]:
+        """See `Shape`."""
+        return _middle_of_rod(self), self.length / 2 + self.radius
+
+    def _meet(self, start: Tensor, directions: Tensor) -> Tensor:
+        side = _meet_side(start, directions, self.radius)
+        height = start[2] + side * directions[..., 2]
+        side = torch.where((height >= 0) & (height <= self.length), side, torch.inf)
+        for end in (0.0, self.length):
+            cap = start - start.new_tensor([0, 0, end])
+            side = torch.minimum(side, _nearest_root(directions @ cap, cap @ cap - self.radius**2))
+        return side
+
+    def _normals(self, points: Tensor) -> Tensor:
+        on_axis = torch.zeros_like(points)
+        on_axis[:, 2] = points[:, 2].clamp(0, self.length)
+        return (points - on_axis) / self.radius
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Cylinder(Shape):
+    """A rod with flat ends along the third axis, from 0 to `length`."""
+
+    length: float
+    radius: float
+
+    def bounding_ball(self) -> tuple[Tensor, float]:
+        """See `Shape`."""
+        return _middle_of_rod(self), math.hypot(self.length / 2, self.radius)
+
+    def _meet(self, start: Tensor, directions: Tensor) -> Tensor:
+        side = _meet_side(start, directions, self.radius)
+        height = start[2] + side * directions[..., 2]
+        nearest = torch.where((height >= 0) & (height <= self.length), side, torch.inf)
+        for end in (0.0, self.length):
+            cap = (end - start[2]) / torch.where(directions[..., 2] == 0, 1e-12, directions[..., 2])
+            x, y = start[0] + cap * directions[..., 0], start[1] + cap * directions[..., 1]
+            within = (x * x + y * y <= self.radius**2) & (cap > 0)
+            nearest = torch.where(within & (cap < nearest), cap, nearest)
+        return nearest
+
+    def _normals(self, points: Tensor) -> Tensor:
+        beyond = torch.stack([-points[:, 2], points[:, 2] - self.length], dim=-1)
+        radial = torch.linalg.vector_norm(points[:, :2], dim=-1) - self.radius
+        normals = torch.zeros_like(points)
+        normals[:, :2] = points[:, :2] / self.radius
+        on_cap = beyond.amax(dim=-1) > radial
+        normals[on_cap] = 0
+        normals[on_cap, 2] = beyond[on_cap].argmax(dim=-1).to(points) * 2 - 1
+        return normals
+
+
+def axes_along(direction: Tensor) -> Tensor:
+    """Return axes [3, 3] (rows) whose third one points along `direction` [3]."""
+    third = torch.nn.functional.normalize(direction.double(), dim=0)
+    helper = torch.zeros(3, dtype=torch.float64)
+    helper[int(third.abs().argmin())] = 1
+    first = torch.nn.functional.normalize(torch.linalg.cross(helper, third), dim=0)
+    return torch.stack([first, torch.linalg.cross(third, first), third])
+
+
+def axes_turned(degrees: float) -> Tensor:
+    """Return axes [3, 3] (rows) turned about the world's y axis."""
+    c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    return torch.tensor([[c, 0, -s], [0, 1, 0], [s, 0, c]], dtype=torch.float64)
+
+
+def _middle_of_rod(rod: Capsule | Cylinder) -> Tensor:
+    return torch.tensor(rod.origin, dtype=torch.float64) + rod.length / 2 * rod.axes[2]
+
+
+def _nearest_root(b: Tensor, c: Tensor) -> Tensor:
+    """Return the smaller root of t^2 + 2 b t + c, inf where there is none."""
+    discriminant = b * b - c
+    return torch.where(discriminant >= 0, -b - discriminant.clamp_min(0).sqrt(), torch.inf)
+
+
+def _meet_side(start: Tensor, directions: Tensor, radius: float) -> Tensor:
+    """Return where rays meet the endless tube of `radius` around the third axis."""
+    across = directions[..., :2]
+    square = (across * across).sum(dim=-1).clamp_min(1e-12)
+    return _nearest_root((across @ start[:2]) / square, (start[:2] @ start[:2] - radius**2) / square)
+
+
+# Paints ---------------------------------------------------------------------------------------------------------
+
+
+def plain(color: Point, grain: float = 0.04) -> Paint:
+    """One colour with a fine grain."""
+    return lambda points: points.new_tensor(color) * _grain(points, grain)
+
+
+def checker(first: Point, second: Point, size: float, grain: float = 0.05) -> Paint:
+    """Two colours in cubes of `size` metres."""
+
+    def paint(points: Tensor) -> Tensor:
+        odd = (points / size + 1e-3).floor().sum(dim=-1, keepdim=True) % 2
+        return torch.lerp(points.new_tensor(first), points.new_tensor(second), odd) * _grain(points, grain)
+
+    return paint
+
+
+def stripes(first: Point, second: Point, size: float, axis: int, grain: float = 0.05) -> Paint:
+    """Two colours in layers of `size` metres along one axis."""
+
+    def paint(points: Tensor) -> Tensor:
+        odd = (points[:, axis : axis + 1] / size + 1e-3).floor() % 2
+        return torch.lerp(points.new_tensor(first), points.new_tensor(second), odd) * _grain(points, grain)
+
+    return paint
+
+
+def wood(color: Point, plank: float, axis: int) -> Paint:
+    """Planks of `plank` metres across `axis`, each with a tone of its own and dark joints."""
+
+    def paint(points: Tensor) -> Tensor:
+        position = points[:, axis : axis + 1] / plank
+        number = position.floor()
+        tone = 0.86 + 0.22 * ((number * 0.618034) % 1)
+        joint = 1 - 0.45 * ((position - number) < 0.03).to(points)
+        stretched = points * 0.12
+        stretched[:, axis] = points[:, axis]
+        return points.new_tensor(color) * tone * joint * _grain(stretched, 0.16)
+
+    return paint
+
+
+def tiles(color: Point, joint: Point, size: float, across: tuple[int, int]) -> Paint:
+    """Square tiles of `size` metres with thin joints, over two axes."""
+
+    def paint(points: Tensor) -> Tensor:
+        position = points[:, list(across)] / size + 0.5
+        number = position.floor()
+        edge = (position - number - 0.5).abs().amax(dim=-1, keepdim=True) > 0.475
+        tone = 0.94 + 0.12 * ((number * number.new_tensor([0.618034, 0.414214])).sum(-1, keepdim=True) % 1)
+        return torch.where(edge, points.new_tensor(joint), points.new_tensor(color) * tone) * _grain(points, 0.05)
+
+    return paint
+
+
+@cache
+def _noise_table() -> Tensor:
+    """Smooth noise on a periodic lattice [96, 96, 96] in [-1, 1], three cells a bump."""
+    coarse = torch.rand(1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(7))
+    wrapped = torch.nn.functional.pad(coarse, (1,) * 6, mode="circular")
+    smooth = torch.nn.functional.interpolate(wrapped, scale_factor=3, mode="trilinear", align_corners=False)
+    return smooth[0, 0, 3:-3, 3:-3, 3:-3].mul(2).sub(1).contiguous()
+
+
+def _grain(points: Tensor, strength: float) -> Tensor:
+    """Return a brightness factor [N, 1] around 1: bumps of 12 mm and of 75 mm."""
+    table = _noise_table()
+    factor = torch.ones_like(points[:, :1])
+    for cells_per_metre, weight in ((250, 1.0), (40, 0.7)):
+        x, y, z = (points * cells_per_metre).floor().long().remainder(96).unbind(-1)
+        factor += (strength * weight) * table[x, y, z][:, None].to(points)
+    return factor
