@@ -74,6 +74,9 @@ def render_points(
 ) -> Rendering:
     """Render every frame of a point cloud.
 
+    Where discs overlap the points of smallest z win. So the picture of a slanted surface is shifted towards its far
+    side, by up to one radius where points lie dense: PyTorch3D's rendering, which the released priors have as well.
+
     Args:
         cloud: F frames of points, or one frame that serves all of the camera's poses.
         camera: F poses, or a fixed camera; any lens. Points behind it or outside its field are dropped.
