@@ -19,8 +19,13 @@ def test_a_finished_block_replaces_the_file(tmp_path):
 def test_a_failed_block_leaves_what_was_there(tmp_path):
     path = tmp_path / "note.txt"
     path.write_text("old")
-    with pytest.raises(RuntimeError, match="disk on fire"), whole_file(path) as unfinished:
-        unfinished.write_text("half")
-        raise RuntimeError("disk on fire")
+
+    def fail():
+        with whole_file(path) as unfinished:
+            unfinished.write_text("half")
+            raise RuntimeError("disk on fire")
+
+    with pytest.raises(RuntimeError, match="disk on fire"):
+        fail()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]

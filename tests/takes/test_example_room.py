@@ -72,10 +72,12 @@ def test_the_dynamic_mask_covers_what_changes(take):
 
 def test_the_figures_own_head_is_out_of_its_sight():
     room = ExampleRoom(2)
-    ego = room.ego_camera(Pinhole.from_fov(100, 64, 64), 64, 64)
+    ego = room.ego_camera(Pinhole.from_fov(120, 64, 64), 64, 64)
     without, with_head = (room.geometry(ego, with_head=flag)[0] for flag in (False, True))
-    assert without.min() > 0.05
-    assert with_head.min() < 0.02  # the eye is inside the head
+    assert (with_head <= without).all()
+    assert (with_head < without).any()  # the neck
+    exo = room.exo_camera(WIDTH, HEIGHT)
+    assert (room.geometry(exo)[0] < room.geometry(exo, with_head=False)[0]).any()
 
 
 def test_the_head_moves_smoothly():
