@@ -61,6 +61,20 @@ def test_depth_and_both_cameras_agree():
         assert same.float().mean() > 0.4
 
 
+def test_the_ego_camera_sits_in_the_figures_head_and_looks_at_its_hands():
+    room = ExampleRoom(3)
+    exo = room.exo_camera(WIDTH, HEIGHT)
+    ego = room.ego_camera(Pinhole.from_fov(100, 64, 64), 64, 64)
+    exo_depth, exo_dynamic = room.geometry(exo)
+    ego_depth, _ = room.geometry(ego, with_head=False)
+    for frame, center in enumerate(ego.centers):
+        pixels, z, _ = exo.project(center)
+        column, row = pixels.long().tolist()
+        assert exo_dynamic[frame, row, column]
+        assert abs(float(exo_depth[frame, row, column] - z)) < 0.25
+        assert 0.5 < float(ego_depth[frame, 32, 32]) < 0.9
+
+
 def test_the_dynamic_mask_covers_what_changes(take):
     room = ExampleRoom(N_FRAMES)
     depth, dynamic = room.geometry(room.exo_camera(WIDTH, HEIGHT))
