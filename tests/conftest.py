@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "scripts"))
 
 import pack  # noqa: E402
+from support.server import comfy_client, comfy_server  # noqa: E402, F401
 
 pack.register()
 

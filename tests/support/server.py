@@ -1,0 +1,35 @@
+"""One real ComfyUI for the whole test session: tiny models, stand-in loaders, this pack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def comfy_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """A running `ComfyServer`; `.base` holds its input, output and models folders.
+
+    The models folder has the tiny models of `tiny_models.FILES`.
+    """
+    import environment
+    from comfy_server import comfy_server as running_server
+
+    from .tiny_models import write_tiny_models
+
+    base = tmp_path_factory.mktemp("comfyui")
+    write_tiny_models(base / "models")
+    standins = Path(__file__).parent / "standin_nodes"
+    with running_server(base, environment.prepare().comfyui, custom_nodes=[standins]) as server:
+        yield server
+
+
+@pytest.fixture
+def comfy_client(comfy_server: object) -> Iterator[object]:
+    """A `ComfyClient` of the session's server."""
+    from comfy_client import ComfyClient
+
+    with ComfyClient(comfy_server.url) as client:
+        yield client
