@@ -22,6 +22,7 @@ from torch import Tensor
 
 from ..attention.layout import TokenLayout
 from .base_model import require_wan21_i2v
+from .guider_options import transformer_options_of_run
 from .joined_tokens import EGOX_KEY, JoinedTokens, window_frames
 from .memory import WideMemoryEstimate
 
@@ -90,10 +91,13 @@ class ExoBesideEgo:
         frames, height, width = noise_shape[2:]
         return TokenLayout(frames, height // PATCH, self._block.shape[-1] // PATCH, width // PATCH)
 
-    def outer_sample(self, executor: Callable[..., Any], noise: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """OUTER_SAMPLE wrapper: refuse latents that do not fit before anything is loaded."""
+    def outer_sample(self, executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """OUTER_SAMPLE wrapper: refuse latents that do not fit before anything is loaded, become the innermost."""
         self.layout(noise.shape)
-        return executor(noise, *args, **kwargs)
+        guider = executor.class_obj
+        wrappers = _with_egox_innermost(guider.model_options["transformer_options"]["wrappers"])
+        with transformer_options_of_run(guider, wrappers=wrappers):
+            return executor(noise, *args, **kwargs)
 
     def __call__(
         self,
@@ -164,6 +168,13 @@ def _check_exo_latent(latent: Tensor) -> None:
 
 def _text(shape: Sequence[int]) -> str:
     return f"[{', '.join(str(size) for size in shape)}]"
+
+
+def _with_egox_innermost(wrappers: dict[str, dict]) -> dict[str, dict]:
+    """Return wrappers in an order in which caches and others see the ego view alone, wherever their node stands."""
+    model_calls = dict(wrappers[WrappersMP.DIFFUSION_MODEL])
+    model_calls[EGOX_KEY] = model_calls.pop(EGOX_KEY)
+    return {**wrappers, WrappersMP.DIFFUSION_MODEL: model_calls}
 
 
 def _exo_block(exo: Tensor) -> Tensor:

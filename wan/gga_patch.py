@@ -21,6 +21,7 @@ from ..attention.layout import TokenLayout
 from .base_model import require_wan21_i2v
 from .egox_patch import applied_egox
 from .gga_hooks import GGAHooks, HookCounts
+from .guider_options import transformer_options_of_run
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -145,12 +146,8 @@ class GeometryGuidance:
         """OUTER_SAMPLE wrapper: compute directions and noise levels before anything is loaded."""
         guider = executor.class_obj
         run = self._prepare(guider.model_patcher, noise)
-        options = guider.model_options
-        guider.model_options = {**options, "transformer_options": {**options["transformer_options"], GGA_KEY: run}}
-        try:
+        with transformer_options_of_run(guider, **{GGA_KEY: run}):
             samples = executor(noise, *args, **kwargs)
-        finally:
-            guider.model_options = options
         run.counts.warn_of_no_effect()
         return samples
 

@@ -37,8 +37,9 @@ def _prepared_comfyui() -> str:
 
 
 def k_sampler(model: Any, positive: list, negative: list, latent: Any, **settings: Any) -> Any:
-    """Run the stock KSampler node; returns the samples, [B, 16, T, h, w]."""
+    """Run the stock KSampler node as a prompt does, in inference mode; returns the samples, [B, 16, T, h, w]."""
     import nodes
+    import torch
 
     defaults = {
         "seed": 5,
@@ -50,5 +51,6 @@ def k_sampler(model: Any, positive: list, negative: list, latent: Any, **setting
         "negative": negative,
         "latent_image": {"samples": latent},
     }
-    (result,) = nodes.KSampler().sample(model, **{**defaults, **settings})
+    with torch.inference_mode():
+        (result,) = nodes.KSampler().sample(model, **{**defaults, **settings})
     return result["samples"]

@@ -65,6 +65,8 @@ def simple_sigmas(steps: int, shift: float) -> Tensor:
 
 
 def pair_bias(form: str, strength: float, query: list[float], key: list[float]) -> float:
+    if not any(query) or not any(key):
+        return 0.0  # a missing direction
     cosine = min(1.0, max(-1.0, sum(a * b for a, b in zip(query, key))))
     if form == "paper":
         return math.log(strength * (cosine + 1 + 1e-6))
@@ -98,6 +100,7 @@ def sample(
     cfg: float,
     bias: Tensor | None = None,
     bias_at: Callable[[float], bool] = lambda sigma: True,
+    marks_first_frame: bool = True,
 ) -> Tensor:
     """Sample with euler; returns the ego latent in the VAE's scale, [B, 16, T, h, w_ego]."""
     mean, std = (torch.tensor(values).view(1, 16, 1, 1, 1) for values in (MEAN, STD))
@@ -106,7 +109,7 @@ def sample(
     prior = ((clip.prior - mean) / std).expand(batch, -1, -1, -1, -1)
     ego_width = noise.shape[-1]
     mask = torch.zeros(batch, 4, *exo.shape[2:4], exo.shape[-1] + ego_width)
-    mask[:, :, 0, :, : exo.shape[-1]] = 1
+    mask[:, :, 0, :, : exo.shape[-1]] = float(marks_first_frame)
     features = clip.clip_features.expand(batch, -1, -1)
     x = noise
     sigmas = simple_sigmas(steps, shift)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import torch
@@ -10,18 +11,25 @@ from torch import Tensor
 from .egox_witness import Predict
 
 
-def comfyui_predict(network: Any) -> Predict:
-    """Call ComfyUI's raw WanModel; attention over all tokens with itself is computed densely, with the bias."""
+def comfyui_predict(network: Any, blocks: set[int] | None = None) -> Predict:
+    """Call ComfyUI's raw WanModel; attention over all tokens with itself is computed densely, with the bias.
+
+    `blocks` limits the bias to some blocks, counted by their calls.
+    """
 
     def predict(x: Tensor, timestep: Tensor, text: Tensor, features: Tensor, bias: Tensor | None) -> Tensor:
         tokens = x.shape[2] * x.shape[3] * x.shape[4] // 4
+        block = itertools.count()
 
         def dense(function: Any, q: Tensor, k: Tensor, v: Tensor, heads: int, *args: Any, **kwargs: Any) -> Tensor:
-            if bias is None or k.shape[1] != tokens:
+            if k.shape[1] != tokens:
                 return function(q, k, v, heads, *args, **kwargs)
+            index = next(block)
             query, key, value = (z.unflatten(2, (heads, -1)).transpose(1, 2) for z in (q, k, v))
-            weights = (query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5 + bias).softmax(dim=-1)
-            return (weights @ value).transpose(1, 2).flatten(2)
+            logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+            if bias is not None and (blocks is None or index in blocks):
+                logits = logits + bias
+            return (logits.softmax(dim=-1) @ value).transpose(1, 2).flatten(2)
 
         options = {"optimized_attention_override": dense}
         return network(x, timestep, text, clip_fea=features, transformer_options=options)

@@ -1,0 +1,57 @@
+"""Build and run the EgoX graph in-process, from the patches that the nodes apply and the stock KSampler."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from exo2ego.wan.egox_patch import apply_egox
+from exo2ego.wan.gga_patch import GGASettings, apply_gga
+
+from .comfyui import k_sampler
+from .egox_witness import Clip
+from .wan_witnesses import egox_conditioning
+
+SEED = 5
+STEPS = 3
+SHIFT = 8.0  # ComfyUI's default for Wan 2.1
+
+
+def with_egox(model: Any, clip: Clip) -> Any:
+    return apply_egox(model, clip.exo)
+
+
+def with_gga(model: Any, clip: Clip, **settings: Any) -> Any:
+    """Apply GGA with the clip's directions."""
+    return apply_gga(model, lambda layout: (clip.ego_queries, clip.exo_keys), GGASettings(**settings))
+
+
+def with_shift(model: Any, shift: float) -> Any:
+    """Apply stock ModelSamplingSD3."""
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+    (patched,) = ModelSamplingSD3().patch(model, shift)
+    return patched
+
+
+def with_override(model: Any, override: Any) -> Any:
+    """Set an attention override as other packs do."""
+    patched = model.clone()
+    patched.model_options["transformer_options"]["optimized_attention_override"] = override
+    return patched
+
+
+def run_graph(model: Any, clip: Clip, *, cfg: float = 5.0, batch: int = 1, **settings: Any) -> Tensor:
+    """Sample the clip's ego latent with the stock KSampler; returns [batch, 16, T, h, w_ego]."""
+    settings = {"steps": STEPS, **settings}
+    positive = egox_conditioning(clip.positive, clip.prior, clip.clip_features)
+    negative = egox_conditioning(clip.negative, clip.prior, clip.clip_features)
+    latent = torch.zeros(batch, *clip.prior.shape[1:])
+    return k_sampler(model, positive, negative, latent, seed=SEED, cfg=cfg, **settings)
+
+
+def noise_of(clip: Clip, batch: int = 1) -> Tensor:
+    """Return the noise that the stock KSampler draws."""
+    return torch.randn(batch, *clip.prior.shape[1:], generator=torch.manual_seed(SEED))

@@ -1,0 +1,65 @@
+"""Clips longer than the model's context: ComfyUI runs windows of frames, and the exo view goes along."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from support.egox_graph import SHIFT, STEPS, noise_of, run_graph, with_egox, with_gga
+from support.egox_witness import dense_pair_bias, made_up_clip, sample
+from support.wan_witnesses import comfyui_predict
+
+
+def windows_handler(length: int):
+    """ComfyUI's handler of windows over latent frames, with the slicing of 5-D conditions that 0.3.75 lacks."""
+    from comfy import context_windows
+
+    class Handler(context_windows.IndexListContextHandler):
+        def get_resized_cond(self, cond_in, x_in, window, device=None):
+            resized = super().get_resized_cond(cond_in, x_in, window, device)
+            for cond in resized or []:
+                concat = cond["model_conds"]["c_concat"]
+                sliced = concat._copy_with(concat.cond[:, :, window.index_list])
+                cond["model_conds"] = {**cond["model_conds"], "c_concat": sliced}
+            return resized
+
+    return Handler(
+        context_schedule=context_windows.get_matching_context_schedule("standard_static"),
+        fuse_method=context_windows.get_matching_fuse_method("flat"),
+        context_length=length,
+        context_overlap=0,
+        dim=2,
+    )
+
+
+@pytest.mark.filterwarnings("ignore:Using a non-tuple sequence")  # in ComfyUI's context windows
+@pytest.mark.parametrize("guided", [False, True])
+def test_every_window_sees_its_own_exo_frames_and_directions(model, guided):
+    clip = made_up_clip(seed=4, frames=4)
+    patched = with_egox(model, clip)
+    patched = with_gga(patched, clip) if guided else patched
+    patched.model_options["context_handler"] = windows_handler(2)
+    got = run_graph(patched, clip)
+
+    predict = comfyui_predict(model.model.diffusion_model)
+    for frames in ([0, 1], [2, 3]):
+        window = replace(
+            clip,
+            exo=clip.exo[:, :, frames],
+            prior=clip.prior[:, :, frames],
+            ego_queries=clip.ego_queries[frames],
+            exo_keys=clip.exo_keys[frames][:, frames],
+        )
+        expected = sample(
+            predict,
+            window,
+            noise_of(clip)[:, :, frames],
+            steps=STEPS,
+            shift=SHIFT,
+            cfg=5.0,
+            bias=dense_pair_bias(window, "release", 3.0) if guided else None,
+            marks_first_frame=frames[0] == 0,
+        )
+        torch.testing.assert_close(got[:, :, frames], expected, rtol=0, atol=1e-4)
