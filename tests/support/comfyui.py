@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from functools import cache
@@ -18,7 +17,7 @@ def import_comfyui() -> Path:
 
     COMFYUI_PATH may name the folder; otherwise it is the one that `scripts/environment.py` prepared.
     """
-    folder = os.environ.get("COMFYUI_PATH") or _prepared_comfyui()
+    folder = comfyui_folder()
     sys.path.insert(0, str(folder))
     arguments, sys.argv = sys.argv, ["comfyui", "--cpu"]
     try:
@@ -28,18 +27,22 @@ def import_comfyui() -> Path:
         import comfy.cli_args  # reads sys.argv
     finally:
         sys.argv = arguments
-    return Path(folder)
+    return folder
 
 
-def _prepared_comfyui() -> str:
+@cache
+def comfyui_folder() -> Path:
+    """Return the ComfyUI that the tests use: COMFYUI_PATH, or the one that `scripts/environment.py` prepared."""
     command = [sys.executable, str(ROOT / "scripts" / "environment.py"), "--comfyui"]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    return Path(result.stdout.strip())
 
 
 def k_sampler(model: Any, positive: list, negative: list, latent: Any, **settings: Any) -> Any:
     """Run the stock KSampler node as a prompt does, in inference mode; returns the samples, [B, 16, T, h, w]."""
-    import nodes
     import torch
+
+    import nodes
 
     defaults = {
         "seed": 5,
