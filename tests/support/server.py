@@ -17,10 +17,11 @@ def comfy_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     import environment
     from comfy_server import comfy_server as running_server
 
-    from .tiny_models import write_tiny_models
+    from .tiny_models import write_tiny_models, write_wrong_bases
 
     base = tmp_path_factory.mktemp("comfyui")
     write_tiny_models(base / "models")
+    write_wrong_bases(base / "models")
     standins = Path(__file__).parent / "standin_nodes"
     with running_server(base, environment.prepare().comfyui, custom_nodes=[standins]) as server:
         yield server

@@ -13,6 +13,7 @@ import folder_paths
 from comfy_api.latest import ComfyExtension, io
 
 from .configs import CLIP_VISION_CONFIG, UMT5_CONFIG
+from .recorder import StandInRecord
 
 
 class StandInCLIPLoader(io.ComfyNode):
@@ -69,7 +70,7 @@ class StandInCLIPVisionLoader(io.ComfyNode):
 
 
 class StandInExtension(ComfyExtension):
-    """Both loaders."""
+    """The loaders and the recorder."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [StandInCLIPLoader, StandInCLIPVisionLoader]
+        return [StandInCLIPLoader, StandInCLIPVisionLoader, StandInRecord]

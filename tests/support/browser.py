@@ -1,0 +1,97 @@
+"""ComfyUI's real editor in headless Chromium."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# The editor asks an outside registry for help pages and badges, which the tests' network does not have.
+_EXPECTED_ERRORS = ("Failed to load resource", "Content Security Policy", "reading 'id'")
+
+
+class Editor:
+    """One page of the editor."""
+
+    def __init__(self, page: Any):
+        self.page = page
+        self.errors: list[str] = []
+        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def open(self, url: str) -> None:
+        """Open the editor and wait until every node is known."""
+        self.page.goto(url)
+        self.page.wait_for_function(
+            "window.app?.graph && window.LiteGraph && 'Exo2EgoGGA' in LiteGraph.registered_node_types", timeout=60_000
+        )
+        self.page.wait_for_timeout(1000)
+        self.page.keyboard.press("Escape")
+
+    def load(self, workflow: dict[str, Any]) -> None:
+        """Load a workflow as the template browser does, and show the whole of it."""
+        self.page.evaluate("async (graph) => { await window.app.loadGraphData(graph) }", workflow)
+        self.page.wait_for_timeout(500)
+        self.page.evaluate(_FIT_VIEW)
+        self.page.wait_for_timeout(500)
+
+    def api_prompt(self) -> dict[str, Any]:
+        """Return the graph as the editor would queue it."""
+        return json.loads(self.page.evaluate("async () => JSON.stringify((await window.app.graphToPrompt()).output)"))
+
+    def complaints(self) -> list[str]:
+        """Return texts of alerts and dialogs, and console errors that the missing network does not explain."""
+        shown = self.page.locator(".p-toast-message, .p-dialog").all_inner_texts()
+        errors = [error for error in self.errors if not any(known in error for known in _EXPECTED_ERRORS)]
+        return [*shown, *errors]
+
+
+@contextmanager
+def editor(url: str) -> Iterator[Editor]:
+    """Open the editor of a server, or skip the test where there is no Chromium."""
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
+        try:
+            made = Editor(browser.new_page(viewport={"width": 2200, "height": 1400}))
+            made.open(url)
+            yield made
+        finally:
+            browser.close()
+
+
+def screenshot(made: Editor, path: Path) -> None:
+    """Write what the editor shows as a PNG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made.page.screenshot(path=str(path))
+
+
+_FIT_VIEW = """() => {
+  const canvas = window.app.canvas;
+  const boxes = [...window.app.graph._nodes, ...window.app.graph._groups];
+  const left = Math.min(...boxes.map((box) => box.pos[0]));
+  const top = Math.min(...boxes.map((box) => box.pos[1] - 30));
+  const right = Math.max(...boxes.map((box) => box.pos[0] + box.size[0]));
+  const bottom = Math.max(...boxes.map((box) => box.pos[1] + box.size[1]));
+  const scale = Math.min(2050 / (right - left), 1200 / (bottom - top));
+  canvas.ds.scale = scale;
+  canvas.ds.offset = [-left + 80 / scale, -top + 100 / scale];
+  canvas.setDirty(true, true);
+}"""

@@ -1,0 +1,73 @@
+"""The shipped API graphs as the node tests change and run them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from demo_graph import API_WORKFLOWS, Graph, load_graph, node_id, with_inputs, with_models
+
+from .tiny_models import FILES
+
+WORKFLOWS = sorted(path.stem for path in API_WORKFLOWS.parent.glob("*.json"))
+SMALL_TAKE = "small_take"
+
+
+def api_graph(name: str) -> Graph:
+    """Return a shipped API graph."""
+    return load_graph(API_WORKFLOWS / f"{name}.json")
+
+
+def only_outputs(graph: Graph, *titles: str) -> Graph:
+    """Keep what the named nodes need; everything else is left out."""
+    wanted: set[str] = set()
+    pending = [node_id(graph, title) for title in titles]
+    while pending:
+        key = pending.pop()
+        if key not in wanted:
+            wanted.add(key)
+            pending += [value[0] for value in graph[key]["inputs"].values() if isinstance(value, list)]
+    return {key: node for key, node in graph.items() if key in wanted}
+
+
+def prior_graph(take: str = SMALL_TAKE, **render: Any) -> Graph:
+    """Return the geometry-only graph of a take, up to its saved ego prior."""
+    graph = with_inputs(api_graph("ego_prior"), "Take", take=take)
+    if render:
+        graph = with_inputs(graph, "Ego prior", **render)
+    return only_outputs(graph, "Save ego prior")
+
+
+def egox_graph(take: str = SMALL_TAKE, steps: int = 2, **sampler: Any) -> Graph:
+    """Return the EgoX graph of a take with the tiny models, up to its saved ego video."""
+    names = {role: name for role, (_, name) in FILES.items()}
+    graph = with_models(with_inputs(api_graph("egox_take"), "Take", take=take), names, stand_ins=True)
+    graph = with_inputs(graph, "Sampler", steps=steps, **sampler)
+    return only_outputs(graph, "Save ego video")
+
+
+def recorded(graph: Graph, filename: str) -> Graph:
+    """Add the recorder of what the sampler gets and gives."""
+    conditioning = node_id(graph, "EgoX conditioning")
+    inputs = {
+        "positive": [conditioning, 0],
+        "negative": [conditioning, 1],
+        "exo_latent": [conditioning, 2],
+        "samples": [node_id(graph, "Sampler"), 0],
+        "filename": filename,
+    }
+    return {**graph, "900": {"class_type": "StandInRecord", "inputs": inputs, "_meta": {"title": "Record"}}}
+
+
+def with_node(graph: Graph, key: str, class_type: str, title: str, **inputs: Any) -> Graph:
+    """Add a node."""
+    return {**graph, key: {"class_type": class_type, "inputs": inputs, "_meta": {"title": title}}}
+
+
+def write_small_take(folder: Path, name: str = SMALL_TAKE, n_frames: int = 5) -> Path:
+    """Write the example room in small as a take folder: 128 x 64 exo, 64 x 64 ego."""
+    from exo2ego.takes.egox_write import write_take
+    from exo2ego.takes.example_room import example_take
+
+    write_take(example_take(n_frames, exo_width=128, exo_height=64, ego_size=64), folder / name)
+    return folder / name

@@ -1,0 +1,28 @@
+"""The shipped workflows in ComfyUI's real editor."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from support.browser import editor, screenshot
+from support.graphs import WORKFLOWS, api_graph
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def page(comfy_server):
+    with editor(comfy_server.url) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_opens_without_complaint_and_equals_its_twin(page, name):
+    page.load(json.loads((ROOT / "workflows" / f"{name}.json").read_text()))
+    screenshot(page, ROOT / "output" / "screenshots" / f"{name}.png")
+    assert page.complaints() == []
+    assert page.page.evaluate("app.graph._nodes.filter((node) => node.has_errors || !node.type).length") == 0
+    assert page.api_prompt() == api_graph(name)
