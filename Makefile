@@ -1,0 +1,37 @@
+# Everything runs in an environment of its own, made on first use (see scripts/environment.py).
+# COMFYUI_PATH=DIR uses an existing ComfyUI.
+
+PREPARE := python3 scripts/environment.py
+RUN = "$$($(PREPARE))"
+
+TAKE ?=
+BACKGROUND ?=
+MODELS ?=
+STEPS ?=
+DEMO_ARGUMENTS = $(if $(TAKE),--take "$(TAKE)") $(if $(BACKGROUND),--background "$(BACKGROUND)") \
+	$(if $(MODELS),--models "$(MODELS)") $(if $(STEPS),--steps "$(STEPS)")
+
+.PHONY: help environment demo test lint format benchmark
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+environment: ## prepare the Python environment and ComfyUI
+	@$(PREPARE)
+
+demo: environment ## run the whole graph once: make demo [TAKE=DIR[#NAME]] [BACKGROUND=mean|per_frame] [MODELS=DIR] [STEPS=N]
+	@$(RUN) scripts/demo.py $(DEMO_ARGUMENTS)
+
+test: environment ## run all tests
+	@$(RUN) -m pytest
+
+lint: environment ## check style and formatting
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+
+format: environment ## format and mend what can be mended
+	@$(RUN) -m ruff check --fix .
+	@$(RUN) -m ruff format .
+
+benchmark: environment ## measure speed on this machine
+	@for file in $$(grep -l __main__ benchmarks/*.py); do echo "== $$file"; $(RUN) "$$file" || exit 1; done
