@@ -4,6 +4,9 @@
 PREPARE := python3 scripts/environment.py
 RUN = "$$($(PREPARE))"
 
+# Waiting threads sleep: where cores are shared, spinning ones make torch many times slower.
+export OMP_WAIT_POLICY ?= PASSIVE
+
 TAKE ?=
 BACKGROUND ?=
 MODELS ?=

@@ -92,7 +92,8 @@ def comfy_server(
         *arguments,
     ]
     log = base / "comfyui.log"
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    # Waiting threads sleep: where cores are shared, spinning ones make torch many times slower.
+    environment = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ, "PYTHONUNBUFFERED": "1"}
     with open(log, "wb") as output:
         # A session of its own: Ctrl-C in the terminal reaches us alone, and we stop the server in order.
         process = subprocess.Popen(
