@@ -104,7 +104,8 @@ def with_depth_file(graph, name: str):
 def test_depth_without_a_single_valid_pixel(refuse, comfy_server, small_take, value):
     path = comfy_server.base / "input" / "no_depth.npy"
     np.save(path, np.full_like(depth_array(small_take), value))
-    assert "no pixel" in refuse(with_depth_file(prior_graph(), path.name)).lower()
+    text = refuse(with_depth_file(prior_graph(), path.name))
+    assert "No depth of the 5 frames is a positive number" in text
 
 
 def test_a_pickled_depth_file_is_never_opened(refuse, comfy_server, small_take, tmp_path):
