@@ -11,7 +11,7 @@ from ..geometry.presets import LensPreset
 from ..geometry.settings import camera_from_numbers, describe_camera
 from ..takes.camera_files import CameraRole, read_camera
 from ..takes.library import EXAMPLE_ROOM, example_camera
-from .input_files import files_in_input, fingerprint, input_path
+from .input_files import check_choice, files_in_input, fingerprint, input_path
 from .progress import show_text
 from .schema import schema
 from .sockets import CameraSocket
@@ -183,17 +183,11 @@ class Exo2EgoCameraFile(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str) -> bool | str:
-        if file == EXAMPLE_ROOM:
-            return True
-        try:
-            input_path(file)
-        except ValueError as error:
-            return str(error)
-        return True
+        return check_choice(file, EXAMPLE_ROOM)
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: Any) -> Any:
-        return file if file == EXAMPLE_ROOM else fingerprint(file)
+        return fingerprint(file, EXAMPLE_ROOM)
 
     @classmethod
     def execute(cls, file: str, role: str, lens: str, width: int, height: int) -> io.NodeOutput:

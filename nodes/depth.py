@@ -16,7 +16,7 @@ from ..geometry.dynamic_mask import mask_to_frames
 from ..media.plots import alignment_chart
 from ..networks.depth_pro import estimate_depth
 from ..takes.files import load_array
-from .input_files import files_in_input, fingerprint, input_path
+from .input_files import check_choice, files_in_input, fingerprint, input_path
 from .previews import depth_picture, image_preview, video_preview
 from .progress import progress_bar, show_text, warn
 from .schema import schema
@@ -83,17 +83,11 @@ class Exo2EgoDepth(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str) -> bool | str:
-        if file == _NO_FILE:
-            return True
-        try:
-            input_path(file)
-        except ValueError as error:
-            return str(error)
-        return True
+        return check_choice(file, _NO_FILE)
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: Any) -> Any:
-        return file if file == _NO_FILE else fingerprint(file)
+        return fingerprint(file, _NO_FILE)
 
     @classmethod
     def execute(cls, meaning: str, file: str, near: float, far: float, images: Tensor | None = None) -> io.NodeOutput:

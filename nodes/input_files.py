@@ -33,8 +33,24 @@ def files_in_input(suffixes: Iterable[str], depth: int = 2) -> list[str]:
     return sorted(path.relative_to(root).as_posix() for path in found if path.is_file())
 
 
-def fingerprint(name: str) -> tuple[str, ...]:
-    """Return what changes when a named file or any file of a named folder changes."""
+def check_choice(name: str, built_in: str) -> bool | str:
+    """Check what an artist or an API user chose: the built-in entry, or a file in the input folder.
+
+    Lists of files are made when the editor loads, so a node that calls this also takes files that came later.
+
+    Returns:
+        True, or what is wrong with the name.
+    """
+    try:
+        return name == built_in or input_path(name).is_file() or f"{name!r} is a folder; choose a file in it."
+    except ValueError as error:
+        return str(error)
+
+
+def fingerprint(name: str, built_in: str) -> tuple[str, ...]:
+    """Return what changes when a chosen file, or any file of a chosen folder, changes."""
+    if name == built_in:
+        return (name,)
     try:
         path = input_path(name.split("#")[0])
     except ValueError:

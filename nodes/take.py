@@ -82,7 +82,7 @@ class Exo2EgoLoadTake(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, take: str, **_: Any) -> Any:
-        return take if take == EXAMPLE_ROOM else fingerprint(take)
+        return fingerprint(take, EXAMPLE_ROOM)
 
     @classmethod
     def execute(cls, take: str, ego_lens: str, max_frames: int) -> io.NodeOutput:
