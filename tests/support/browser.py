@@ -33,13 +33,13 @@ class Editor:
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def open(self, url: str) -> None:
-        """Open the editor and wait until every node is known."""
+        """Open the editor as a returning user sees it, and wait until every node is known."""
+        self.page.request.post(f"{url}/settings", data={"Comfy.TutorialCompleted": True})
         self.page.goto(url)
         self.page.wait_for_function(
             "window.app?.graph && window.LiteGraph && 'Exo2EgoGGA' in LiteGraph.registered_node_types", timeout=60_000
         )
         self.page.wait_for_timeout(1000)
-        self.page.keyboard.press("Escape")
 
     def load(self, workflow: dict[str, Any]) -> None:
         """Load a workflow as the template browser does, and show the whole of it."""
@@ -70,7 +70,7 @@ def editor(url: str) -> Iterator[Editor]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
         try:
-            made = Editor(browser.new_page(viewport={"width": 2200, "height": 1400}))
+            made = Editor(browser.new_page(viewport={"width": 3000, "height": 1800}))
             made.open(url)
             yield made
         finally:
@@ -90,7 +90,7 @@ _FIT_VIEW = """() => {
   const top = Math.min(...boxes.map((box) => box.pos[1] - 30));
   const right = Math.max(...boxes.map((box) => box.pos[0] + box.size[0]));
   const bottom = Math.max(...boxes.map((box) => box.pos[1] + box.size[1]));
-  const scale = Math.min(2050 / (right - left), 1200 / (bottom - top));
+  const scale = Math.min(2850 / (right - left), 1600 / (bottom - top));
   canvas.ds.scale = scale;
   canvas.ds.offset = [-left + 80 / scale, -top + 100 / scale];
   canvas.setDirty(true, true);
