@@ -235,6 +235,7 @@ def test_missing_depth_is_left_out_and_zero_where_nothing_remains(geometry):
     holed = depth.values.clone()
     holed[:, :16, :16] = float("nan")  # the whole token (0, 0)
     holed[:, 32:40, 32:48] = 0.0  # the upper half of the token (2, 2)
+    holed[:, 43, 32:48] = 0.0  # and half of what its lower places are interpolated from
     keys = gga_directions(exo, Depth(holed, DepthMeaning.METRIC), ego, **SMALL_GRID, geometry=geometry).exo_keys
     assert torch.equal(keys[:, :, 0, 0], torch.zeros(2, 2, 3))
     assert keys.isfinite().all()
