@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 FRAMES = 49
-STAND_IN_STEPS = 4
+STAND_IN_STEPS = 2
 STAND_IN_NOTICE = (
     "The weights are TINY RANDOM STAND-INS and the steps are reduced: ego.mp4 is noise by nature. It shows that the "
     "graph runs, not what EgoX can do. Give MODELS=DIR with the real weights for that. The ego prior is real."
@@ -95,7 +95,7 @@ def run_demo(job: Job) -> None:
         names = models.find_models(job.models) if job.models else models.write_stand_ins(work / "comfyui" / "models")
         if not job.models:
             say(STAND_IN_NOTICE)
-        take, files, edit = _example(work, job) if job.take is None else _given_take(job)
+        take, files, edit = example(work, job) if job.take is None else given_take(job)
         with _server(work, job) as server, ComfyClient(server.url) as client:
             try:
                 _sample_and_report(job, take, files, edit, names, client)
@@ -110,7 +110,7 @@ Upload = tuple[Path, str]  # a file, and the folder below ComfyUI's input folder
 Edit = Callable[[graphs.Graph], graphs.Graph]
 
 
-def _example(work: Path, job: Job) -> tuple[Take, list[Upload], Edit]:
+def example(work: Path, job: Job) -> tuple[Take, list[Upload], Edit]:
     """Make the procedural scene and put it to the graph as an artist's own clip, with depth and camera as files."""
     from exo2ego.takes.egox_write import DEPTH_FILE, EGO_CAMERA_FILE, write_take
     from exo2ego.takes.example_room import EXO_FOV, PROMPT_PARTS, example_take
@@ -135,7 +135,7 @@ def _example(work: Path, job: Job) -> tuple[Take, list[Upload], Edit]:
     return take, files, edit
 
 
-def _given_take(job: Job) -> tuple[Take, list[Upload], Edit]:
+def given_take(job: Job) -> tuple[Take, list[Upload], Edit]:
     """Read a take here, for its truth and for early errors, and name the files that the graph needs of it."""
     from exo2ego.takes.egox import read_dataset_take, read_take, split_take_name
     from exo2ego.takes.library import first_frames
@@ -292,7 +292,7 @@ def _job_of_arguments() -> Job:
     parser.add_argument("--take", help="take folder, or DATASET#NAME (default: the procedural scene)")
     parser.add_argument("--background", choices=("mean", "per_frame"), default="mean")
     parser.add_argument("--models", type=Path, help="ComfyUI models folder with real weights")
-    parser.add_argument("--steps", type=int, help="sampling steps (default: 4 for stand-ins, else the workflow's)")
+    parser.add_argument("--steps", type=int, help="sampling steps (default: 2 for stand-ins, else the workflow's)")
     parser.add_argument("--frames", type=int, default=FRAMES, help="frames, one more than a multiple of 4")
     parser.add_argument("--output", type=Path, default=ROOT / "output")
     values = vars(parser.parse_args())

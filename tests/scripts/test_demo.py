@@ -7,10 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import demo_graph as graphs
+import numpy as np
 import pytest
-from demo import RESULTS, Job, run_demo
+from demo import RESULTS, Job, given_take, run_demo
 
 from exo2ego.media.video import read_video
+from exo2ego.takes.egox_write import write_take
+from exo2ego.takes.example_room import example_take
+from exo2ego.takes.files import load_array
 
 DEMO = Path(sys.modules["demo"].__file__)
 
@@ -84,3 +89,34 @@ def _processes_with(text):
         if text in line and "--base-directory" in line:
             lines.append(line)
     return lines
+
+
+def _edited(edit):
+    graph = edit(graphs.load_graph(graphs.TAKE_WORKFLOW))
+    return graph[graphs.node_id(graph, graphs.TAKE)]["inputs"]
+
+
+def test_a_take_folder_is_uploaded_under_its_name(tmp_path):
+    write_take(example_take(5, exo_width=64, exo_height=32, ego_size=32), tmp_path / "room")
+    take, files, edit = given_take(Job(output=tmp_path, take=str(tmp_path / "room"), frames=1))
+    assert take.n_frames == 1
+    assert {folder for _, folder in files} == {"room"}
+    assert {path.name for path, _ in files} >= {"meta.json", "exo.mp4", "depth_f16.npz", "exo_camera.json"}
+    assert (_edited(edit)["take"], _edited(edit)["max_frames"]) == ("room", 1)
+
+
+def test_a_take_of_a_dataset_is_uploaded_without_its_neighbours(tmp_path):
+    dataset = tmp_path / "dataset"
+    room, other = dataset / "videos" / "room", dataset / "videos" / "other"
+    write_take(example_take(1, exo_width=64, exo_height=32, ego_size=32), room)
+    other.mkdir()
+    (other / "exo.mp4").touch()
+    maps = dataset / "depth_maps" / "room"
+    maps.mkdir(parents=True)
+    np.save(maps / "depth.npy", load_array(room / "depth_f16.npz"))
+    entry = json.loads((room / "meta.json").read_text())
+    (dataset / "meta.json").write_text(json.dumps({"test_datasets": [entry]}))
+    take, files, edit = given_take(Job(output=tmp_path, take=f"{dataset}#room"))
+    assert take.name == "room"
+    assert {folder for _, folder in files} == {"dataset", "dataset/videos/room", "dataset/depth_maps/room"}
+    assert _edited(edit)["take"] == "dataset#room"
