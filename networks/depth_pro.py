@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
+WEIGHTS_FILE = "model.safetensors"
+FILES = ("config.json", "preprocessor_config.json", WEIGHTS_FILE)
 
 # The model's own bounds of inverse depth, in 1/metres: 10 km to 0.1 mm.
 _INVERSE_RANGE = (1e-4, 1e4)
@@ -137,7 +138,7 @@ def _load(folder: Path, device: torch.device | str, dtype: torch.dtype) -> tuple
     wrong = sorted(str(key) for key in (*report["missing_keys"], *report["mismatched_keys"]))
     if wrong:
         raise ValueError(
-            f"{folder / FILES[2]} is not a DepthPro model: {len(wrong)} weights are missing or of another shape "
+            f"{folder / WEIGHTS_FILE} is not a DepthPro model: {len(wrong)} weights are missing or of another shape "
             f"(first: {wrong[0]}). Use the files of apple/DepthPro-hf."
         )
     return model.to(device, dtype).eval(), processor

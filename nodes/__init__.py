@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import camera, compare, depth, egox, prior, prompt, take
+from . import camera, compare, depth, depth_pro, egox, prior, prompt, take
 
-_THEMES = (take, camera, depth, prior, prompt, egox, compare)
+_THEMES = (take, camera, depth, depth_pro, prior, prompt, egox, compare)
 
 
 class Exo2EgoExtension(ComfyExtension):

@@ -1,12 +1,9 @@
-"""Depth: what any pack's depth means, aligned over time, or estimated by DepthPro."""
+"""Depth: what any pack's depth means, and its alignment over time."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-import comfy.model_management
-import folder_paths
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -14,7 +11,6 @@ from ..geometry.align import AlignmentMethod, align_depth
 from ..geometry.depth import Depth, DepthMeaning
 from ..geometry.dynamic_mask import mask_to_frames
 from ..media.plots import alignment_chart
-from ..networks.depth_pro import estimate_depth
 from ..takes.files import load_array
 from .input_files import check_choice, files_in_input, fingerprint, input_path
 from .previews import depth_picture, image_preview, video_preview
@@ -23,9 +19,6 @@ from .schema import schema
 from .sockets import DepthSocket
 
 _NO_FILE = "none"
-DEPTH_PRO_FOLDER = "depth_pro"  # below ComfyUI's models folder, in Hugging Face's layout
-
-folder_paths.add_model_folder_path(DEPTH_PRO_FOLDER, str(Path(folder_paths.models_dir) / DEPTH_PRO_FOLDER))
 
 
 class Exo2EgoDepth(io.ComfyNode):
@@ -171,65 +164,6 @@ class Exo2EgoAlignDepth(io.ComfyNode):
         return io.NodeOutput(alignment.depth, chart, alignment.summary(), ui=image_preview(chart))
 
 
-class Exo2EgoDepthPro(io.ComfyNode):
-    """Metric depth and field of view by Apple's DepthPro."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return schema(
-            "Exo2EgoDepthPro",
-            "DepthPro (metric depth)",
-            "depth",
-            "Estimates metric depth and the field of view of every frame with DepthPro through transformers. Put the "
-            "weights (config.json, preprocessor_config.json, model.safetensors) into a folder below models/depth_pro.",
-            search_aliases=["monocular depth", "focal length", "fov"],
-            inputs=[
-                io.Image.Input("images", tooltip="The exo video."),
-                io.Combo.Input(
-                    "weights",
-                    options=_depth_pro_weights(),
-                    tooltip="Folder below models/depth_pro with the weights as Hugging Face has them "
-                    "(apple/DepthPro-hf).",
-                ),
-            ],
-            outputs=[
-                io.Image.Output(
-                    "depth",
-                    display_name="metric depth",
-                    tooltip="Metres in all three channels (so not a picture): for Depth, with 'metric depth'.",
-                ),
-                io.Float.Output("fov", display_name="field of view", tooltip="Horizontal, in degrees, for Camera."),
-            ],
-            hidden=[io.Hidden.unique_id],
-        )
-
-    @classmethod
-    def execute(cls, images: Tensor, weights: str) -> io.NodeOutput:
-        comfy.model_management.unload_all_models()  # DepthPro is 2 GB and not one of ComfyUI's models
-        folder = next(
-            (
-                path
-                for root in folder_paths.get_folder_paths(DEPTH_PRO_FOLDER)
-                if (path := Path(root) / weights).is_dir()
-            ),
-            Path(folder_paths.models_dir) / DEPTH_PRO_FOLDER / weights,
-        )
-        device = comfy.model_management.get_torch_device()
-        estimate = estimate_depth(images, folder, device=device, progress=progress_bar())
-        depth = Depth.from_array(estimate.depth, DepthMeaning.METRIC)
-        show_text(cls, f"{depth.describe()} Field of view {estimate.fov_degrees:.1f} degrees.")
-        picture = estimate.depth[..., None].expand(*estimate.depth.shape, 3)
-        return io.NodeOutput(
-            picture, float(estimate.fov_degrees), ui=video_preview(depth_picture(depth.inverse(), depth.valid))
-        )
-
-
-def _depth_pro_weights() -> list[str]:
-    roots = [Path(root) for root in folder_paths.get_folder_paths(DEPTH_PRO_FOLDER)]
-    found = {path.parent.relative_to(root).as_posix() for root in roots for path in root.glob("*/config.json")}
-    return sorted(found) or ["DepthPro-hf"]
-
-
 def _report(node: type, depth: Depth) -> None:
     contradictions = depth.contradictions()
     if contradictions:
@@ -238,4 +172,4 @@ def _report(node: type, depth: Depth) -> None:
         show_text(node, depth.describe())
 
 
-NODES = [Exo2EgoDepth, Exo2EgoAlignDepth, Exo2EgoDepthPro]
+NODES = [Exo2EgoDepth, Exo2EgoAlignDepth]

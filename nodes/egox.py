@@ -18,7 +18,7 @@ from ..wan.egox_conditioning import condition_egox
 from ..wan.egox_patch import apply_egox
 from ..wan.gga_patch import GGASettings, apply_gga
 from ..wan.lora import apply_lora, read_lora
-from .progress import show_text
+from .progress import show_text, warn
 from .schema import schema
 from .sockets import CameraSocket, DepthSocket
 
@@ -102,6 +102,7 @@ class Exo2EgoEgoXConditioning(io.ComfyNode):
                 io.Latent.Output("exo_latent", display_name="exo latent", tooltip="For EgoX Apply."),
                 io.Latent.Output("ego_latent", display_name="ego latent", tooltip="Empty; for the KSampler."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -115,6 +116,8 @@ class Exo2EgoEgoXConditioning(io.ComfyNode):
         clip_vision: Any | None = None,
     ) -> io.NodeOutput:
         made = condition_egox(positive, negative, vae, exo, ego_prior, clip_vision)
+        if made.notes:
+            warn(cls, " ".join(made.notes))
         return io.NodeOutput(made.positive, made.negative, made.exo_latent, made.ego_latent)
 
 

@@ -6,7 +6,6 @@ which joins it by width at every step (paper section 3.2, Eq. 3).
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +16,6 @@ import torch
 from torch import Tensor
 
 from .prompt import TEXT_TOKENS
-
-logger = logging.getLogger(__name__)
 
 SPATIAL_STRIDE = 16  # pixels a token: the VAE's 8 times the transformer's 2x2 patch
 TEMPORAL_STRIDE = 4  # frames a latent frame, after the first
@@ -33,12 +30,14 @@ class EgoXConditioning:
         negative: likewise.
         exo_latent: clean exo latent as the VAE gives it [1, 16, T, H / 8, W_exo / 8].
         ego_latent: empty latent of the ego view [1, 16, T, H / 8, W_ego / 8].
+        notes: what the artist should know before a long run.
     """
 
     positive: list[Any]
     negative: list[Any]
     exo_latent: dict[str, Tensor]
     ego_latent: dict[str, Tensor]
+    notes: tuple[str, ...] = ()
 
 
 def condition_egox(
@@ -72,14 +71,13 @@ def condition_egox(
     }
     if clip_vision is not None:
         values["clip_vision_output"] = _image_features(clip_vision, vae, exo_latent, prior_latent.shape[-1])
-    else:
-        logger.warning("EgoX: no CLIP vision model is connected, so the model gets no image features.")
     empty = torch.zeros_like(prior_latent, device=comfy.model_management.intermediate_device())
     return EgoXConditioning(
-        positive=node_helpers.conditioning_set_values(_cut_text(positive, "positive"), values),
-        negative=node_helpers.conditioning_set_values(_cut_text(negative, "negative"), values),
+        positive=node_helpers.conditioning_set_values(_cut_text(positive), values),
+        negative=node_helpers.conditioning_set_values(_cut_text(negative), values),
         exo_latent={"samples": exo_latent},
         ego_latent={"samples": empty},
+        notes=_notes(positive, negative, clip_vision),
     )
 
 
@@ -122,12 +120,24 @@ def _image_features(clip_vision: Any, vae: Any, exo_latent: Tensor, ego_width: i
     return clip_vision.encode_image(image.reshape(-1, *image.shape[-3:]), crop=True)
 
 
-def _cut_text(conditioning: list[Any], name: str) -> list[Any]:
+def _notes(positive: list[Any], negative: list[Any], clip_vision: Any | None) -> tuple[str, ...]:
+    notes = []
+    if clip_vision is None:
+        notes.append(
+            "No CLIP vision model is connected, so the model gets no image features; EgoX was trained on them."
+        )
+    for name, conditioning in (("positive", positive), ("negative", negative)):
+        longest = max(text.shape[1] for text, _ in conditioning)
+        if longest > TEXT_TOKENS:
+            notes.append(f"The {name} prompt has {longest} tokens; the first {TEXT_TOKENS} are kept, as EgoX does.")
+    return tuple(notes)
+
+
+def _cut_text(conditioning: list[Any]) -> list[Any]:
     """Cut the text to the length that EgoX was trained and released with; the incoming list is not changed."""
     cut = []
     for text, options in conditioning:
         if text.shape[1] > TEXT_TOKENS:
-            logger.warning("EgoX: the %s prompt has %d tokens; %d are kept.", name, text.shape[1], TEXT_TOKENS)
             options = {key: value for key, value in options.items() if key != "attention_mask"}
         cut.append([text[:, :TEXT_TOKENS], options])
     return cut
