@@ -41,5 +41,6 @@ def show_text(node: type, text: str) -> None:
 
 def warn(node: type, text: str) -> None:
     """Tell the artist of something that is likely wrong but does not stop the run: in the log and on the node."""
-    logger.warning("%s: %s", node.__name__, text)
+    # ComfyUI runs a clone of the class, so that nodes cannot change what others share.
+    logger.warning("%s: %s", node.__name__.removesuffix("Clone"), text)
     show_text(node, f"Warning: {text}")

@@ -8,56 +8,14 @@ import pytest
 import torch
 
 from exo2ego.networks.depth_pro import FILES, estimate_depth
+from support.tiny_depth_pro import save_tiny_depth_pro
 
 F, H, W = 3, 40, 56
 
 
-def save_tiny(folder, use_fov_model=True):
-    """Save a DepthPro of 1 MB with random weights in Hugging Face's layout."""
-    from transformers import (
-        DepthProConfig,
-        DepthProForDepthEstimation,
-        DepthProImageProcessorFast,
-        Dinov2Config,
-    )
-
-    def encoder():
-        return Dinov2Config(
-            hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8, mlp_ratio=2
-        )
-
-    torch.manual_seed(0)
-    config = DepthProConfig(
-        fusion_hidden_size=16,
-        patch_size=32,
-        intermediate_hook_ids=[1, 0],
-        intermediate_feature_dims=[16, 16],
-        scaled_images_ratios=[0.25, 0.5, 1],
-        scaled_images_overlap_ratios=[0.0, 0.5, 0.25],
-        scaled_images_feature_dims=[16, 16, 16],
-        merge_padding_value=1,
-        use_fov_model=use_fov_model,
-        num_fov_head_layers=1,
-        initializer_range=0.2,
-        image_model_config=encoder(),
-        patch_model_config=encoder(),
-        fov_model_config=encoder(),
-    )
-    model = DepthProForDepthEstimation(config)
-    with torch.no_grad():
-        # Positive everywhere: past the last ReLU, and inside the clamp of inverse depth.
-        model.head.layers[-2].weight.mul_(0.004)
-        model.head.layers[-2].bias.fill_(0.5)
-        if use_fov_model:
-            model.fov_model.head.layers[-1].bias.fill_(60.0)  # near 60 degrees, and each frame its own
-    model.save_pretrained(folder)
-    DepthProImageProcessorFast(size={"height": 128, "width": 128}).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return save_tiny(tmp_path_factory.mktemp("depth_pro"))
+    return save_tiny_depth_pro(tmp_path_factory.mktemp("depth_pro"))
 
 
 def images() -> torch.Tensor:
@@ -109,7 +67,7 @@ def test_a_given_field_of_view_sets_the_metres(folder):
 
 
 def test_weights_without_a_field_of_view_need_one(tmp_path):
-    folder = save_tiny(tmp_path, use_fov_model=False)
+    folder = save_tiny_depth_pro(tmp_path, use_fov_model=False)
     with pytest.raises(ValueError, match="no field-of-view head"):
         estimate_depth(images()[:1], folder)
     assert estimate_depth(images()[:1], folder, fov_degrees=60.0).depth.min() > 0
