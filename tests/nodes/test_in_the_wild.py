@@ -24,6 +24,7 @@ def graph(small_take, depth_pro):
     graph = with_inputs(graph, "First 49 frames", length=5)
     graph = with_inputs(graph, "Resize to 784 x 448", width=128, height=64)
     graph = with_inputs(graph, "DepthPro", weights=depth_pro)
+    graph = with_inputs(graph, "Point cloud", reliability=10.0)  # random weights give rough depth
     graph = with_inputs(graph, "Ego camera", file=f"{small_take.name}/ego_camera.json")
     return with_inputs(graph, "Sampler", steps=1)
 
