@@ -6,7 +6,9 @@ known to the last digit.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,7 +21,7 @@ from ..geometry.lens import Lens, Pinhole
 from ..geometry.presets import RELEASE_SIZE, LensPreset, preset_lens
 from .example_figure import Moment, moment
 from .example_scene import static_shapes
-from .ray_caster import Light, Rays, darken_near, shade, trace
+from .ray_caster import Hits, Light, Rays, Shading, darken_near, shade, trace
 from .shapes import Shape
 from .take import Take
 
@@ -27,6 +29,7 @@ Progress = Callable[[int, int], None]
 
 _FPS = 16.0  # Wan's own rate
 _SUPERSAMPLING = 2
+_MOST_THREADS = 8  # each holds about 200 MB
 
 EXO_FOV = 66.0  # degrees, horizontal
 # Where the exo camera stands in the room and what it looks at, metres: behind the figure's right shoulder, so that
@@ -94,21 +97,26 @@ class ExampleRoom:
             camera.resized(camera.width * _SUPERSAMPLING, camera.height * _SUPERSAMPLING), torch.float32
         )
         in_field = _in_field(camera)[..., None]
-        images, still = [], None
-        for frame, present in enumerate(self._moments):
-            if still is None or not camera.is_fixed:
-                rays = grid.posed(_pose_in_room(camera, frame))
-                hits = trace(rays, self._static)
-                still = hits, shade(rays, hits, self._static, self._light)
+        static, light, moments = self._static, self._light, self._moments  # made here, once, not in each thread
+
+        def see_still_things(frame: int) -> tuple[Rays, Hits, Shading]:
+            rays = grid.posed(_pose_in_room(camera, frame))
+            hits = trace(rays, static)
+            return rays, hits, shade(rays, hits, static, light)
+
+        at_rest = see_still_things(0) if camera.is_fixed else None
+
+        def draw(frame: int) -> Tensor:
+            present = moments[frame]
             moving = self._moving(present, with_head)
-            hits = trace(rays, moving, still[0])
-            shading = shade(rays, hits, moving, self._light, still[1])
+            rays, still_hits, still_shading = at_rest or see_still_things(frame)
+            hits = trace(rays, moving, still_hits)
+            shading = shade(rays, hits, moving, light, still_shading)
             fine = rays.image(darken_near(rays, hits, shading, present.occluders)).movedim(-1, 0)
             image = torch.nn.functional.avg_pool2d(fine, _SUPERSAMPLING).movedim(0, -1)
-            images.append(image.clamp(0, 1) * in_field)
-            if progress:
-                progress(frame + 1, self.n_frames)
-        return torch.stack(images)
+            return image.clamp(0, 1) * in_field
+
+        return torch.stack(_frame_by_frame(draw, self.n_frames, progress))
 
     def geometry(self, camera: Camera, *, with_head: bool = True) -> tuple[Tensor, Tensor]:
         """Measure the scene at the pixel centres of a camera.
@@ -192,6 +200,22 @@ def example_take(
         fps=_FPS,
         ego_truth=room.color(ego_camera, with_head=False, progress=report(n_frames)),
     )
+
+
+def _frame_by_frame(draw: Callable[[int], Tensor], n_frames: int, progress: Progress | None) -> list[Tensor]:
+    """Draw all frames, one a core at a time: their many small operations do not fill several cores."""
+    images = []
+    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+        futures = [pool.submit(draw, frame) for frame in range(n_frames)]
+        try:
+            for future in futures:
+                images.append(future.result())
+                if progress:
+                    progress(len(images), n_frames)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return images
 
 
 def _prompt() -> str:

@@ -26,7 +26,7 @@ class Rays:
 
     Attributes:
         origin: [3] in the world, metres.
-        directions: unit vectors [T, P, 3].
+        directions: unit vectors [3, T, P].
         axes: middle direction of each tile [T, 3].
         spread: largest angle between a tile's axis and its rays [T], radians.
         size: (height, width) of the image, whose tiles run in rows and are padded at the right and bottom.
@@ -45,16 +45,17 @@ class Rays:
         height, width = rays.shape[1:]
         padded = torch.nn.functional.pad(rays[None], (0, -width % TILE, 0, -height % TILE), mode="replicate")[0]
         tiles = padded.unfold(1, TILE, TILE).unfold(2, TILE, TILE)  # [3, rows, columns, TILE, TILE]
-        directions = tiles.permute(1, 2, 3, 4, 0).reshape(-1, TILE * TILE, 3).contiguous()
-        axes = torch.nn.functional.normalize(directions.mean(dim=1), dim=-1)
-        spread = (directions @ axes[..., None]).amin(dim=(1, 2)).clamp(-1, 1).acos()
+        directions = tiles.reshape(3, -1, TILE * TILE).contiguous()
+        axes = torch.nn.functional.normalize(directions.mean(dim=2).T, dim=-1)
+        spread = torch.einsum("ctp,tc->tp", directions, axes).amin(dim=1).clamp(-1, 1).acos()
         return cls(torch.zeros(3, dtype=dtype), directions, axes, spread, (height, width))
 
     def posed(self, camera_to_world: Tensor) -> Rays:
         """Bring rays of a camera's frame into the world by its pose [4, 4]."""
         pose = camera_to_world.to(self.directions)
-        turn = pose[:3, :3].T
-        return replace(self, origin=pose[:3, 3], directions=self.directions @ turn, axes=self.axes @ turn)
+        turn = pose[:3, :3]
+        directions = torch.tensordot(turn, self.directions, dims=1)
+        return replace(self, origin=pose[:3, 3], directions=directions, axes=self.axes @ turn.T)
 
     def tiles_towards(self, center: Tensor, radius: float) -> Tensor:
         """Return the numbers of the tiles [K] that may see into a ball."""
@@ -98,14 +99,14 @@ def trace(rays: Rays, shapes: dict[int, Shape], before: Hits | None = None) -> H
         before: what the rays met among other shapes; it is kept where it is nearer.
     """
     if before is None:
-        distance = rays.directions.new_full(rays.directions.shape[:2], torch.inf)
+        distance = torch.full_like(rays.directions[0], torch.inf)
         number_of = torch.full(distance.shape, -1, dtype=torch.int16)
     else:
         distance, number_of = before.distance.clone(), before.shape.clone()
     for number, shape in shapes.items():
         tiles = rays.tiles_towards(*shape.bounding_ball())
         if len(tiles):
-            met = shape.meet(rays.origin, rays.directions[tiles])
+            met = shape.meet(rays.origin, rays.directions[:, tiles])
             nearer = met < distance[tiles]
             distance[tiles] = torch.where(nearer, met, distance[tiles])
             number_of[tiles] = torch.where(nearer, number, number_of[tiles])
@@ -146,41 +147,42 @@ class Light:
         light = torch.lerp(normals.new_tensor(self.below), normals.new_tensor(self.above), up)
         towards_fill = (normals @ normals.new_tensor(self.fill_direction)).clamp_min(0)[:, None]
         light += normals.new_tensor(self.fill) * towards_fill
-        to_lamp = self.position - points
-        distance = torch.linalg.vector_norm(to_lamp, dim=-1, keepdim=True)
-        facing = (normals * to_lamp).sum(dim=-1, keepdim=True) / distance
-        lit = (facing[:, 0] > 0).nonzero()[:, 0]
+        to_lamp = (self.position - points).T  # components first: sums over them are fast
+        distance = (to_lamp * to_lamp).sum(dim=0).sqrt()
+        facing = (normals.T * to_lamp).sum(dim=0) / distance
+        lit = (facing > 0).nonzero()[:, 0]
         strength = facing[lit] * (2 / distance[lit].clamp_min(0.8)) * self._unshadowed(points[lit], distance[lit])
-        return light.index_add_(0, lit, normals.new_tensor(self.lamp) * strength)
+        return light.index_add_(0, lit, strength[:, None] * normals.new_tensor(self.lamp))
 
     def _unshadowed(self, points: Tensor, distance: Tensor) -> Tensor:
-        """Return the share [N, 1] of four neighbouring shadow-map pixels that do not hide the lamp."""
+        """Return the share [N] of four neighbouring shadow-map pixels that do not hide the lamp."""
         pixels, _, in_front = self.shadow_camera.project(points)
+        column, row = pixels.T.contiguous()
         height, width = self.shadow_map.shape
-        inside = in_front & (pixels > 1).all(dim=-1) & (pixels[:, 0] < width - 1) & (pixels[:, 1] < height - 1)
-        places = pixels.clamp(1, min(width, height) - 2)
+        inside = in_front & (column > 1) & (column < width - 1) & (row > 1) & (row < height - 1)
+        column, row = column.clamp(1, width - 2), row.clamp(1, height - 2)
         share = torch.zeros_like(distance)
         for shift_x, shift_y in ((-0.75, -0.75), (0.75, -0.75), (-0.75, 0.75), (0.75, 0.75)):
-            column, row = (places[:, 0] + shift_x).long(), (places[:, 1] + shift_y).long()
-            share += (distance <= self.shadow_map[row, column][:, None] + _SHADOW_OFFSET).to(share) / 4
-        return torch.where(inside[:, None], share, 1.0)
+            nearest = self.shadow_map[(row + shift_y).long(), (column + shift_x).long()]
+            share += 0.25 * (distance <= nearest + _SHADOW_OFFSET)
+        return torch.where(inside, share, 1.0)
 
 
 def shade(rays: Rays, hits: Hits, shapes: dict[int, Shape], light: Light, before: Shading | None = None) -> Shading:
     """Colour what the rays meet of `shapes`; other rays keep `before`, or stay black."""
     if before is None:
-        color, normal = torch.zeros_like(rays.directions), torch.zeros_like(rays.directions)
+        color, normal = (rays.directions.new_zeros(*hits.shape.shape, 3) for _ in range(2))
     else:
         color, normal = before.color.clone(), before.normal.clone()
     flat_color, flat_normal = color.view(-1, 3), normal.view(-1, 3)
-    flat_directions, flat_distance = rays.directions.view(-1, 3), hits.distance.view(-1, 1)
-    per_tile = rays.directions.shape[1]
+    flat_directions, flat_distance = rays.directions.flatten(1), hits.distance.flatten()
+    per_tile = hits.shape.shape[1]
     for number, shape in shapes.items():
         tiles = rays.tiles_towards(*shape.bounding_ball())
         tile, ray = (hits.shape[tiles] == number).nonzero(as_tuple=True)
         if len(tile):
             chosen = tiles[tile] * per_tile + ray
-            points = rays.origin + flat_directions[chosen] * flat_distance[chosen]
+            points = rays.origin + (flat_directions[:, chosen] * flat_distance[chosen]).T.contiguous()
             normals, colors = shape.surface(points)
             flat_normal[chosen] = normals
             flat_color[chosen] = colors * light.on(points, normals)
@@ -208,11 +210,12 @@ def darken_near(rays: Rays, hits: Hits, shading: Shading, occluders: Iterable[Oc
         along = end - start
         influence = float(torch.linalg.vector_norm(along)) / 2 + reach * rod.radius
         tiles = rays.tiles_towards((start + end) / 2, influence)
-        points = rays.origin + rays.directions[tiles] * hits.distance[tiles].clamp_max(1e3)[..., None]
-        share = ((points - start) @ along / (along @ along).clamp_min(1e-9)).clamp(0, 1)
-        to_rod = start + share[..., None] * along - points
-        square = (to_rod * to_rod).sum(dim=-1).clamp_min(1e-9)
-        facing = (shading.normal[tiles] * to_rod).sum(dim=-1) / square.sqrt()
+        away = (rays.origin - start)[:, None, None] + rays.directions[:, tiles] * hits.distance[tiles].clamp_max(1e3)
+        share = (torch.tensordot(along, away, dims=1) / (along @ along).clamp_min(1e-9)).clamp(0, 1)
+        x, y, z = along[:, None, None] * share - away
+        square = (x * x + y * y + z * z).clamp_min(1e-9)
+        normal = shading.normal[tiles]
+        facing = (normal[..., 0] * x + normal[..., 1] * y + normal[..., 2] * z) / square.sqrt()
         hidden = facing.clamp_min(0) * (rod.radius**2 / square - 1 / reach**2).clamp(0, 1)
         color[tiles] *= 1 - 0.8 * hidden[..., None]
     return color

@@ -37,10 +37,15 @@ class Shape:
     axes: Tensor = field(default_factory=lambda: torch.eye(3, dtype=torch.float64))
 
     def meet(self, origin: Tensor, directions: Tensor) -> Tensor:
-        """Return the distance [...] at which world rays from `origin` [3] first meet the surface; inf if never."""
+        """Return the distance [...] at which world rays first meet the surface; inf where they never do.
+
+        Args:
+            origin: [3], of all rays.
+            directions: unit vectors [3, ...]: components first, which is what makes this fast.
+        """
         axes = self.axes.to(directions)
         start = axes @ (origin - origin.new_tensor(self.origin))
-        distance = self._meet(start, directions @ axes.T)
+        distance = self._meet(start, torch.tensordot(axes, directions, dims=1))
         return torch.where(distance > _NEAREST, distance, torch.inf)
 
     def surface(self, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,7 +76,7 @@ class Ball(Shape):
         return torch.tensor(self.origin, dtype=torch.float64), self.radius
 
     def _meet(self, start: Tensor, directions: Tensor) -> Tensor:
-        return _nearest_root(directions @ start, start @ start - self.radius**2)
+        return _nearest_root(torch.tensordot(start, directions, dims=1), start @ start - self.radius**2)
 
     def _normals(self, points: Tensor) -> Tensor:
         return points / self.radius
@@ -90,10 +95,11 @@ class Box(Shape):
         return torch.tensor(self.origin, dtype=torch.float64), radius
 
     def _meet(self, start: Tensor, directions: Tensor) -> Tensor:
-        half = directions.new_tensor(self.half_size)
-        inverse = 1 / torch.where(directions == 0, 1e-12, directions)
-        middle, reach = -start * inverse, half * inverse.abs()
-        enter, leave = (middle - reach).amax(dim=-1), (middle + reach).amin(dim=-1)
+        enter, leave = torch.full_like(directions[0], -torch.inf), torch.full_like(directions[0], torch.inf)
+        for from_center, half, direction in zip(start.tolist(), self.half_size, directions):
+            inverse = torch.where(direction == 0, 1e-12, direction).reciprocal()
+            middle, reach = -from_center * inverse, half * inverse.abs()
+            enter, leave = torch.maximum(enter, middle - reach), torch.minimum(leave, middle + reach)
         return leave if self.inside_out else torch.where(enter < leave, enter, torch.inf)
 
     def _normals(self, points: Tensor) -> Tensor:
@@ -115,11 +121,13 @@ class Capsule(Shape):
 
     def _meet(self, start: Tensor, directions: Tensor) -> Tensor:
         side = _meet_side(start, directions, self.radius)
-        height = start[2] + side * directions[..., 2]
+        height = start[2] + side * directions[2]
         side = torch.where((height >= 0) & (height <= self.length), side, torch.inf)
         for end in (0.0, self.length):
             cap = start - start.new_tensor([0, 0, end])
-            side = torch.minimum(side, _nearest_root(directions @ cap, cap @ cap - self.radius**2))
+            side = torch.minimum(
+                side, _nearest_root(torch.tensordot(cap, directions, dims=1), cap @ cap - self.radius**2)
+            )
         return side
 
     def _normals(self, points: Tensor) -> Tensor:
@@ -141,11 +149,11 @@ class Cylinder(Shape):
 
     def _meet(self, start: Tensor, directions: Tensor) -> Tensor:
         side = _meet_side(start, directions, self.radius)
-        height = start[2] + side * directions[..., 2]
+        height = start[2] + side * directions[2]
         nearest = torch.where((height >= 0) & (height <= self.length), side, torch.inf)
         for end in (0.0, self.length):
-            cap = (end - start[2]) / torch.where(directions[..., 2] == 0, 1e-12, directions[..., 2])
-            x, y = start[0] + cap * directions[..., 0], start[1] + cap * directions[..., 1]
+            cap = (end - start[2]) / torch.where(directions[2] == 0, 1e-12, directions[2])
+            x, y = start[0] + cap * directions[0], start[1] + cap * directions[1]
             within = (x * x + y * y <= self.radius**2) & (cap > 0)
             nearest = torch.where(within & (cap < nearest), cap, nearest)
         return nearest
@@ -188,9 +196,9 @@ def _nearest_root(b: Tensor, c: Tensor) -> Tensor:
 
 def _meet_side(start: Tensor, directions: Tensor, radius: float) -> Tensor:
     """Return where rays meet the endless tube of `radius` around the third axis."""
-    across = directions[..., :2]
-    square = (across * across).sum(dim=-1).clamp_min(1e-12)
-    return _nearest_root((across @ start[:2]) / square, (start[:2] @ start[:2] - radius**2) / square)
+    x, y, _ = directions
+    square = (x * x + y * y).clamp_min(1e-12)
+    return _nearest_root((start[0] * x + start[1] * y) / square, (start[:2] @ start[:2] - radius**2) / square)
 
 
 # Paints ---------------------------------------------------------------------------------------------------------

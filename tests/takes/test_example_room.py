@@ -131,6 +131,13 @@ def test_progress_and_its_cancel():
         example_take(2, exo_width=32, exo_height=16, ego_size=16, progress=cancel)
 
 
+def test_as_comfyui_calls_it(take):
+    with torch.inference_mode():
+        again = example_take(N_FRAMES, exo_width=WIDTH, exo_height=HEIGHT, ego_size=EGO_SIZE)
+    assert torch.equal(again.exo, take.exo)
+    assert torch.equal(again.ego_truth, take.ego_truth)
+
+
 def test_no_frames():
     with pytest.raises(ValueError, match="at least one frame"):
         example_take(0)

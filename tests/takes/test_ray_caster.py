@@ -106,5 +106,5 @@ def test_tiles_leave_nothing_out(lens):
         shape = Capsule(origin=tuple(place.tolist()), axes=axes_along(end - place), length=0.6, radius=0.1, paint=PAINT)
         rays = Rays.of_camera(camera, torch.float64).posed(camera.camera_to_world[0])
         by_tiles = rays.image(trace(rays, {0: shape}).distance)
-        everywhere = shape.meet(camera.centers[0], camera.rays())
+        everywhere = shape.meet(camera.centers[0], camera.rays().movedim(-1, 0))
         assert torch.allclose(by_tiles, everywhere)
