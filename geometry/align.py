@@ -94,7 +94,6 @@ def align_depth(
     method: AlignmentMethod | str = AlignmentMethod.VIPE,
     momentum: float = MOMENTUM,
     *,
-    sky: Tensor | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Alignment:
     """Align a temporal depth to a metric one, frame by frame with momentum (EgoX, Section 3.1; ViPE).
@@ -104,14 +103,13 @@ def align_depth(
 
     Args:
         temporal: F maps, steady over time; inverse depth, or metric depth of a wrong scale. Another size of the same
-            picture is resized to that of `metric`. None: the metric depth is aligned to itself, so that it comes
-            back as it is with a report of its jitter.
+            picture is resized to that of `metric`. None: the metric depth comes back as it is, with a report of its
+            jitter.
         metric: [F, H, W] in metres, possibly flickering.
         dynamic: [F, H, W] bool, True where something moves: left out of the fit. None: nothing moves.
         method: `AlignmentMethod`.
         momentum: in `a[f] = momentum * a[f-1] + (1 - momentum) * fitted_a[f]`, the same for the offset. The first
             fitted frame counts as is: at 0.99 it still weighs 0.617 in frame 48. 0 switches smoothing off.
-        sky: [F, H, W] bool, left out as well.
         progress: called with (frames done, all frames).
 
     Returns:
@@ -125,15 +123,16 @@ def align_depth(
     method = AlignmentMethod(method)
     if not 0 <= momentum < 1:
         raise ValueError(f"Momentum lies in [0, 1), got {momentum}.")
-    temporal = metric if temporal is None else _of_one_size(temporal, metric)
-    left_out = _union(metric, dynamic=dynamic, sky=sky)
-
+    _check_mask(dynamic, metric)
+    if temporal is None:
+        return _unchanged(metric, dynamic, method, momentum)
+    temporal = _of_one_size(temporal, metric)
     pixels = _sample(temporal.height * temporal.width)  # [S]
     x = _pick(temporal.values, pixels, temporal.meaning)  # [F, S] inverse depth, float64
     y = _pick(metric.metric(), pixels, metric.meaning)  # [F, S] 1/metres, float64
     usable = torch.isfinite(x) & torch.isfinite(y)  # [F, S]
-    if left_out is not None:
-        usable &= ~left_out.flatten(1)[:, pixels].to(usable.device)
+    if dynamic is not None:
+        usable &= ~dynamic.flatten(1)[:, pixels].to(usable.device)
 
     if method is AlignmentMethod.VIPE:
         fit = fit_least_squares(x, y, quantile_band(x, y, usable, *BAND))
@@ -203,18 +202,37 @@ def _of_one_size(temporal: Depth, metric: Depth) -> Depth:
     return temporal.resized(metric.width, metric.height)
 
 
-def _union(metric: Depth, **masks: Tensor | None) -> Tensor | None:
-    """Check the named masks [F, H, W] bool; return where any is set, or None without any."""
-    union = None
-    for name, mask in masks.items():
-        if mask is None:
-            continue
-        if mask.dtype is not torch.bool or mask.shape != metric.values.shape:
-            raise ValueError(
-                f"Expected the {name} mask as bool {list(metric.values.shape)}, got {mask.dtype} {list(mask.shape)}."
-            )
-        union = mask if union is None else union | mask
-    return union
+def _unchanged(metric: Depth, dynamic: Tensor | None, method: AlignmentMethod, momentum: float) -> Alignment:
+    """Return the metric depth itself, as scale 1 and offset 0, with its jitter."""
+    pixels = _sample(metric.height * metric.width)
+    metres = metric.metric().flatten(1)[:, pixels]
+    usable = metres > 0
+    if dynamic is not None:
+        usable &= ~dynamic.flatten(1)[:, pixels].to(usable.device)
+    ones = torch.ones(metric.n_frames, dtype=torch.float64)
+    zeros = torch.zeros_like(ones)
+    jitter = static_jitter(metres, usable)
+    return Alignment(
+        depth=metric,
+        scale=ones,
+        offset=zeros,
+        fitted_scale=ones,
+        fitted_offset=zeros,
+        residual=zeros,
+        used=usable.double().mean(dim=1),
+        failed_frames=(),
+        jitter_before=jitter,
+        jitter_after=jitter,
+        method=method,
+        momentum=momentum,
+    )
+
+
+def _check_mask(dynamic: Tensor | None, metric: Depth) -> None:
+    if dynamic is not None and (dynamic.dtype is not torch.bool or dynamic.shape != metric.values.shape):
+        raise ValueError(
+            f"Expected the dynamic mask as bool {list(metric.values.shape)}, got {dynamic.dtype} {list(dynamic.shape)}."
+        )
 
 
 def _sample(n_pixels: int) -> Tensor:

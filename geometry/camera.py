@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .aspect import in_shape_of, same_aspect
 from .lens import Fisheye624, Lens, Pinhole
 
 JSON_FORMAT = "exo2ego.camera"
@@ -104,7 +105,21 @@ class Camera:
     # Image operations: pixels and rays stay consistent ----------------------------------------------------------
 
     def resized(self, width: int, height: int) -> Camera:
-        """Return the camera of the image resized to `width` x `height`."""
+        """Return the camera of the image resized to `width` x `height`.
+
+        Raises:
+            ValueError: if the aspect ratio differs by more than 0.5 %, whatever the lens: an image of another shape is
+                a crop far more often than a stretched one, and a stretched camera bends the scene unnoticed.
+        """
+        if width < 1 or height < 1:
+            raise ValueError(f"A camera's image size is positive, got {width} x {height}.")
+        if not same_aspect((self.width, self.height), (width, height)):
+            kept = in_shape_of((self.width, self.height), (width, height))
+            raise ValueError(
+                f"A camera of {self.width} x {self.height} pixels cannot serve a picture of {width} x {height}: the "
+                f"shapes differ. Crop to one shape first: {kept[0]} x {kept[1]} of the camera's {self.width} x "
+                f"{self.height} pixels have the picture's shape. Or give the camera of the picture as it is."
+            )
         lens = self.lens
         if (width, height) != (self.width, self.height):
             lens = lens.scaled(width / self.width, height / self.height)

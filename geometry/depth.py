@@ -36,8 +36,8 @@ class Depth:
     """The depth maps of a clip, in metres or as affine-invariant inverse depth.
 
     Attributes:
-        values: [F, H, W] float32. METRIC: metres, 0 where invalid. INVERSE: NaN where invalid. Given otherwise
-            (another float type; NaN, infinity or negative metres) they are brought to that form.
+        values: [F, H, W] float32 on the CPU. METRIC: metres, 0 where invalid. INVERSE: NaN where invalid. Given
+            otherwise (another device or float type; NaN, infinity or negative metres) they are brought to that form.
         meaning: METRIC or INVERSE.
         findings: what `from_images` or `from_array` noticed in the raw input.
 
@@ -56,7 +56,7 @@ class Depth:
         values = torch.as_tensor(self.values).detach()
         if values.ndim != 3 or 0 in values.shape:
             raise ValueError(f"Expected depth maps [F, H, W], got the shape {list(values.shape)}.")
-        values = values.to(torch.float32)
+        values = values.to("cpu", torch.float32)
         if not (torch.isfinite(values) & (values > 0)).any():
             raise ValueError(_nothing_valid(values))
         object.__setattr__(self, "meaning", meaning)
@@ -77,6 +77,7 @@ class Depth:
         """
         if images.ndim != 4 or images.shape[-1] == 0:
             raise ValueError(f"Expected images [F, H, W, C], got the shape {list(images.shape)}.")
+        images = images.to("cpu")
         channels = images[..., :3] if images.shape[-1] >= 3 else images[..., :1]
         finding = colour_finding(channels)
         depth = cls.from_array(channels.mean(dim=-1) if finding else channels[..., 0], meaning, near, far)
@@ -210,7 +211,7 @@ _FORMS = {
 
 
 def _as_maps(array: Tensor | np.ndarray) -> Tensor:
-    """Bring [H, W], [F, H, W] or [F, H, W, 1] to float32 [F, H, W]."""
+    """Bring [H, W], [F, H, W] or [F, H, W, 1] to float32 [F, H, W] on the CPU."""
     try:
         maps = torch.as_tensor(array)
     except (TypeError, ValueError) as error:
@@ -224,7 +225,7 @@ def _as_maps(array: Tensor | np.ndarray) -> Tensor:
         maps = maps[None]
     if maps.ndim != 3 or 0 in maps.shape:
         raise ValueError(f"Expected depth [F, H, W], [F, H, W, 1] or [H, W], got the shape {shape}.")
-    return maps.detach().to(torch.float32)
+    return maps.detach().to("cpu", torch.float32)
 
 
 def _check_near_far(meaning: DepthMeaning, near: float | None, far: float | None) -> None:

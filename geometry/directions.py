@@ -19,9 +19,10 @@ from enum import Enum
 
 from torch import Tensor
 
+from .aspect import same_aspect
 from .camera import Camera
 from .depth import Depth
-from .directions_average import averaged_keys, averaged_rays
+from .directions_average import TOKEN, averaged_keys, averaged_rays
 from .directions_release import released_rays, trained_rays
 from .directions_sampled import physical_rays, sampled_keys
 
@@ -91,11 +92,14 @@ def gga_directions(
             cancel.
 
     Raises:
-        ValueError: if lengths, sizes or the kind of depth do not fit each other.
+        ValueError: if lengths, sizes, shapes or the kind of depth do not fit each other.
     """
     geometry = GGAGeometry(geometry)
     n_frames = exo_depth.n_frames
     _check(n_frames, latent_frames, exo_tokens, ego_tokens)
+    _check_shape("exo depth", (exo_depth.width, exo_depth.height), "exo", exo_tokens)
+    if geometry in _OWN_LENS:
+        _check_shape("ego camera", (ego_camera.width, ego_camera.height), "ego", ego_tokens)
     exo_depth.metric()  # refuses inverse depth before any work is done
     ego_camera = ego_camera.expanded(n_frames)
     if geometry is GGAGeometry.PAPER_AVERAGE:
@@ -121,6 +125,18 @@ _RAYS = {
     GGAGeometry.AS_TRAINED: trained_rays,
     GGAGeometry.PHYSICAL: physical_rays,
 }
+# The geometries that look through the ego camera's lens; the others use the release's grid.
+_OWN_LENS = (GGAGeometry.PHYSICAL, GGAGeometry.PAPER_AVERAGE)
+
+
+def _check_shape(what: str, size: tuple[int, int], part: str, tokens: tuple[int, int]) -> None:
+    """Refuse a picture `size` (width, height) that is not what the tokens (rows, columns) show."""
+    width, height = TOKEN * tokens[1], TOKEN * tokens[0]
+    if not same_aspect(size, (width, height)):
+        raise ValueError(
+            f"The {what} is {size[0]} x {size[1]} pixels, but the {part} part of the video is {width} x {height}: the "
+            "shapes differ, so they show different parts of the picture. Crop video, depth and camera alike."
+        )
 
 
 def _check(n_frames: int, latent_frames: int, exo_tokens: tuple[int, int], ego_tokens: tuple[int, int]) -> None:

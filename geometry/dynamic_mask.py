@@ -19,6 +19,8 @@ DILATION = 11
 # Bounds the temporaries of the medians (rows) and of the morphology (frames).
 _ROWS_AT_ONCE = 64
 _FRAMES_AT_ONCE = 8
+# A frame's scale is the median over about this many of its pixels.
+_SCALE_PIXELS = 20_000
 
 
 def estimate_dynamic(
@@ -33,8 +35,9 @@ def estimate_dynamic(
 ) -> Tensor:
     """Estimate the moving pixels of a clip of a fixed camera from each pixel's median over time.
 
-    It sees what changes, so it misses people who stand still; a segmentation (`mask_to_frames`) does better. A depth
-    that flickers as a whole would count as moving everywhere: align it first, or leave it out.
+    It sees what changes, so it misses people who stand still; a segmentation (`mask_to_frames`) does better. Depth
+    models flicker: each frame's depth is first divided by its median ratio to the median over time, so that a frame
+    whose scale is off does not count as moving everywhere.
 
     Args:
         images: [F, H, W, 3] in [0, 1].
@@ -46,7 +49,7 @@ def estimate_dynamic(
         progress: called with (frames done, all frames).
 
     Returns:
-        [F, H, W] bool, True where something moves.
+        [F, H, W] bool on the CPU, True where something moves.
 
     Raises:
         ValueError: if shapes differ, the depth is not metric, or a side is not odd and positive.
@@ -56,9 +59,10 @@ def estimate_dynamic(
     for name, side in (("erosion", erosion), ("dilation", dilation)):
         if side < 1 or side % 2 == 0:
             raise ValueError(f"The {name} takes an odd number of pixels, got {side}.")
-    changed = _off_median(images[..., :3], color_threshold)
-    if depth is not None:
-        changed |= _depth_off_median(_metres_of(depth, images), depth_threshold)
+    metres = None if depth is None else _metres_of(depth, images)
+    changed = _off_median(images[..., :3].to("cpu"), color_threshold)
+    if metres is not None:
+        changed |= _depth_off_median(metres, _relative_scales(metres), depth_threshold)
 
     dynamic = torch.empty_like(changed)
     n_frames = len(changed)
@@ -81,12 +85,13 @@ def mask_to_frames(mask: Tensor, n_frames: int, height: int, width: int, thresho
         threshold: values above it count.
 
     Returns:
-        [n_frames, height, width] bool. A pixel takes the value under its centre.
+        [n_frames, height, width] bool on the CPU. A pixel takes the value under its centre.
 
     Raises:
         ValueError: if the mask has another number of frames, or is no mask.
     """
     shape = list(mask.shape)
+    mask = mask.to("cpu")
     if mask.ndim == 4 and mask.shape[-1] == 1:
         mask = mask[..., 0]
     if mask.ndim == 2:
@@ -120,18 +125,28 @@ def _off_median(images: Tensor, threshold: float) -> Tensor:
     """Return where any channel leaves its median over time [F, H, W]."""
     changed = torch.empty(images.shape[:3], dtype=torch.bool, device=images.device)
     for top in range(0, images.shape[1], _ROWS_AT_ONCE):
-        rows = images[:, top : top + _ROWS_AT_ONCE]
+        # Contiguous: along a repeated frame (stride 0) torch.median reads memory that is not the tensor's.
+        rows = images[:, top : top + _ROWS_AT_ONCE].contiguous()
         deviation = (rows - rows.median(dim=0).values).abs_()
         changed[:, top : top + _ROWS_AT_ONCE] = (deviation > threshold).any(dim=-1)
     return changed
 
 
-def _depth_off_median(metres: Tensor, threshold: float) -> Tensor:
-    """Return where a valid depth leaves the median of its pixel's valid depths [F, H, W]."""
+def _relative_scales(metres: Tensor) -> Tensor:
+    """Return each frame's median ratio to the median over time [F]; 1 where a frame has no valid depth."""
+    step = max(1, int((metres.shape[1] * metres.shape[2] / _SCALE_PIXELS) ** 0.5))
+    sample = metres[:, ::step, ::step].flatten(1).contiguous()  # [F, S]
+    sample = sample.masked_fill(sample <= 0, torch.nan)
+    ratios = sample / sample.nanmedian(dim=0).values
+    return ratios.nanmedian(dim=1).values.nan_to_num(nan=1.0)
+
+
+def _depth_off_median(metres: Tensor, scales: Tensor, threshold: float) -> Tensor:
+    """Return where a valid depth, divided by its frame's scale [F], leaves its pixel's median over time [F, H, W]."""
     changed = torch.empty(metres.shape, dtype=torch.bool, device=metres.device)
     for top in range(0, metres.shape[1], _ROWS_AT_ONCE):
-        rows = metres[:, top : top + _ROWS_AT_ONCE]
-        rows = rows.masked_fill(rows <= 0, torch.nan)
+        rows = metres[:, top : top + _ROWS_AT_ONCE] / scales[:, None, None]
+        rows = rows.masked_fill_(rows <= 0, torch.nan)
         median = rows.nanmedian(dim=0).values
         changed[:, top : top + _ROWS_AT_ONCE] = (rows - median).abs_() > threshold * median  # False at NaN
     return changed

@@ -38,9 +38,12 @@ class Raster:
     """Size of the images of a batch, and how points become discs.
 
     Attributes:
-        n_images, height, width: size of the batch and of its images, pixels.
+        n_images, height, width: size of the batch and of its images, pixels. Where `top` is set, `height` is that of a
+            strip of each image.
         radius: of a disc, pixels.
         points_per_pixel: how many points a pixel keeps, K.
+        top: the first row of the strip that is rasterised. Splats keep the coordinates of the whole image, so that a
+            picture made in strips is the same to the last bit.
     """
 
     n_images: int
@@ -48,6 +51,7 @@ class Raster:
     width: int
     radius: float
     points_per_pixel: int
+    top: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +59,7 @@ class Fragments:
     """The nearest points of the P pixels that any point touches.
 
     Attributes:
-        pixel: flat index `(image * height + row) * width + column` [P] int64, ascending.
+        pixel: flat index `(image * height + row - top) * width + column` [P] int64, ascending.
         point: index of the splat, nearest first [P, K] int64; -1 where the pixel has fewer points.
         alpha: opacity of that point at the pixel [P, K]; 0 where there is none.
     """

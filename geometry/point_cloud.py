@@ -161,7 +161,7 @@ def build_point_cloud(
         progress: called with (frames done, all frames).
 
     Returns:
-        The points in the camera's world, on the device of `images`.
+        The points in the camera's world, on the CPU.
 
     Raises:
         ValueError: if lengths or sizes differ, the depth is not metric, MEAN meets a moving camera, or no pixel is
@@ -170,17 +170,16 @@ def build_point_cloud(
     background = Background(background)
     metres = depth.metric()
     _check(images, metres, camera, background, dynamic, stride)
-    metres = metres.to(images.device)
     n_frames = len(metres)
-    lift = _Lift(camera, stride, images.device)
+    lift = _Lift(camera, stride)
     averaging = background is Background.MEAN
-    mean = _RunningMean(metres.shape[1:], images.device)
+    mean = _RunningMean(metres.shape[1:])
     own_points, own_colors = [], []
     for frame in range(n_frames):
         own = reliable = reliable_mask(metres[frame : frame + 1], reliability_window, reliability_threshold)[0]
-        color = images[frame, ..., :3].float()
+        color = images[frame, ..., :3].to("cpu", torch.float32)
         if averaging:
-            moves = _nothing(reliable) if dynamic is None else dynamic[frame].to(images.device)
+            moves = _nothing(reliable) if dynamic is None else dynamic[frame].to("cpu")
             mean.add(metres[frame], color, reliable & ~moves)
             own = reliable & moves if dynamic_points else _nothing(reliable)
         own = own[::stride, ::stride]
@@ -206,14 +205,10 @@ def build_point_cloud(
 class _Lift:
     """Unprojects chosen pixels of the strided grid; `Camera.unproject` for the pixels that are needed only."""
 
-    def __init__(self, camera: Camera, stride: int, device: torch.device) -> None:
+    def __init__(self, camera: Camera, stride: int) -> None:
         rays = camera.local_rays[::stride, ::stride]  # [h, w, 3]
-        self.per_metre = (rays / rays[..., 2:].clamp_min(1e-6)).to(device, torch.float32)  # z = 1
-        self.poses = camera.camera_to_world.to(device, torch.float32)  # [F or 1, 4, 4]
-
-    @property
-    def shape(self) -> torch.Size:
-        return self.per_metre.shape[:2]
+        self.per_metre = (rays / rays[..., 2:].clamp_min(1e-6)).to(torch.float32)  # z = 1
+        self.poses = camera.camera_to_world.to(torch.float32)  # [F or 1, 4, 4]
 
     def __call__(self, z: Tensor, chosen: Tensor, frame: int) -> Tensor:
         """Lift the chosen pixels [h, w] bool of depth z [h, w] to world points [M, 3]."""
@@ -224,10 +219,10 @@ class _Lift:
 class _RunningMean:
     """Mean depth [h, w] and colour [h, w, 3] of each pixel over the frames in which it counts."""
 
-    def __init__(self, shape: torch.Size, device: torch.device) -> None:
-        self.count = torch.zeros(shape, device=device)
-        self._depth = torch.zeros(shape, device=device)
-        self._color = torch.zeros((*shape, 3), device=device)
+    def __init__(self, shape: torch.Size) -> None:
+        self.count = torch.zeros(shape)
+        self._depth = torch.zeros(shape)
+        self._color = torch.zeros((*shape, 3))
 
     def add(self, z: Tensor, color: Tensor, counts: Tensor) -> None:
         self.count += counts

@@ -65,7 +65,8 @@ def _call(splats: Splats, raster: Raster) -> tuple[Any, Any]:
     from pytorch3d.renderer.points.rasterize_points import rasterize_points
     from pytorch3d.structures import Pointclouds
 
-    xy = device_coordinates(splats.pixels, raster.height, raster.width)
+    in_strip = splats.pixels - splats.pixels.new_tensor([0, raster.top])
+    xy = device_coordinates(in_strip, raster.height, raster.width)
     points = torch.cat([xy, splats.z[:, None]], dim=-1).float()  # its kernels take float32 only
     per_image = torch.bincount(splats.image, minlength=raster.n_images).tolist()
     index, _, distance2 = rasterize_points(

@@ -14,7 +14,7 @@ def rasterize(splats: Splats, raster: Raster) -> Fragments:
     for flat in range(raster.n_images * raster.height * raster.width):
         image, rest = divmod(flat, raster.height * raster.width)
         row, column = divmod(rest, raster.width)
-        center = splats.pixels.new_tensor([column + 0.5, row + 0.5])
+        center = splats.pixels.new_tensor([column + 0.5, raster.top + row + 0.5])
         distance2 = (center - splats.pixels).square().sum(dim=-1)  # [N]
         touching = ((distance2 < raster.radius**2) & (splats.image == image)).nonzero()[:, 0]
         if len(touching) == 0:

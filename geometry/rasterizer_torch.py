@@ -57,20 +57,20 @@ def _keys(pixels: Tensor, image: Tensor, ranks: Tensor, rank_bits: int, raster: 
     offsets = torch.arange(-reach, reach + 1, device=pixels.device)
     cells = torch.floor(pixels).to(torch.int64)  # [n, 2]
     columns, rows = cells[:, :1] + offsets, cells[:, 1:] + offsets  # [n, side]
-    column_distance2 = _squared_distances(columns, pixels[:, :1], raster.width)
-    row_distance2 = _squared_distances(rows, pixels[:, 1:], raster.height)
+    column_distance2 = _squared_distances(columns, pixels[:, :1], 0, raster.width)
+    row_distance2 = _squared_distances(rows, pixels[:, 1:], raster.top, raster.height)
     # (image, row), column and rank add up without carry, so the square's keys take one addition.
-    row_keys = ((image[:, None] * raster.height + rows) * raster.width) << rank_bits  # [n, side]
+    row_keys = ((image[:, None] * raster.height + rows - raster.top) * raster.width) << rank_bits  # [n, side]
     column_keys = (columns << rank_bits) + ranks[:, None]  # [n, side]
     keys = row_keys[:, :, None] + column_keys[:, None, :]  # [n, side, side]
     distance2 = column_distance2[:, None, :] + row_distance2[:, :, None]
     return keys.masked_fill_(distance2 >= raster.radius**2, _EMPTY).view(-1)
 
 
-def _squared_distances(cells: Tensor, position: Tensor, size: int) -> Tensor:
-    """Return the squared distance of the cells' centres to a position, infinite outside [0, size)."""
+def _squared_distances(cells: Tensor, position: Tensor, first: int, size: int) -> Tensor:
+    """Return the squared distance of the cells' centres to a position, infinite outside the `size` from `first` on."""
     distance2 = (cells + 0.5 - position).square()
-    return distance2.masked_fill_((cells < 0) | (cells >= size), math.inf)
+    return distance2.masked_fill_((cells < first) | (cells >= first + size), math.inf)
 
 
 def _sorted(keys: Tensor) -> Tensor:
@@ -99,7 +99,7 @@ def _fragments(keys: Tensor, rank_bits: int, by_depth: Tensor, splats: Splats, r
     point = torch.full_like(filled, -1, dtype=torch.int64)
     # Row by row, the filled places take the keys in their order.
     point[filled] = by_depth[keys & ((1 << rank_bits) - 1)]
-    row, column = pixel // raster.width % raster.height, pixel % raster.width
+    row, column = pixel // raster.width % raster.height + raster.top, pixel % raster.width
     centers = torch.stack([column, row], dim=-1) + 0.5  # [P, 2]
     if len(splats) == 0:
         return Fragments(pixel, point, splats.z.new_zeros(point.shape))

@@ -7,8 +7,9 @@ what EgoX was trained on.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import torch
@@ -27,6 +28,7 @@ RELEASE_POINTS_PER_PIXEL = 20
 # The release counts a pixel as empty where every channel is below this.
 EMPTY_BELOW = 0.01
 
+# For temporaries. The CPU gains nothing from more: sorting smaller pieces is as fast.
 DEFAULT_MEMORY_BUDGET = 256 * 2**20
 # Index, opacity, weight and gathered features of one point of one pixel.
 _BYTES_PER_FRAGMENT = 64
@@ -84,8 +86,10 @@ def render_points(
         points_per_pixel: how many of the nearest points a pixel composes, K.
         backend: `PYTORCH3D` works where that is installed.
         device: where to rasterise; the points' device by default.
-        memory_budget_bytes: frames are rendered in batches, and points spread in portions, that stay within it.
-        progress: called with (frames done, frames) after each batch; may raise to cancel.
+        memory_budget_bytes: for the temporaries: frames are rendered in batches, a large frame in strips of rows, and
+            points spread in portions, that stay within it. The result does not depend on it.
+        progress: called with (units done, all units) after each batch of frames, or after each strip where a frame
+            takes several; a unit is a strip, else a frame. May raise to cancel.
 
     Raises:
         ValueError: if the cloud and the camera differ in length, a setting is out of range, or the backend is
@@ -97,17 +101,23 @@ def render_points(
             f"Expected a positive radius and at least one point a pixel, got {radius} and {points_per_pixel}."
         )
     raster = Raster(1, camera.height, camera.width, radius * camera.height / RELEASE_HEIGHT, points_per_pixel)
-    rasterize = _rasteriser(backend, memory_budget_bytes)
+    rasterize = _rasteriser(backend, memory_budget_bytes // 2)  # the other half is for the fragments
+    strips = _strips(raster, memory_budget_bytes // 2)
     color = torch.zeros(n_frames, camera.height, camera.width, 3)
     depth = torch.zeros(n_frames, camera.height, camera.width)
-    done = 0
-    for batch in _batches(_visible_frames(cloud, camera, n_frames, raster.radius, device), raster, memory_budget_bytes):
-        frames = slice(done, done + len(batch))
-        batch_raster = Raster(len(batch), raster.height, raster.width, raster.radius, points_per_pixel)
-        color[frames], depth[frames] = _render_batch(batch, batch_raster, rasterize)
-        done += len(batch)
-        if progress is not None:
-            progress(done, n_frames)
+    visible = _visible_frames(cloud, camera, n_frames, raster.radius, device)
+    first = done = 0
+    for batch in _batches(visible, raster, memory_budget_bytes) if len(strips) == 1 else ([frame] for frame in visible):
+        frames = slice(first, first + len(batch))
+        for strip in strips:
+            rows = slice(strip.top, strip.top + strip.height)
+            parts = batch if len(strips) == 1 else [frame.near(strip) for frame in batch]
+            found = _render_batch(parts, replace(strip, n_images=len(batch)), rasterize)
+            color[frames, rows], depth[frames, rows] = found
+            done += len(batch)
+            if progress is not None:
+                progress(done, n_frames * len(strips))
+        first = frames.stop
     return Rendering(color, depth, (color >= EMPTY_BELOW).any(dim=-1))
 
 
@@ -122,6 +132,12 @@ class _Visible:
     def __add__(self, other: _Visible) -> _Visible:
         pairs = ((self.pixels, other.pixels), (self.z, other.z), (self.colors, other.colors))
         return _Visible(*(torch.cat(pair) for pair in pairs))
+
+    def near(self, strip: Raster) -> _Visible:
+        """Return the points whose discs touch a strip of rows."""
+        rows = self.pixels[:, 1]
+        seen = (rows > strip.top - strip.radius) & (rows < strip.top + strip.height + strip.radius)
+        return _Visible(self.pixels[seen], self.z[seen], self.colors[seen])
 
 
 def _common_length(cloud: PointCloud, camera: Camera) -> int:
@@ -162,6 +178,15 @@ def _visible_frames(
             background = visible(cloud.background_points, cloud.background_colors, frame)
         own = 0 if cloud.n_frames == 1 else frame
         yield background + visible(cloud.frame_points[own], cloud.frame_colors[own], frame)
+
+
+def _strips(raster: Raster, memory_budget_bytes: int) -> list[Raster]:
+    """Cut a frame into strips of equal height whose fragments fit into the memory budget; one row at least."""
+    bytes_per_row = raster.width * raster.points_per_pixel * _BYTES_PER_FRAGMENT
+    most_rows = max(1, memory_budget_bytes // bytes_per_row)
+    height = math.ceil(raster.height / math.ceil(raster.height / most_rows))
+    tops = range(0, raster.height, height)
+    return [replace(raster, top=top, height=min(height, raster.height - top)) for top in tops]
 
 
 def _batches(frames: Iterator[_Visible], raster: Raster, memory_budget_bytes: int) -> Iterator[list[_Visible]]:

@@ -79,9 +79,9 @@ def side_by_side(videos: Sequence[Tensor]) -> Tensor:
 
 
 def _as_video(frames: Tensor, name: str) -> Tensor:
-    if frames.ndim != 4 or frames.shape[-1] != 3 or frames.shape[0] == 0:
+    if frames.ndim != 4 or frames.shape[-1] < 3 or frames.shape[0] == 0:
         raise ValueError(f"Expected {name!r} as frames [F, H, W, 3], got {list(frames.shape)}.")
-    return frames.detach().cpu().float().clamp(0, 1)
+    return frames[..., :3].detach().cpu().float().clamp(0, 1)  # an alpha channel is left out
 
 
 def _moments(n_frames: int, times: int) -> list[int]:

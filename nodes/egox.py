@@ -18,7 +18,7 @@ from ..wan.egox_conditioning import condition_egox
 from ..wan.egox_patch import apply_egox
 from ..wan.gga_patch import GGASettings, apply_gga
 from ..wan.lora import apply_lora, read_lora
-from .progress import show_text, warn
+from .progress import progress_bar, show_text, warn
 from .schema import schema
 from .sockets import CameraSocket, DepthSocket
 
@@ -239,6 +239,7 @@ class Exo2EgoGGA(io.ComfyNode):
                 exo_tokens=(layout.rows, layout.exo_columns),
                 ego_tokens=(layout.rows, layout.ego_columns),
                 geometry=GGAGeometry(geometry),
+                progress=progress_bar(),
             )
             return found.ego_queries, found.exo_keys
 

@@ -48,7 +48,7 @@ def depth_picture(values: Tensor, valid: Tensor) -> Tensor:
     """
     known = values[valid]
     sample = known[:: max(1, known.numel() // 100_000)]
-    low, high = torch.quantile(sample, torch.tensor([0.02, 0.98], dtype=sample.dtype))
+    low, high = torch.quantile(sample, sample.new_tensor([0.02, 0.98]))
     grey = ((values - low) / (high - low).clamp_min(1e-9)).clamp(0, 1)
     picture = grey[..., None].expand(*grey.shape, 3)
     return torch.where(valid[..., None], picture, picture.new_tensor([0.1, 0.15, 0.4]))

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import comfy.model_management
+import torch
 from comfy_api.latest import io
 from torch import Tensor
 
 from ..geometry.camera import Camera
+from ..geometry.clip_size import at_image_size
 from ..geometry.depth import Depth
 from ..geometry.dynamic_mask import estimate_dynamic, mask_to_frames
 from ..geometry.point_cloud import Background, PointCloud, build_point_cloud
-from ..geometry.renderer import RenderBackend, render_points
+from ..geometry.renderer import DEFAULT_MEMORY_BUDGET, RenderBackend, render_points
+from ..media.plots import coverage_chart
 from .previews import video_preview
 from .progress import progress_bar, show_text, warn
 from .schema import schema
@@ -20,6 +23,11 @@ _ESTIMATED, _NONE = "mask, or estimated", "none"
 
 # Below this share of the picture the prior gives the model next to nothing to hold on to.
 _LOW_COVERAGE_PERCENT = 5.0
+# Above this share of the clip the mask is inverted, or the depth flickers more than the estimate can take out.
+_MUCH_MOVING_PERCENT = 50.0
+# A GPU renders several frames at once; more than this makes it no faster.
+_GPU_MEMORY_BUDGET = 2 * 2**30
+_LEAST_MEMORY_BUDGET = 64 * 2**20
 
 
 class Exo2EgoPointCloud(io.ComfyNode):
@@ -36,8 +44,8 @@ class Exo2EgoPointCloud(io.ComfyNode):
             search_aliases=["unproject", "depth to points"],
             inputs=[
                 io.Image.Input("images", tooltip="The exo video."),
-                DepthSocket.Input("depth", tooltip="Its metric depth, one map a frame."),
-                CameraSocket.Input("camera", tooltip="The exo camera; resized to the depth where sizes differ."),
+                DepthSocket.Input("depth", tooltip="Its metric depth, one map a frame; resized to the images."),
+                CameraSocket.Input("camera", tooltip="The exo camera; resized to the images."),
                 io.Mask.Input(
                     "moving",
                     optional=True,
@@ -98,19 +106,17 @@ class Exo2EgoPointCloud(io.ComfyNode):
         reliability: float,
         moving: Tensor | None = None,
     ) -> io.NodeOutput:
-        n_frames, height, width = depth.values.shape
+        depth, camera = at_image_size(images, depth, camera)
         progress = progress_bar()
         chosen = Background(background)
+        mask = None if moving is None else mask_to_frames(moving, *depth.values.shape)
         dynamic = None
         if chosen is Background.MEAN and moving_parts == _ESTIMATED:
-            if moving is not None:
-                dynamic = mask_to_frames(moving, n_frames, height, width)
-            else:
-                dynamic = estimate_dynamic(images, depth, progress=progress)
+            dynamic = estimate_dynamic(images, depth, progress=progress) if mask is None else mask
         cloud = build_point_cloud(
             images,
             depth,
-            camera.resized(width, height),
+            camera,
             background=chosen,
             dynamic=dynamic,
             dynamic_points=keep_moving,
@@ -118,7 +124,12 @@ class Exo2EgoPointCloud(io.ComfyNode):
             reliability_threshold=reliability,
             progress=progress,
         )
-        show_text(cls, cloud.describe())
+        warning = _moving_warning(dynamic, mask, f'background "{background}", moving_parts "{moving_parts}"')
+        text = f"{cloud.describe()}\n{_moving_share(dynamic)}"
+        if warning:
+            warn(cls, f"{warning}\n{text}")
+        else:
+            show_text(cls, text)
         return io.NodeOutput(cloud)
 
 
@@ -164,6 +175,7 @@ class Exo2EgoRenderPrior(io.ComfyNode):
                 io.Image.Output("ego_prior", display_name="ego prior"),
                 io.Mask.Output("coverage", display_name="coverage", tooltip="White where at least one point shows."),
                 io.Float.Output("percent", display_name="covered percent", tooltip="Mean coverage over the clip."),
+                io.Image.Output("chart", display_name="coverage chart", tooltip="Covered part of every frame."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -172,13 +184,15 @@ class Exo2EgoRenderPrior(io.ComfyNode):
     def execute(
         cls, points: PointCloud, camera: Camera, radius: float, points_per_pixel: int, backend: str
     ) -> io.NodeOutput:
+        device = comfy.model_management.get_torch_device()
         rendering = render_points(
             points,
             camera,
             radius=radius,
             points_per_pixel=points_per_pixel,
             backend=RenderBackend(backend),
-            device=comfy.model_management.get_torch_device(),
+            device=device,
+            memory_budget_bytes=_memory_budget(device),
             progress=progress_bar(),
         )
         percent = rendering.coverage_percent  # [F]
@@ -190,7 +204,37 @@ class Exo2EgoRenderPrior(io.ComfyNode):
             show_text(cls, text)
         # Coverage per frame also goes out with the preview, where API users find it in the history.
         shown = {**video_preview(rendering.color), "coverage_percent": [round(float(value), 3) for value in percent]}
-        return io.NodeOutput(rendering.color, rendering.coverage.float(), mean, ui=shown)
+        return io.NodeOutput(rendering.color, rendering.coverage.float(), mean, coverage_chart(percent), ui=shown)
+
+
+def _memory_budget(device: torch.device) -> int:
+    """Return the bytes that rendering may take for its temporaries, after models made room on a GPU."""
+    largest = DEFAULT_MEMORY_BUDGET
+    if device.type != "cpu":
+        largest = _GPU_MEMORY_BUDGET
+        comfy.model_management.free_memory(2 * largest, device)
+    return int(min(max(comfy.model_management.get_free_memory(device) // 2, _LEAST_MEMORY_BUDGET), largest))
+
+
+def _moving_share(dynamic: Tensor | None) -> str:
+    if dynamic is None:
+        return "moving: 0 %, as the settings look for nothing that moves"
+    return f"moving: {100 * float(dynamic.float().mean()):.1f} % of the clip"
+
+
+def _moving_warning(dynamic: Tensor | None, mask: Tensor | None, settings: str) -> str:
+    """Return what is odd about the moving parts in use, and about the connected mask; empty if nothing is."""
+    if dynamic is None:
+        return "" if mask is None else f"The mask of moving parts has no effect with {settings}."
+    if 100 * float(dynamic.float().mean()) <= _MUCH_MOVING_PERCENT:
+        return ""
+    advice = (
+        "Align the depth over time, or connect a mask to 'moving'."
+        if mask is None
+        else "Check that it is not inverted."
+    )
+    source = "Estimated from the clip" if mask is None else "By the mask"
+    return f"{source}, more than {_MUCH_MOVING_PERCENT:.0f} % of it moves, so little background is averaged. {advice}"
 
 
 def _coverage_advice(mean_percent: float) -> str:

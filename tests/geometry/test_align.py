@@ -102,8 +102,6 @@ def test_masked_dynamic_pixels_inside_the_band_do_not_pull_the_fit(method):
     assert dynamic.float().mean() == pytest.approx(0.08, abs=0.005)
     alignment = align_depth(inverse(x), metric(1 / y), dynamic, method=method)
     assert (alignment.fitted_scale - 0.7).abs().max() < 1e-5
-    as_sky = align_depth(inverse(x), metric(1 / y), sky=dynamic, method=method)
-    assert torch.equal(as_sky.scale, alignment.scale)
 
     # ViPE's code: the mask chooses the target's quantiles only, then every pixel inside the band is fitted.
     frame_x, frame_y, static = x[0].double().flatten(), y[0].double().flatten(), ~dynamic[0].flatten()
@@ -235,11 +233,28 @@ def test_another_size_of_the_same_picture_is_resized():
 
 
 def test_without_a_temporal_depth_the_metric_one_comes_back_with_its_jitter():
-    flickering = metric_of(clip()) * torch.linspace(1, 2, F)[:, None, None]
-    alignment = align_depth(None, metric(flickering))
-    assert (alignment.depth.metric() / flickering - 1).abs().max() < 1e-5
-    assert alignment.jitter_after == pytest.approx(alignment.jitter_before, rel=1e-4)
-    assert alignment.jitter_before > 0.05
+    flickering = metric(metric_of(clip()) * torch.linspace(100, 200, F)[:, None, None])
+    assert flickering.metric().max() > 1500, "beyond what inverse depth is clamped to"
+    moving = torch.zeros(F, H, W, dtype=torch.bool)
+    moving[:, : H // 2] = True
+    alignment = align_depth(None, flickering, moving)
+    assert alignment.depth is flickering
+    assert alignment.jitter_after == alignment.jitter_before > 0.05
+    assert (alignment.scale == 1).all()
+    assert not alignment.offset.any()
+    assert not alignment.residual.any()
+    assert (alignment.used == 0.5).all()
+    assert alignment.failed_frames == ()
+    assert "before" in alignment.summary()
+
+
+def test_a_constant_depth_passes_through():
+    constant = metric(torch.full((F, H, W), 3.0))
+    alignment = align_depth(None, constant)
+    assert alignment.depth is constant
+    assert alignment.jitter_before == alignment.jitter_after == 0
+    with pytest.raises(ValueError, match="Expected metric depth"):
+        align_depth(None, inverse(clip()))
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from exo2ego.geometry.camera import Camera
-from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.lens import Fisheye624, Pinhole
 from exo2ego.geometry.presets import LensPreset, preset_lens
 
 
@@ -49,6 +49,16 @@ def test_image_operations_keep_world_rays():
     half = camera.resized(32, 24).rays(3)
     average = rays.reshape(24, 2, 32, 2, 3).mean(dim=(1, 3))
     assert (half - torch.nn.functional.normalize(average, dim=-1)).abs().max() < 1e-3
+
+
+@pytest.mark.parametrize("lens", [Pinhole(600.0, 600.0, 320.0, 240.0), Fisheye624(300.0, 320.0, 240.0)])
+def test_a_camera_is_not_stretched(lens):
+    camera = Camera(lens, 640, 480, torch.eye(4))
+    with pytest.raises(ValueError, match=r"640 x 480 pixels cannot serve.*784 x 448.*640 x 366 of the camera's"):
+        camera.resized(784, 448)
+    with pytest.raises(ValueError, match="positive"):
+        camera.resized(0, 448)
+    assert camera.resized(320, 241).height == 241, "rounding to whole pixels is no stretching"
 
 
 def test_centres_slices_and_relative_poses():

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from exo2ego.geometry.depth import Depth, DepthMeaning
+from support.elsewhere import Elsewhere
 
 METRIC, INVERSE, NORMALISED = DepthMeaning.METRIC, DepthMeaning.INVERSE, DepthMeaning.NORMALISED_INVERSE
 
@@ -102,6 +103,17 @@ def test_shapes_and_types_of_input():
         Depth.from_images(raw, METRIC)
     with pytest.raises(ValueError, match=r"from_array"):
         Depth(raw, NORMALISED)
+
+
+def test_input_of_another_device_is_brought_to_the_cpu():
+    metres = 1 + torch.rand(2, 4, 6)
+    for depth in (
+        Depth(Elsewhere(metres), DepthMeaning.METRIC),
+        Depth.from_array(Elsewhere(metres), DepthMeaning.METRIC),
+        Depth.from_images(Elsewhere(metres[..., None].expand(2, 4, 6, 3)), DepthMeaning.METRIC),
+    ):
+        assert type(depth.values) is torch.Tensor
+        assert torch.equal(depth.values, metres)
 
 
 def test_input_is_not_changed():

@@ -287,6 +287,11 @@ def test_unfit_input_is_refused():
         gga_directions(exo, depth, ego[:3], **SMALL_GRID)
     with pytest.raises(ValueError, match="positive token grids"):
         gga_directions(exo, depth, ego, **{**SMALL_GRID, "exo_tokens": (0, 6)})
+    with pytest.raises(ValueError, match=r"exo depth is 96 x 64.*exo part of the video is 112 x 64.*Crop"):
+        gga_directions(exo, depth, ego, **{**SMALL_GRID, "exo_tokens": (4, 7)})
+    for geometry in (GGAGeometry.PHYSICAL, GGAGeometry.PAPER_AVERAGE):
+        with pytest.raises(ValueError, match=r"ego camera is .*ego part of the video is 96 x 48"):
+            gga_directions(exo, depth, ego, **{**SMALL_GRID, "ego_tokens": (3, 6)}, geometry=geometry)
     with pytest.raises(ValueError, match="Resize"):
         gga_directions(exo.resized(48, 32), depth, ego, **SMALL_GRID)
 

@@ -7,6 +7,7 @@ import torch
 
 from exo2ego.geometry.depth import Depth, DepthMeaning
 from exo2ego.geometry.dynamic_mask import estimate_dynamic, mask_to_frames
+from support.elsewhere import Elsewhere
 
 F, H, W = 11, 60, 80
 
@@ -75,6 +76,38 @@ def test_depth_tells_what_colour_does_not(factor, moves):
     assert bool(dynamic[2, 30, 30]) is moves
     assert not dynamic[:, 55, 75].any()
     assert not dynamic[3].any()
+
+
+@pytest.mark.parametrize("flicker", [0.03, 0.05, 0.1, 0.3])
+def test_a_depth_whose_scale_flickers_stands_still(flicker):
+    """As DepthPro gives it: every frame of another scale, noise on top, a hole that comes and goes."""
+    generator = torch.Generator().manual_seed(2)
+    images = torch.full((F, H, W, 3), 0.5)
+    scales = 1 + flicker * torch.randn(F, 1, 1, generator=generator)
+    metres = (1 + 5 * torch.rand(1, H, W, generator=generator)) * scales
+    metres = metres * (1 + 0.01 * torch.randn(F, H, W, generator=generator))
+    metres[::2, :10, :10] = 0.0
+    dynamic = estimate_dynamic(images, Depth(metres, DepthMeaning.METRIC))
+    assert not dynamic.any()
+    metres[2, 20:40, 20:40] *= 1.2
+    dynamic = estimate_dynamic(images, Depth(metres, DepthMeaning.METRIC))
+    assert dynamic[2, 20:40, 20:40].all(), "what moves is seen all the same"
+    assert dynamic.float().mean() < 0.02
+
+
+def test_frames_repeated_by_expand_stand_still():
+    """A still picture repeated without memory of its own (stride 0), and its depth."""
+    generator = torch.Generator().manual_seed(3)
+    images = torch.rand(1, H, W, 3, generator=generator).expand(F, H, W, 3)
+    metres = (1 + torch.rand(1, H, W, generator=generator)).expand(F, H, W)
+    assert not estimate_dynamic(images, Depth(metres, DepthMeaning.METRIC), erosion=1).any()
+
+
+def test_images_and_masks_of_another_device_are_brought_to_the_cpu():
+    images, walker = clip_with_a_walker()
+    depth = Depth(Elsewhere(torch.ones(F, H, W)), DepthMeaning.METRIC)
+    assert torch.equal(estimate_dynamic(Elsewhere(images), depth), grown(walker, 4))
+    assert torch.equal(mask_to_frames(Elsewhere(walker.float()), F, 2 * H, 2 * W)[:, ::2, ::2], walker)
 
 
 def test_progress_reports_and_cancels():

@@ -11,6 +11,7 @@ from exo2ego.geometry.camera import Camera
 from exo2ego.geometry.depth import Depth, DepthMeaning
 from exo2ego.geometry.lens import Fisheye624, Pinhole
 from exo2ego.geometry.point_cloud import Background, PointCloud, build_point_cloud, reliable_mask
+from support.elsewhere import Elsewhere
 
 F, H, W = 4, 24, 32
 
@@ -134,6 +135,17 @@ def test_reliability_mask_equals_its_definition():
         reliable_mask(depth, 4)
     with pytest.raises(ValueError, match=r"\[F, H, W\]"):
         reliable_mask(depth[0])
+
+
+def test_images_of_another_device_are_brought_to_the_cpu():
+    colors, metres = images(), smooth_depth()
+    dynamic = torch.zeros(F, H, W, dtype=torch.bool)
+    dynamic[1, :10, :10] = True
+    expected = build_point_cloud(colors, metric(metres), FIXED, dynamic=dynamic)
+    cloud = build_point_cloud(Elsewhere(colors), metric(Elsewhere(metres)), FIXED, dynamic=Elsewhere(dynamic))
+    for found, wanted in zip(cloud.frame(1), expected.frame(1)):
+        assert type(found) is torch.Tensor
+        assert torch.equal(found, wanted)
 
 
 def test_a_repeated_pose_counts_as_standing_still():

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -69,6 +71,20 @@ def test_portions_do_not_change_the_result(budget):
     whole = rasterizer_torch.rasterize(splats, raster, BUDGET)
     assert rasterizer_torch.splats_within(budget, raster) < 700
     assert_same(rasterizer_torch.rasterize(splats, raster, budget), whole, 0.0)
+
+
+@pytest.mark.parametrize("strip", [Raster(2, 7, 40, 4.0, 6, top=9), Raster(2, 1, 40, 4.0, 6, top=23)])
+def test_a_strip_is_a_part_of_the_image(strip, pytorch3d):
+    """Row by row the same points and, to the last bit, the same opacities, by all rasterisers."""
+    image = Raster(2, 24, 40, 4.0, 6)
+    splats = random_splats(image, 700)
+    whole, found = (rasterizer_torch.rasterize(splats, raster, BUDGET) for raster in (image, strip))
+    row = whole.pixel // 40 % 24
+    inside = (row >= strip.top) & (row < strip.top + strip.height)
+    assert torch.equal(found.point, whole.point[inside])
+    assert torch.equal(found.alpha, whole.alpha[inside])
+    assert_same(found, rasterizer_reference.rasterize(splats, strip), 1e-6)
+    assert_same(found, rasterizer_pytorch3d.rasterize(splats, strip), 1e-5)
 
 
 def test_a_disc_is_open_and_fades_with_the_squared_distance():
@@ -192,16 +208,34 @@ def test_rendering_equals_its_definition(lens, fixed):
     assert torch.allclose(found.coverage_percent, 100 * expected.coverage.flatten(1).float().mean(dim=1))
 
 
-def test_batches_do_not_change_the_image_and_report_progress():
+def test_batches_and_strips_do_not_change_the_image_and_report_progress():
     cloud, camera = random_cloud(5, 100), ego_camera(5)
+    frame = 30 * 40 * 20 * 64  # bytes of a frame's fragments
     calls: list[tuple[int, int]] = []
-    single = render_points(cloud, camera, radius=45.0, memory_budget_bytes=1, progress=lambda *c: calls.append(c))
-    assert calls == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
-    calls.clear()
-    together = render_points(cloud, camera, radius=45.0, memory_budget_bytes=2**33, progress=lambda *c: calls.append(c))
+
+    def rendered(budget: int) -> Rendering:
+        calls.clear()
+        return render_points(
+            cloud, camera, radius=45.0, memory_budget_bytes=budget, progress=lambda *c: calls.append(c)
+        )
+
+    together = rendered(2**33)
     assert calls == [(5, 5)]
-    assert torch.equal(single.color, together.color)
-    assert torch.equal(single.depth, together.depth)
+    for budget, units in ((2 * frame, 5), (2 * frame - 2, 10), (2 * frame // 7, 5 * 8), (1, 150)):
+        found = rendered(budget)
+        assert calls == [(unit + 1, units) for unit in range(units)], "each strip of each frame, where there are any"
+        assert torch.equal(found.color, together.color)
+        assert torch.equal(found.depth, together.depth)
+
+
+def test_the_temporaries_of_a_large_frame_stay_within_the_budget():
+    """Measured in a process of its own, from the page counts of the kernel."""
+    if not Path("/proc/self/status").exists():
+        pytest.skip("the memory of a process is measured on Linux only")
+    script = Path(__file__).parent.parent / "support" / "renderer_memory.py"
+    result = subprocess.run([sys.executable, script], check=True, capture_output=True, text=True)
+    peak, budget = (float(value) for value in result.stdout.split())
+    assert peak < 1.25 * budget, f"{peak:.0f} MiB for a budget of {budget:.0f} MiB"
 
 
 def test_one_frame_of_points_serves_a_path():

@@ -55,6 +55,13 @@ def test_side_by_side_scales_and_cuts():
     assert torch.allclose(joined[:, :, 48:], torch.tensor((0.0, 0.0, 1.0)))
 
 
+def test_alpha_is_left_out():
+    rgb = _plain((0.2, 0.4, 0.6))
+    rgba = torch.cat([rgb, torch.zeros_like(rgb[..., :1])], dim=-1)
+    assert torch.equal(contact_sheet([("ego", rgba)]), contact_sheet([("ego", rgb)]))
+    assert torch.equal(side_by_side([rgb, rgba]), side_by_side([rgb, rgb]))
+
+
 def test_side_by_side_rejects_another_shape():
     with pytest.raises(ValueError, match="video 1"):
         side_by_side([_plain((1.0, 0.0, 0.0)), torch.zeros(32, 32, 3)])
