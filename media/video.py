@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,12 +16,17 @@ from .whole_file import whole_file
 DEFAULT_CRF = 18
 
 
-def read_video(path: str | os.PathLike[str], max_frames: int | None = None) -> tuple[Tensor, float]:
+def read_video(
+    path: str | os.PathLike[str],
+    max_frames: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Tensor, float]:
     """Decode the first video stream of a file.
 
     Args:
         path: any file that FFmpeg decodes.
         max_frames: decode no more than this many frames; `None` decodes all.
+        progress: called with (done, total) after each frame; the total is what the file claims, where it claims one.
 
     Returns:
         Frames [F, H, W, 3] float32 in [0, 1], and the frame rate in frames a second.
@@ -42,9 +47,12 @@ def read_video(path: str | os.PathLike[str], max_frames: int | None = None) -> t
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             rate = stream.average_rate or stream.guessed_rate
-            frames = [
-                frame.to_ndarray(format="rgb24") for _, frame in zip(_counter(max_frames), container.decode(stream))
-            ]
+            claimed = min(stream.frames, max_frames) if max_frames else stream.frames
+            frames = []
+            for _, frame in zip(_counter(max_frames), container.decode(stream)):
+                frames.append(frame.to_ndarray(format="rgb24"))
+                if progress:
+                    progress(len(frames), max(claimed, len(frames)))
     except av.FFmpegError as error:
         raise ValueError(
             f"{path} is no readable video ({error.strerror}). Copy it again, or re-encode it to H.264 in an MP4."

@@ -9,12 +9,14 @@ from torch import Tensor
 
 from ..geometry.presets import LensPreset
 from ..geometry.settings import camera_from_numbers, describe_camera
-from ..takes.camera_files import CameraRole, read_camera
-from ..takes.library import EXAMPLE_ROOM, example_camera
-from .input_files import check_choice, files_in_input, fingerprint, input_path
-from .progress import show_text
+from ..takes.camera_files import CameraRole
+from ..takes.library import EXAMPLE_ROOM, camera_files, check_camera, list_cameras, load_camera
+from .input_files import check_choice, fingerprint, input_folder
+from .progress import show_text, warn
 from .schema import schema
 from .sockets import CameraSocket
+
+_EXAMPLE_HINT = "camera of the built-in example: for your own clip choose your own file"
 
 
 class Exo2EgoCamera(io.ComfyNode):
@@ -37,8 +39,8 @@ class Exo2EgoCamera(io.ComfyNode):
                     tooltip="pinhole: an ordinary lens of the given field of view. The two EgoX lenses are the Aria "
                     "fisheye that the released LoRA knows. Own coefficients: Fisheye624, from the box below.",
                 ),
-                io.Int.Input("width", default=784, min=16, max=8192, step=16, tooltip="Image width in pixels."),
-                io.Int.Input("height", default=448, min=16, max=8192, step=16, tooltip="Image height in pixels."),
+                io.Int.Input("width", default=784, min=1, max=8192, step=1, tooltip="Image width in pixels."),
+                io.Int.Input("height", default=448, min=1, max=8192, step=1, tooltip="Image height in pixels."),
                 io.Float.Input(
                     "fov",
                     default=60.0,
@@ -143,9 +145,10 @@ class Exo2EgoCameraFile(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "file",
-                    options=[EXAMPLE_ROOM, *files_in_input((".json", ".npz"))],
+                    options=list_cameras(input_folder()),
                     default=EXAMPLE_ROOM,
-                    tooltip="A .json or .npz file below ComfyUI's input folder, or the built-in example's camera.",
+                    tooltip="A .json or .npz file below ComfyUI's input folder, FILE#NAME for one take of EgoX's "
+                    "dataset meta.json, or the built-in example's camera.",
                 ),
                 io.Combo.Input(
                     "role",
@@ -165,16 +168,17 @@ class Exo2EgoCameraFile(io.ComfyNode):
                     default=0,
                     min=0,
                     max=8192,
-                    step=16,
-                    tooltip="Resize the camera to this image width in pixels; 0 keeps the file's.",
+                    step=1,
+                    tooltip="Resize the camera to this image width in pixels; 0 follows the height, and 0 for both "
+                    "keeps the file's size. Another aspect ratio is refused: crop the video to the camera's first.",
                 ),
                 io.Int.Input(
                     "height",
                     default=0,
                     min=0,
                     max=8192,
-                    step=16,
-                    tooltip="Resize the camera to this image height in pixels; 0 keeps the file's.",
+                    step=1,
+                    tooltip="Resize the camera to this image height in pixels; 0 follows the width.",
                 ),
             ],
             outputs=[CameraSocket.Output("camera", display_name="camera")],
@@ -182,21 +186,20 @@ class Exo2EgoCameraFile(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file: str) -> bool | str:
-        return check_choice(file, EXAMPLE_ROOM)
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        return check_choice(file, EXAMPLE_ROOM, check_camera)
 
     @classmethod
-    def fingerprint_inputs(cls, file: str, **_: Any) -> Any:
-        return fingerprint(file, EXAMPLE_ROOM)
+    def fingerprint_inputs(cls, file: str | None, **_: Any) -> Any:
+        return fingerprint(file, EXAMPLE_ROOM, camera_files)
 
     @classmethod
     def execute(cls, file: str, role: str, lens: str, width: int, height: int) -> io.NodeOutput:
-        options = {"lens": LensPreset(lens), "width": width, "height": height}
+        camera = load_camera(input_folder(), file, CameraRole(role), lens=LensPreset(lens), width=width, height=height)
         if file == EXAMPLE_ROOM:
-            camera = example_camera(CameraRole(role), **options)
+            warn(cls, f"{_EXAMPLE_HINT}. {describe_camera(camera)}")
         else:
-            camera = read_camera(input_path(file), CameraRole(role), **options)
-        show_text(cls, describe_camera(camera))
+            show_text(cls, describe_camera(camera))
         return io.NodeOutput(camera)
 
 

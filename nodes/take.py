@@ -7,8 +7,8 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..geometry.presets import LensPreset
-from ..takes.library import EXAMPLE_ROOM, check_take, list_takes, load_take
-from .input_files import fingerprint, input_folder
+from ..takes.library import EXAMPLE_ROOM, check_take, list_takes, load_take, take_files
+from .input_files import check_choice, fingerprint, input_folder
 from .previews import video_preview
 from .progress import progress_bar, show_text
 from .schema import schema
@@ -73,16 +73,12 @@ class Exo2EgoLoadTake(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, take: str) -> bool | str:
-        try:
-            check_take(input_folder(), take)
-        except ValueError as error:
-            return str(error)
-        return True
+    def validate_inputs(cls, take: str | None) -> bool | str:
+        return check_choice(take, EXAMPLE_ROOM, check_take)
 
     @classmethod
-    def fingerprint_inputs(cls, take: str, **_: Any) -> Any:
-        return fingerprint(take, EXAMPLE_ROOM)
+    def fingerprint_inputs(cls, take: str | None, **_: Any) -> Any:
+        return fingerprint(take, EXAMPLE_ROOM, take_files)
 
     @classmethod
     def execute(cls, take: str, ego_lens: str, max_frames: int) -> io.NodeOutput:

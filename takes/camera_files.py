@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ..geometry.aspect import same_aspect
 from ..geometry.camera import Camera
 from ..geometry.lens import Lens, Pinhole
 from ..geometry.presets import RELEASE_SIZE, LensPreset
@@ -51,13 +52,15 @@ def read_camera(
     Args:
         path: the file.
         role: which camera of a `meta.json`.
-        width: wanted image width in pixels; 0 keeps the file's own (the release's 784 or 448 for `meta.json`).
-        height: wanted image height, with the same meaning of 0; 448 for `meta.json`.
+        width: wanted image width in pixels. Where only one of both is given, the other follows the aspect ratio;
+            0 for both keeps the file's size (for `meta.json` the release's: 784 x 448 exo, 448 x 448 ego).
+        height: wanted image height.
         lens: the ego lens, which `meta.json` does not tell.
-        take: the take's name in a dataset's `meta.json`.
+        take: the take's name in a dataset's `meta.json`; a dataset of one take needs none.
 
     Raises:
-        ValueError: if the file is missing, torn, pickled or of another kind, or describes no camera.
+        ValueError: if the file is missing, torn, pickled or of another kind, or describes no camera, or none of
+            the wanted aspect ratio.
     """
     path = Path(path)
     if path.suffix.lower() == ".npz":
@@ -65,12 +68,28 @@ def read_camera(
     elif path.suffix.lower() == ".json":
         content = load_json(path)
         if isinstance(content, dict) and {"ego_extrinsics", "camera_extrinsics", DATASET_KEY} & set(content):
-            meta = EgoXMeta(content, path) if DATASET_KEY not in content else dataset_entry(path.parent, take or "")
+            meta = EgoXMeta(content, path) if DATASET_KEY not in content else dataset_entry(path, take)
             return _camera_of_meta(meta, CameraRole(role), width, height, lens)
         camera = Camera.from_json(json.dumps(content))
     else:
         raise ValueError(f"{path} is no camera file: expected .json (ours or EgoX's meta.json) or .npz.")
-    return camera.resized(width or camera.width, height or camera.height)
+    try:
+        return fit(camera, width, height)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def fit(camera: Camera, width: int, height: int) -> Camera:
+    """Resize a camera; a side of 0 follows the other one, and both keep the camera's size.
+
+    Raises:
+        ValueError: if the aspect ratio is another; a crop is needed then.
+    """
+    if not width and not height:
+        return camera
+    wide = width or max(1, round(camera.width * height / camera.height))
+    high = height or max(1, round(camera.height * width / camera.width))
+    return camera.resized(wide, high)
 
 
 def camera_from_arrays(arrays: dict[str, np.ndarray], source: str | os.PathLike[str]) -> Camera:
@@ -103,8 +122,19 @@ def camera_from_arrays(arrays: dict[str, np.ndarray], source: str | os.PathLike[
 
 def _camera_of_meta(meta: EgoXMeta, role: CameraRole, width: int, height: int, lens: LensPreset | Lens) -> Camera:
     if role is CameraRole.EGO:
-        return meta.ego_camera(width or RELEASE_SIZE, height or RELEASE_SIZE, lens)
-    width, height = width or RELEASE_EXO_SIZE[0], height or RELEASE_EXO_SIZE[1]
+        return meta.ego_camera(width or height or RELEASE_SIZE, height or width or RELEASE_SIZE, lens)
+    if not width or not height:
+        release_width, release_height = RELEASE_EXO_SIZE
+        width, height = (
+            width or round((height or release_height) * release_width / release_height),
+            height or round((width or release_width) * release_height / release_width),
+        )
     # The clip is the middle of the whole image scaled to its height.
-    whole_width = max(width, round(height * meta.exo_aspect()))
+    whole_width = round(height * meta.exo_aspect())
+    if width > whole_width and not same_aspect((width, height), (whole_width, height)):
+        raise ValueError(
+            f"A picture of {width} x {height} is wider than the one that {meta.source} describes ({whole_width} x "
+            f"{height}). Crop the video to at most that shape, or give a camera file of the video as it is."
+        )
+    whole_width = max(width, whole_width)
     return meta.exo_camera(whole_width, height).cropped((whole_width - width) // 2, 0, width, height)

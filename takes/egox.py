@@ -1,18 +1,24 @@
 """Read takes as EgoX's release lays them out: one folder a take, or a dataset of many.
 
-take folder                              dataset folder
-  meta.json      one entry                 meta.json         {"test_datasets": [entry, ...]}
-  exo.mp4                                  videos/NAME/exo.mp4
-  ego_Prior.mp4  optional                  videos/NAME/ego_Prior.mp4, ego_GT.mp4
-  ego_GT.mp4     optional                  depth_maps/NAME/*.npy   one a clip, or one a frame
+take folder                                dataset folder
+  meta.json        one entry                 meta.json         {"test_datasets": [entry, ...]}
+  exo.mp4                                    videos/NAME/exo.mp4
+  ego_Prior.mp4    optional                  videos/NAME/ego_Prior.mp4, ego_GT.mp4, exo_camera.json
+  ego_GT.mp4       optional                  depth_maps/NAME/*.npy   one a clip, or one a frame
+  exo_camera.json  optional
   depth.npz, depth.npy, depth_f16.npz or depth_maps/*.npy
+
+`exo_camera.json` is no file of EgoX's but a camera file of this pack (`Camera.to_json`) for the clip. Where it lies
+beside the clip it takes the place of meta.json's exo camera, whose format cannot say a principal point off the
+centre, another lens or a moving camera.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -24,6 +30,7 @@ from ..geometry.depth import Depth, DepthMeaning
 from ..geometry.lens import Lens
 from ..geometry.presets import RELEASE_SIZE, LensPreset
 from ..media.video import read_video
+from .egox_frames import FrameCut, StepCounter
 from .egox_meta import EgoXMeta
 from .files import load_array, load_json
 from .take import Take
@@ -34,10 +41,11 @@ PRIOR_FILE = "ego_Prior.mp4"
 TRUTH_FILE = "ego_GT.mp4"
 DEPTH_FILES = ("depth.npz", "depth.npy", "depth_f16.npz")
 EXO_CAMERA_FILE = "exo_camera.json"
+VIDEOS_FOLDER = "videos"
+MAPS_FOLDER = "depth_maps"
 DATASET_KEY = "test_datasets"
 
-# Released Ego-Exo4D videos carry one frame more than they have poses and depth maps (50 for 49); it does not count.
-_SPARE_FRAMES = 1
+Progress = Callable[[int, int], None]
 
 
 def split_take_name(text: str) -> tuple[str, str | None]:
@@ -46,12 +54,20 @@ def split_take_name(text: str) -> tuple[str, str | None]:
     return (folder, name) if mark and name else (folder, None)
 
 
-def read_take(folder: str | os.PathLike[str], *, lens: LensPreset | Lens = LensPreset.EGOX_RELEASE) -> Take:
+def read_take(
+    folder: str | os.PathLike[str],
+    *,
+    lens: LensPreset | Lens = LensPreset.EGOX_RELEASE,
+    max_frames: int | None = None,
+    progress: Progress | None = None,
+) -> Take:
     """Read a take folder.
 
     Args:
         folder: holds `meta.json` with one entry, `exo.mp4` and the depth; see the module's table.
         lens: the ego lens, a preset or one of the ego image's size. EgoX's files do not tell it.
+        max_frames: frames to read from the start; `None` reads all.
+        progress: called with (done, total) after each frame of a video and each depth file.
 
     Raises:
         ValueError: if a file is missing, torn or of another length, or `meta.json` misses a key.
@@ -59,20 +75,25 @@ def read_take(folder: str | os.PathLike[str], *, lens: LensPreset | Lens = LensP
     folder = _existing_folder(folder)
     entry = load_json(folder / META_FILE)
     if isinstance(entry, dict) and DATASET_KEY in entry:
-        raise ValueError(
-            f"{folder} is a dataset of takes. Name one: {folder}#NAME with NAME in {dataset_names(entry)}."
-        )
+        names = [_name_of(take) for take in _entries(entry, folder / META_FILE)]
+        raise ValueError(f"{folder} is a dataset of takes. Name one: {folder}#NAME with NAME in {names}.")
     if not isinstance(entry, dict):
         raise ValueError(f"{folder / META_FILE} must hold one JSON object with a take's cameras and prompt.")
     depth_files = [folder / name for name in DEPTH_FILES if (folder / name).is_file()][:1]
-    depth_files = depth_files or _maps_in(folder / "depth_maps")
+    depth_files = depth_files or _maps_in(folder / MAPS_FOLDER)
     if not depth_files:
-        raise ValueError(f"{folder} holds no depth: expected {', '.join(DEPTH_FILES)} or depth_maps/*.npy.")
-    return _assemble(folder.name, EgoXMeta(entry, folder / META_FILE), folder, depth_files, lens)
+        raise ValueError(f"{folder} holds no depth: expected {', '.join(DEPTH_FILES)} or {MAPS_FOLDER}/*.npy.")
+    meta = EgoXMeta(entry, folder / META_FILE)
+    return _assemble(folder.name, meta, folder, depth_files, lens, max_frames, progress)
 
 
 def read_dataset_take(
-    folder: str | os.PathLike[str], name: str, *, lens: LensPreset | Lens = LensPreset.EGOX_RELEASE
+    folder: str | os.PathLike[str],
+    name: str,
+    *,
+    lens: LensPreset | Lens = LensPreset.EGOX_RELEASE,
+    max_frames: int | None = None,
+    progress: Progress | None = None,
 ) -> Take:
     """Read one take of EgoX's dataset layout.
 
@@ -80,63 +101,118 @@ def read_dataset_take(
         folder: holds `meta.json`, `videos/` and `depth_maps/`; see the module's table.
         name: the folder of the take's videos, as the entry's `exo_path` names it.
         lens: as in `read_take`.
+        max_frames: as in `read_take`.
+        progress: as in `read_take`.
 
     Raises:
         ValueError: if the dataset has no such take, and as `read_take`.
     """
     folder = _existing_folder(folder)
-    meta = dataset_entry(folder, name)
-    maps_folder = folder / "depth_maps" / name
+    meta = dataset_entry(folder / META_FILE, name)
+    maps_folder = folder / MAPS_FOLDER / name
     depth_files = _maps_in(maps_folder)
     if not depth_files:
         raise ValueError(f"The take {name} has no depth: expected .npy files in {maps_folder}.")
-    return _assemble(name, meta, folder / "videos" / name, depth_files, lens)
+    return _assemble(name, meta, folder / VIDEOS_FOLDER / name, depth_files, lens, max_frames, progress)
 
 
-def dataset_entry(folder: str | os.PathLike[str], name: str) -> EgoXMeta:
-    """Return the entry of a dataset's `meta.json` whose exo video lies in a folder called `name`.
+def files_of_take(folder: Path, name: str | None = None) -> list[Path]:
+    """List the files that `read_take` reads, or with a name those of `read_dataset_take`, where they exist."""
+    videos, maps = folder, folder / MAPS_FOLDER
+    single = DEPTH_FILES
+    if name is not None:
+        videos, maps, single = folder / VIDEOS_FOLDER / name, maps / name, ()
+    paths = [videos / file for file in (EXO_FILE, PRIOR_FILE, TRUTH_FILE, EXO_CAMERA_FILE, *single)]
+    return [path for path in (folder / META_FILE, *paths, *_maps_in(maps)) if path.is_file()]
+
+
+def dataset_entry(source: str | os.PathLike[str], name: str | None = None) -> EgoXMeta:
+    """Return the entry of a dataset's meta.json whose exo video lies in a folder called `name`.
+
+    Args:
+        source: the file.
+        name: the take; a dataset of one take needs none.
 
     Raises:
-        ValueError: if the file is no dataset, or has no such take.
+        ValueError: if the file is no dataset, has no such take, or several and none was named.
     """
-    source = Path(folder) / META_FILE
-    content = load_json(source)
-    if not isinstance(content, dict) or not isinstance(content.get(DATASET_KEY), list):
-        raise ValueError(f"{source} is no EgoX dataset: expected a list under the key {DATASET_KEY!r}.")
-    for entry in content[DATASET_KEY]:
-        if _name_of(entry) == name:
+    entries = _entries(load_json(source), source)
+    for entry in entries:
+        if _name_of(entry) == name or (name is None and len(entries) == 1):
             return EgoXMeta(entry, source)
-    raise ValueError(f"{source} has no take {name!r}; it has {dataset_names(content)}.")
+    names = [_name_of(entry) for entry in entries]
+    if name is None:
+        raise ValueError(f"{source} is a dataset of several takes. Name one: {source}#NAME with NAME in {names}.")
+    raise ValueError(f"{source} has no take {name!r}; it has {names}.")
 
 
-def _assemble(name: str, meta: EgoXMeta, videos: Path, depth_files: Sequence[Path], lens: LensPreset | Lens) -> Take:
-    n_frames = len(meta.ego_poses())
-    exo, fps = read_video(videos / EXO_FILE)
+def names_in_meta(path: Path) -> tuple[str | None, ...]:
+    """Return the names of the takes that a JSON file describes: `None` for a take folder's only one.
+
+    The result is empty for any other file: many programs call theirs meta.json.
+    """
+    try:
+        content = load_json(path)
+        if isinstance(content, dict) and DATASET_KEY in content:
+            names = (_name_of(entry) for entry in _entries(content, path))
+            return tuple(dict.fromkeys(name for name in names if name))
+    except ValueError:
+        return ()
+    return (None,) if isinstance(content, dict) and "ego_extrinsics" in content else ()
+
+
+def _assemble(
+    name: str,
+    meta: EgoXMeta,
+    videos: Path,
+    depth_files: Sequence[Path],
+    lens: LensPreset | Lens,
+    max_frames: int | None,
+    progress: Progress | None,
+) -> Take:
+    cut = FrameCut(len(meta.ego_poses()), max_frames, meta.source)
+    files = [EXO_FILE, *(file for file in (PRIOR_FILE, TRUTH_FILE) if (videos / file).is_file())]
+    one_map_file = len(depth_files) == 1
+    depth_files = depth_files if one_map_file else cut.map_files(depth_files)
+    counter = StepCounter(len(files) * cut.n_frames + len(depth_files), progress)
+    clips, rates = {}, {}
+    for file in files:
+        frames, rates[file] = read_video(videos / file, cut.frames_to_decode, lambda *_: counter.step())
+        clips[file] = cut.clip(frames, file)
+    exo, prior, truth = (clips.get(file) for file in (EXO_FILE, PRIOR_FILE, TRUTH_FILE))
     height, width = exo.shape[1:3]
-    maps = _read_depth(depth_files)
+    maps = _read_depth(depth_files, counter)
+    maps = cut.maps(maps) if one_map_file else maps
     map_height, map_width = maps.shape[1:]
     left, kept = _columns_of_clip(map_width, map_height, width, height, meta)
-    depth = Depth.from_array(_first(maps, n_frames, "depth", meta), DepthMeaning.METRIC)
-    prior, truth = (
-        _first(read_video(videos / file)[0], n_frames, file, meta) if (videos / file).is_file() else None
-        for file in (PRIOR_FILE, TRUTH_FILE)
-    )
     exo_camera = meta.exo_camera(map_width, map_height).cropped(left, 0, kept, map_height)
+    # Whole columns miss the clip's shape by up to half a column. The camera is stretched as the depth is, so that
+    # each depth value keeps its ray.
+    fitted = exo_camera.lens.scaled(width / kept, height / map_height)
+    exo_camera = replace(exo_camera, lens=fitted, width=width, height=height)
     if (videos / EXO_CAMERA_FILE).is_file():
-        exo_camera = Camera.from_json((videos / EXO_CAMERA_FILE).read_text(encoding="utf-8"))
+        exo_camera = cut.camera(_camera_beside(videos / EXO_CAMERA_FILE, width, height))
     seen = prior if prior is not None else truth
     ego_height, ego_width = (RELEASE_SIZE, RELEASE_SIZE) if seen is None else seen.shape[1:3]
     return Take(
         name=name,
-        exo=_first(exo, n_frames, EXO_FILE, meta),
-        exo_camera=exo_camera.resized(width, height),
-        depth=depth.cropped(left, 0, kept, map_height).resized(width, height),
-        ego_camera=meta.ego_camera(ego_width, ego_height, lens),
+        exo=exo,
+        exo_camera=exo_camera,
+        depth=Depth.from_array(maps, DepthMeaning.METRIC).cropped(left, 0, kept, map_height).resized(width, height),
+        ego_camera=cut.camera(meta.ego_camera(ego_width, ego_height, lens)),
         prompt=meta.prompt(),
-        fps=fps,
+        fps=rates[EXO_FILE],
         ego_prior=prior,
         ego_truth=truth,
     )
+
+
+def _camera_beside(path: Path, width: int, height: int) -> Camera:
+    """Read the camera file that lies beside a clip of `width` x `height`."""
+    try:
+        return Camera.from_json(path.read_text(encoding="utf-8")).resized(width, height)
+    except ValueError as error:
+        raise ValueError(f"{path} is not the camera of this clip: {error}") from error
 
 
 def _columns_of_clip(map_width: int, map_height: int, width: int, height: int, meta: EgoXMeta) -> tuple[int, int]:
@@ -154,9 +230,12 @@ def _columns_of_clip(map_width: int, map_height: int, width: int, height: int, m
     return (map_width - kept) // 2, kept
 
 
-def _read_depth(files: Sequence[Path]) -> Tensor:
+def _read_depth(files: Sequence[Path], counter: StepCounter) -> Tensor:
     """Read depth maps [F, H, W] from one array of the clip, or from one file a frame."""
-    arrays = [torch.from_numpy(load_array(file)) for file in files]
+    arrays = []
+    for file in files:
+        arrays.append(torch.from_numpy(load_array(file)))
+        counter.step()
     if len({array.shape for array in arrays}) != 1:
         raise ValueError(f"The depth maps in {files[0].parent} differ in size. Write them all in one size.")
     maps = torch.stack(arrays) if arrays[0].ndim == 2 else arrays[0]
@@ -166,16 +245,6 @@ def _read_depth(files: Sequence[Path]) -> Tensor:
             f"shape {list(arrays[0].shape)} in {files[0].parent}."
         )
     return maps
-
-
-def _first(frames: Tensor, n_frames: int, what: str, meta: EgoXMeta) -> Tensor:
-    """Return the frames that have a pose, and refuse parts of another length."""
-    if not n_frames <= len(frames) <= n_frames + _SPARE_FRAMES:
-        raise ValueError(
-            f"{what} of the take in {meta.source} has {len(frames)} frames, but 'ego_extrinsics' has {n_frames} poses. "
-            "Exo clip, depth and poses must cover the same frames: cut the longer ones."
-        )
-    return frames[:n_frames]
 
 
 def _maps_in(folder: Path) -> list[Path]:
@@ -194,10 +263,20 @@ def _existing_folder(folder: str | os.PathLike[str]) -> Path:
     return folder
 
 
+def _entries(content: Any, source: str | os.PathLike[str]) -> list[dict[str, Any]]:
+    """Return the entries of a dataset's meta.json; refuse anything that is no list of objects."""
+    entries = content.get(DATASET_KEY) if isinstance(content, dict) else None
+    if not isinstance(entries, list):
+        raise ValueError(f"{source} is no EgoX dataset: expected a list under the key {DATASET_KEY!r}.")
+    for number, entry in enumerate(entries):
+        if not isinstance(entry, dict):
+            raise ValueError(
+                f"Entry {number} of {DATASET_KEY!r} in {source} is {entry!r:.40}; expected an object with the take's "
+                "cameras and prompt."
+            )
+    return entries
+
+
 def _name_of(entry: dict[str, Any]) -> str:
-    return PurePosixPath(str(entry.get("exo_path", "")).replace("\\", "/")).parent.name
-
-
-def dataset_names(content: dict[str, Any]) -> list[str]:
-    """Return the names of the takes of a dataset's `meta.json`."""
-    return [_name_of(entry) for entry in content[DATASET_KEY]]
+    name = PurePosixPath(str(entry.get("exo_path", "")).replace("\\", "/")).parent.name
+    return "" if name == ".." else name  # it names a folder below videos/

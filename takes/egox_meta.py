@@ -60,6 +60,17 @@ class EgoXMeta:
         As the release does it, each axis is scaled by the principal point, which then lies at the image's centre;
         its integer pixel coordinates move that by half a pixel in ours.
         """
+        fx, fy, cx, cy = self._exo_intrinsics()
+        lens = Pinhole(fx * width / (2 * cx), fy * height / (2 * cy), width / 2 + 0.5, height / 2 + 0.5)
+        return Camera(lens, width, height, self._numbers("camera_extrinsics"))
+
+    def exo_aspect(self) -> float:
+        """Return width / height of the image that the exo intrinsics belong to."""
+        _, _, cx, cy = self._exo_intrinsics()
+        return cx / cy
+
+    def _exo_intrinsics(self) -> tuple[float, float, float, float]:
+        """Return the focal lengths fx, fy and the principal point cx, cy, checked."""
         intrinsics = self._numbers("camera_intrinsics")
         if intrinsics.shape != (3, 3) or not (intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]] > 0).all():
             raise ValueError(
@@ -67,13 +78,7 @@ class EgoXMeta:
                 f"principal point, got {intrinsics.tolist()}."
             )
         (fx, _, cx), (_, fy, cy), _ = intrinsics.tolist()
-        lens = Pinhole(fx * width / (2 * cx), fy * height / (2 * cy), width / 2 + 0.5, height / 2 + 0.5)
-        return Camera(lens, width, height, self._numbers("camera_extrinsics"))
-
-    def exo_aspect(self) -> float:
-        """Return width / height of the image that the exo intrinsics belong to."""
-        intrinsics = self._numbers("camera_intrinsics")
-        return float(intrinsics[0, 2] / intrinsics[1, 2])
+        return fx, fy, cx, cy
 
     def _numbers(self, key: str) -> Tensor:
         value = self[key]

@@ -43,6 +43,24 @@ def resolve_inside(root: str | os.PathLike[str], name: str) -> Path:
     return path
 
 
+def resolve_named(root: str | os.PathLike[str], text: str) -> tuple[Path, str | None]:
+    """Turn `PATH`, or `PATH#NAME` for one of several things that lie in it, into a path inside `root` and the name.
+
+    A `#` may belong to the path too: the longest path that exists counts.
+
+    Raises:
+        ValueError: as `resolve_inside`.
+    """
+    marks = [place for place, letter in enumerate(text) if letter == "#"]
+    errors = []
+    for path, name in [(text, ""), *((text[:mark], text[mark + 1 :]) for mark in reversed(marks))]:
+        try:
+            return resolve_inside(root, path), name.strip() or None
+        except ValueError as error:
+            errors.append(error)
+    raise errors[1 if marks else 0]
+
+
 def load_array(path: str | os.PathLike[str], key: str = "depth") -> np.ndarray:
     """Read one array of numbers from an `.npy` or `.npz` file. Pickled files are refused unread.
 
@@ -95,12 +113,12 @@ def load_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file.
 
     Raises:
-        ValueError: if the file is missing or no JSON.
+        ValueError: if the file is missing, unreadable or no JSON.
     """
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"There is no file {path}. Check the name.")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # covers broken UTF-8 too
-        raise ValueError(f"{path} is no valid JSON ({error}). Mend or copy it again.") from error
+    except (ValueError, OSError, RecursionError) as error:  # ValueError covers broken UTF-8 too
+        raise ValueError(f"{path} is no valid JSON, or not readable ({error}). Mend or copy it again.") from error

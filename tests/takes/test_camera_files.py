@@ -1,5 +1,7 @@
 """Cameras from our JSON, from NPZ and from EgoX's meta.json."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -92,8 +94,49 @@ def test_meta_json_of_a_take(take_folder):
 def test_meta_json_of_a_dataset(dataset_folder):
     ego = read_camera(dataset_folder / "meta.json", CameraRole.EGO, take="small_take")
     assert ego.n_frames == 5
-    with pytest.raises(ValueError, match=r"it has \['other', 'small_take'\]"):
+    with pytest.raises(ValueError, match=r"#NAME with NAME in \['other', 'small_take'\]"):
         read_camera(dataset_folder / "meta.json")
+    with pytest.raises(ValueError, match=r"no take 'absent'; it has \['other', 'small_take'\]"):
+        read_camera(dataset_folder / "meta.json", take="absent")
+
+
+def test_the_chosen_file_counts_and_a_single_entry_needs_no_name(dataset_folder):
+    entries = json.loads((dataset_folder / "meta.json").read_text())["test_datasets"]
+    entries[0]["ego_extrinsics"] = entries[0]["ego_extrinsics"][:3]
+    (dataset_folder / "one.json").write_text(json.dumps({"test_datasets": entries[:1]}))
+    assert read_camera(dataset_folder / "one.json").n_frames == 3
+    assert read_camera(dataset_folder / "one.json", take="other").n_frames == 3
+    with pytest.raises(ValueError, match="no take 'small_take'"):
+        read_camera(dataset_folder / "one.json", take="small_take")
+
+
+def test_one_side_follows_the_other(tmp_path, take_folder):
+    (tmp_path / "camera.json").write_text(Camera(Pinhole(50, 50, 32, 24), 64, 48, torch.eye(4)).to_json())
+    assert read_camera(tmp_path / "camera.json", width=32).height == 24
+    assert read_camera(tmp_path / "camera.json", height=96).width == 128
+    meta = take_folder.path / "meta.json"
+    assert read_camera(meta, CameraRole.EXO, width=392).height == 224
+    assert read_camera(meta, CameraRole.EXO, height=224).width == 392
+    assert read_camera(meta, CameraRole.EGO, width=300).height == 300
+
+
+def test_another_shape_is_refused(tmp_path, take_folder):
+    (tmp_path / "camera.json").write_text(Camera(Pinhole(600, 600, 320, 240), 640, 480, torch.eye(4)).to_json())
+    with pytest.raises(ValueError, match=r"camera\.json.*Crop"):
+        read_camera(tmp_path / "camera.json", width=784, height=448)
+    # meta.json describes 720 x 320: its clip is the middle of that, and never more than that.
+    meta = take_folder.path / "meta.json"
+    square = read_camera(meta, CameraRole.EXO, width=320, height=320)
+    assert (square.lens.fx, square.lens.fy, square.lens.cx) == (500, 510, 160.5)
+    with pytest.raises(ValueError, match=r"800 x 320 is wider than .*\(720 x 320\).*Crop"):
+        read_camera(meta, CameraRole.EXO, width=800, height=320)
+
+
+@pytest.mark.parametrize("intrinsics", [[[1.0]], [[500, 0, 360], [0, 510, 0], [0, 0, 1]]])
+def test_a_meta_json_without_an_aspect_ratio(take_folder, intrinsics):
+    take_folder.write_meta({**take_folder.meta(), "camera_intrinsics": intrinsics})
+    with pytest.raises(ValueError, match="3 x 3 matrix with positive focal lengths"):
+        read_camera(take_folder.path / "meta.json", CameraRole.EXO)
 
 
 @pytest.mark.parametrize("name", ["joker", "iiith_cooking_57_2_2451_2499"])

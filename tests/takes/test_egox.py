@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from exo2ego.geometry.camera import Camera
 from exo2ego.geometry.lens import Pinhole
 from exo2ego.geometry.presets import LensPreset, preset_lens
-from exo2ego.takes.egox import read_dataset_take, read_take, split_take_name
+from exo2ego.media.video import write_video
+from exo2ego.takes.egox import dataset_entry, names_in_meta, read_dataset_take, read_take, split_take_name
 
 from .conftest import HEIGHT, MAP_WIDTH, N_FRAMES, WIDTH, depth_maps, raw_ego_pose
 
@@ -76,6 +78,81 @@ def test_a_clip_of_another_length(take_folder, n_frames):
     take_folder.write_clip("exo.mp4", n_frames)
     with pytest.raises(ValueError, match=rf"exo\.mp4.*{n_frames} frames.*{N_FRAMES} poses"):
         read_take(take_folder.path)
+
+
+def test_only_the_first_frames_are_read(dataset_folder):
+    """What lies behind them may be torn or too long: it is not looked at."""
+    folder = dataset_folder / "depth_maps" / "small_take"
+    for frame in range(2, N_FRAMES):
+        (folder / f"frame_{frame + 7}.npy").write_bytes(b"torn")
+    long = torch.zeros(N_FRAMES + 20, HEIGHT, WIDTH, 3)
+    write_video(dataset_folder / "videos" / "small_take" / "exo.mp4", long, fps=20)
+    take = read_dataset_take(dataset_folder, "small_take", max_frames=2)
+    assert take.n_frames == take.ego_camera.n_frames == len(take.ego_prior) == 2
+    assert torch.equal(take.depth.metric(), torch.from_numpy(depth_maps(2))[:, :, 4:68].float())
+
+
+@pytest.mark.parametrize("max_frames", [3, N_FRAMES, 100])
+def test_max_frames(take_folder, max_frames):
+    whole, cut = read_take(take_folder.path), read_take(take_folder.path, max_frames=max_frames)
+    n_frames = min(max_frames, N_FRAMES)
+    assert cut.n_frames == n_frames
+    assert torch.equal(cut.exo, whole.exo[:n_frames])
+    assert torch.equal(cut.depth.values, whole.depth.values[:n_frames])
+    assert torch.equal(cut.ego_camera.world_to_camera, whole.ego_camera.world_to_camera[:n_frames])
+
+
+def test_max_frames_and_parts_that_are_too_short(take_folder):
+    take_folder.write_clip("exo.mp4", 2)
+    with pytest.raises(ValueError, match=rf"exo\.mp4.*2 frames.*{N_FRAMES} poses"):
+        read_take(take_folder.path, max_frames=3)
+    with pytest.raises(ValueError, match="at least one frame"):
+        read_take(take_folder.path, max_frames=0)
+    take_folder.write_clip("exo.mp4")
+    take_folder.write_depth(depth_maps(N_FRAMES - 1))
+    with pytest.raises(ValueError, match="depth"):
+        read_take(take_folder.path, max_frames=3)
+
+
+def test_progress(dataset_folder):
+    calls = []
+    read_dataset_take(dataset_folder, "small_take", progress=lambda done, total: calls.append((done, total)))
+    total = 3 * N_FRAMES  # two videos and a map a frame
+    assert calls == [(done, total) for done in range(1, total + 1)]
+
+    def cancel(done, total):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        read_dataset_take(dataset_folder, "small_take", progress=cancel)
+
+
+def test_an_exo_camera_beside_the_clip_counts(take_folder):
+    path = take_folder.path / "exo_camera.json"
+    path.write_text(Camera(Pinhole(50, 50, 60, 32), 2 * WIDTH, 2 * HEIGHT, torch.eye(4)).to_json())
+    assert read_take(take_folder.path).exo_camera.lens == Pinhole(25, 25, 30, 16)
+    path.write_text(Camera(Pinhole(50, 50, 60, 32), WIDTH, WIDTH, torch.eye(4)).to_json())
+    with pytest.raises(ValueError, match=r"exo_camera\.json is not the camera of this clip.*Crop"):
+        read_take(take_folder.path)
+
+
+def test_a_moving_exo_camera_beside_the_clip_is_cut_too(take_folder):
+    path = take_folder.path / "exo_camera.json"
+    poses = torch.eye(4).repeat(N_FRAMES, 1, 1)
+    path.write_text(Camera(Pinhole(50, 50, 32, 16), WIDTH, HEIGHT, poses).to_json())
+    assert read_take(take_folder.path, max_frames=2).exo_camera.n_frames == 2
+    path.write_text(Camera(Pinhole(50, 50, 32, 16), WIDTH, HEIGHT, poses[:3]).to_json())
+    with pytest.raises(ValueError, match=r"exo camera.*3 frames"):
+        read_take(take_folder.path, max_frames=2)
+
+
+def test_coarse_maps_of_a_shape_that_whole_columns_miss(take_folder):
+    """12 rows and a clip of 64 x 30 need 25.6 columns: depth and camera take the same 26."""
+    write_video(take_folder.path / "exo.mp4", torch.zeros(N_FRAMES, 30, WIDTH, 3), fps=20)
+    take_folder.write_depth(depth_maps()[:, :12, :27])
+    take = read_take(take_folder.path)
+    assert take.depth.values.shape == (N_FRAMES, 30, WIDTH)
+    assert take.exo_camera.lens.fx == pytest.approx(500 * 27 / 720 * WIDTH / 26)
 
 
 def test_depth_of_another_length(take_folder):
@@ -149,6 +226,17 @@ def test_the_dataset_layout_with_one_map_file_a_clip(dataset_folder):
 def test_a_dataset_without_the_take(dataset_folder):
     with pytest.raises(ValueError, match=r"no take 'absent'; it has \['other', 'small_take'\]"):
         read_dataset_take(dataset_folder, "absent")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{}, [], {"test_datasets": None}, {"test_datasets": {"a": 1}}, {"test_datasets": ["a"]}, {"test_datasets": [None]}],
+)
+def test_a_dataset_of_something_else(dataset_folder, content):
+    (dataset_folder / "meta.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="expected a"):
+        dataset_entry(dataset_folder / "meta.json", "small_take")
+    assert names_in_meta(dataset_folder / "meta.json") == ()
 
 
 def test_a_dataset_given_as_a_take(dataset_folder):

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from exo2ego.takes.files import load_array, load_arrays, load_json, resolve_inside
+from exo2ego.takes.files import load_array, load_arrays, load_json, resolve_inside, resolve_named
 
 
 @pytest.fixture
@@ -56,6 +56,39 @@ def test_a_link_that_stays(root):
 def test_a_name_of_nothing(root):
     with pytest.raises(ValueError, match="There is no 'absent'"):
         resolve_inside(root, "absent")
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "name"),
+    [
+        ("takes", "takes", None),
+        ("takes#", "takes", None),
+        ("takes#one", "takes", "one"),
+        ("takes#one#two", "takes", "one#two"),
+        ("shot#1", "shot#1", None),
+        ("shot#1#one", "shot#1", "one"),
+        ("takes/exo.mp4#one", "takes/exo.mp4", "one"),
+    ],
+)
+def test_a_name_in_a_path(root, text, path, name):
+    (root / "shot#1").mkdir()
+    assert resolve_named(root, text) == (root / path, name)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("absent", "no 'absent'"),
+        ("absent#x", "no 'absent'"),
+        ("../a#x", "climbs"),
+        ("link#x", "leads out"),
+        ("#", "empty one"),
+    ],
+)
+def test_a_name_in_a_path_that_is_none(root, text, message):
+    (root / "link").symlink_to(root.parent)
+    with pytest.raises(ValueError, match=message):
+        resolve_named(root, text)
 
 
 def test_half_precision_npz(tmp_path):

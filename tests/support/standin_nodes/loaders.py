@@ -13,6 +13,7 @@ import folder_paths
 from comfy_api.latest import ComfyExtension, io
 
 from .configs import CLIP_VISION_CONFIG, UMT5_CONFIG
+from .names import StandInName
 from .recorder import StandInRecord
 
 
@@ -70,7 +71,7 @@ class StandInCLIPVisionLoader(io.ComfyNode):
 
 
 class StandInExtension(ComfyExtension):
-    """The loaders and the recorder."""
+    """The loaders, the recorder and the name."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [StandInCLIPLoader, StandInCLIPVisionLoader, StandInRecord]
+        return [StandInCLIPLoader, StandInCLIPVisionLoader, StandInRecord, StandInName]
