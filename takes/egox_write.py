@@ -27,7 +27,8 @@ def write_take(take: Take, folder: str | os.PathLike[str]) -> None:
 
     It holds `exo.mp4`, `ego_Prior.mp4` and `ego_GT.mp4` where the take has them, `depth_f16.npz` (metres in half
     precision, as in EgoX's data), `meta.json`, and both cameras as this pack's camera files, for what EgoX's format
-    cannot say: the ego lens, and an exo principal point off the centre.
+    cannot say. `exo_camera.json` has the exact principal point, and `read_take` prefers it to `meta.json`.
+    `ego_camera.json` has the ego lens: `read_take` leaves that to its caller, `read_camera` reads the file.
 
     Args:
         take: its exo camera must be fixed and have a pinhole lens; its frame sizes must be even.
