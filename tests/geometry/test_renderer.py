@@ -230,12 +230,12 @@ def test_batches_and_strips_do_not_change_the_image_and_report_progress():
 
 def test_the_temporaries_of_a_large_frame_stay_within_the_budget():
     """Measured in a process of its own, from the page counts of the kernel."""
-    if not Path("/proc/self/status").exists():
+    if "VmHWM" not in (Path("/proc/self/status").read_text() if sys.platform == "linux" else ""):
         pytest.skip("the memory of a process is measured on Linux only")
     script = Path(__file__).parent.parent / "support" / "renderer_memory.py"
     result = subprocess.run([sys.executable, script], check=True, capture_output=True, text=True)
     peak, budget = (float(value) for value in result.stdout.split())
-    assert peak < 1.25 * budget, f"{peak:.0f} MiB for a budget of {budget:.0f} MiB"
+    assert peak < budget, f"{peak:.0f} MiB for a budget of {budget:.0f} MiB"
 
 
 def test_one_frame_of_points_serves_a_path():
