@@ -51,7 +51,10 @@ def named(graph: Graph, name: str) -> Graph:
 
 def test_a_linked_take(comfy_client, small_take):
     graph = named(with_inputs(prior_graph(radius=4.1), "Take", take=["950", 0]), SMALL_TAKE)
-    assert comfy_client.run(graph).files(node_id(graph, "Save ego prior"))
+    run = comfy_client.run(graph)
+    assert run.files(node_id(graph, "Save ego prior"))
+    assert "Take" in run.seconds
+    assert "Take" not in comfy_client.run(graph).seconds, "an unchanged take was loaded again"
 
 
 def test_a_linked_camera_file(comfy_client, small_take):

@@ -136,7 +136,7 @@ def test_frames_and_progress_reach_the_reader(root):
         root, "dataset#small_take", lens=LENS, max_frames=2, progress=lambda done, total: calls.append((done, total))
     )
     assert take.n_frames == 2
-    assert calls[-1] == (6, 6)  # two videos and the maps, two frames each
+    assert calls == [(done, 6) for done in range(1, 7)]  # two videos and the maps, two frames each and no more
 
 
 # Cameras ------------------------------------------------------------------------------------------------------------
