@@ -28,8 +28,8 @@ RELEASE_POINTS_PER_PIXEL = 20
 # The release counts a pixel as empty where every channel is below this.
 EMPTY_BELOW = 0.01
 
-# For temporaries. The CPU gains nothing from more: sorting smaller pieces is as fast.
-DEFAULT_MEMORY_BUDGET = 256 * 2**20
+# For temporaries: a frame of the release's size fits in one strip, and a CPU gains nothing from more.
+DEFAULT_MEMORY_BUDGET = 512 * 2**20
 # Index, opacity, weight and gathered features of one point of one pixel.
 _BYTES_PER_FRAGMENT = 64
 
