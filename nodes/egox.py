@@ -184,8 +184,8 @@ class Exo2EgoGGA(io.ComfyNode):
                     default=GGAGeometry.AS_RELEASED.value,
                     tooltip="as released: the released inference code to the digit, with a lens that is about 10 "
                     "degrees off; the default, as its published results were made so. as trained: what the training "
-                    "code computes; a reproduction got better results with it. physical: the right lens and full "
-                    "precision, for LoRAs trained on it. paper average: directions averaged over 4x16x16 pixels "
+                    "code computes; a reproduction got better results with it. physical: the right lens and unit "
+                    "directions, for LoRAs trained on it. paper average: directions averaged over 4x16x16 pixels "
                     "(section F.1).",
                 ),
                 io.Float.Input(
