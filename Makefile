@@ -1,7 +1,8 @@
 # Everything runs in an environment of its own, made on first use (see scripts/environment.py).
 # COMFYUI_PATH=DIR uses an existing ComfyUI.
 
-PREPARE := python3 scripts/environment.py
+PYTHON ?= python3
+PREPARE := $(PYTHON) scripts/environment.py
 RUN = "$$($(PREPARE))"
 
 # Waiting threads sleep: where cores are shared, spinning ones make torch many times slower.
@@ -17,7 +18,7 @@ DEMO_ARGUMENTS = $(if $(TAKE),--take "$(TAKE)") $(if $(BACKGROUND),--background 
 .PHONY: help environment demo test lint format benchmark
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "%-14s%s\n", $$1, $$2 }'
 
 environment: ## prepare the Python environment and ComfyUI
 	@$(PREPARE)

@@ -21,6 +21,8 @@ _ROWS_AT_ONCE = 64
 _FRAMES_AT_ONCE = 8
 # A frame's scale is the median over about this many of its pixels.
 _SCALE_PIXELS = 20_000
+# ... if at least this share of them is steady in colour and holds depth.
+_MIN_STEADY = 0.02
 
 
 def estimate_dynamic(
@@ -62,7 +64,7 @@ def estimate_dynamic(
     metres = None if depth is None else _metres_of(depth, images)
     changed = _off_median(images[..., :3].to("cpu"), color_threshold)
     if metres is not None:
-        changed |= _depth_off_median(metres, _relative_scales(metres), depth_threshold)
+        changed |= _depth_off_median(metres, _relative_scales(metres, ~changed), depth_threshold)
 
     dynamic = torch.empty_like(changed)
     n_frames = len(changed)
@@ -132,13 +134,19 @@ def _off_median(images: Tensor, threshold: float) -> Tensor:
     return changed
 
 
-def _relative_scales(metres: Tensor) -> Tensor:
-    """Return each frame's median ratio to the median over time [F]; 1 where a frame has no valid depth."""
+def _relative_scales(metres: Tensor, steady: Tensor) -> Tensor:
+    """Return each frame's median ratio to the median over time [F].
+
+    Only pixels `steady` [F, H, W] in colour count: somebody who fills most of a frame must not set its scale. A frame
+    with too few of them keeps its scale.
+    """
     step = max(1, int((metres.shape[1] * metres.shape[2] / _SCALE_PIXELS) ** 0.5))
-    sample = metres[:, ::step, ::step].flatten(1).contiguous()  # [F, S]
+    sample, counts = (frames[:, ::step, ::step].flatten(1).contiguous() for frames in (metres, steady))  # [F, S]
     sample = sample.masked_fill(sample <= 0, torch.nan)
-    ratios = sample / sample.nanmedian(dim=0).values
-    return ratios.nanmedian(dim=1).values.nan_to_num(nan=1.0)
+    ratios = (sample / sample.nanmedian(dim=0).values).masked_fill(~counts, torch.nan)
+    scales = ratios.nanmedian(dim=1).values
+    enough = torch.isfinite(ratios).float().mean(dim=1) >= _MIN_STEADY
+    return torch.where(enough, scales, 1.0)
 
 
 def _depth_off_median(metres: Tensor, scales: Tensor, threshold: float) -> Tensor:

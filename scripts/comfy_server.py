@@ -81,12 +81,15 @@ def comfy_server(
     Raises:
         ServerError: if it ends or does not answer in time; the message holds the end of its log.
     """
-    _prepare(base, {PACK_FOLDER: ROOT, **{folder.name: folder for folder in custom_nodes}})
+    packs = {PACK_FOLDER: ROOT, **{folder.name: folder for folder in custom_nodes}}
+    _prepare(base, packs)
     port = _free_port()
     command = [
         *([str(python), "-c", _DIE_WITH_PARENT] if sys.platform == "linux" else [str(python)]),
         *(str(comfyui / "main.py"), "--port", str(port), "--base-directory", str(base)),
         *("--disable-auto-launch", "--disable-api-nodes", "--database-url", "sqlite:///:memory:"),
+        # A user's own ComfyUI may name more folders of packs; they have no part in this.
+        *("--disable-all-custom-nodes", "--whitelist-custom-nodes", *packs),
         *([] if _has_gpu() else ["--cpu"]),
         *(["--extra-model-paths-config", str(extra_model_paths)] if extra_model_paths else []),
         *arguments,
@@ -143,11 +146,14 @@ def _wait_until_up(server: ComfyServer, timeout: float) -> None:
 
 
 def _stop(process: subprocess.Popen[bytes], patience: float = 10) -> None:
-    for number in (signal.SIGINT, signal.SIGKILL):
-        if process.poll() is not None:
-            return
-        os.killpg(process.pid, number)
-        try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            continue
+    if process.poll() is not None:
+        return
+    try:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:  # also where an impatient second Ctrl-C ends the wait
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()

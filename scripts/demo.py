@@ -144,23 +144,22 @@ def example(work: Path, job: Job) -> tuple[Take, list[Upload], Edit]:
 
 def given_take(job: Job) -> tuple[Take, list[Upload], Edit]:
     """Read a take here, for its truth and for early errors, and name the files that the graph needs of it."""
-    from exo2ego.takes.egox import read_dataset_take, read_take, split_take_name
-    from exo2ego.takes.library import first_frames
+    from exo2ego.takes.egox import files_of_take, read_dataset_take, read_take
+    from exo2ego.takes.files import resolve_named
 
-    folder_name, take_name = split_take_name(job.take or "")
-    folder = Path(folder_name).expanduser().resolve()
-    take = read_dataset_take(folder, take_name) if take_name else read_take(folder)
-    patterns = ["meta.json", f"videos/{take_name}/*", f"depth_maps/{take_name}/*.npy"]
-    if not take_name:
-        patterns = ["*.json", "*.mp4", "*.npz", "*.npy", "depth_maps/*.npy"]
-    found = [path for pattern in patterns for path in sorted(folder.glob(pattern)) if path.is_file()]
+    path = Path(job.take or "").expanduser().resolve()
+    folder, take_name = resolve_named(path.anchor, str(path))
+    with closing(Bars()) as bars:
+        options = {"max_frames": job.frames, "progress": lambda done, total: bars.show("Take", done, total)}
+        take = read_dataset_take(folder, take_name, **options) if take_name else read_take(folder, **options)
+    found = files_of_take(folder, take_name)
     files = [(path, (Path(folder.name) / path.relative_to(folder).parent).as_posix()) for path in found]
     value = f"{folder.name}#{take_name}" if take_name else folder.name
 
     def edit(graph: graphs.Graph) -> graphs.Graph:
         return graphs.with_inputs(graph, graphs.TAKE, take=value, max_frames=job.frames)
 
-    return first_frames(take, job.frames), files, edit
+    return take, files, edit
 
 
 # The run --------------------------------------------------------------------------------------------------------

@@ -59,7 +59,10 @@ def find_models(models_dir: Path) -> dict[str, str]:
         if found[role] is None
     ]
     if missing:
-        raise ValueError(f"{models_dir} misses (the README lists the downloads):\n" + "\n".join(missing))
+        raise ValueError(
+            f"{models_dir} misses (the README lists the downloads, and how to rename EgoX's LoRA):\n"
+            + "\n".join(missing)
+        )
     return found
 
 

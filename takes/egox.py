@@ -48,12 +48,6 @@ DATASET_KEY = "test_datasets"
 Progress = Callable[[int, int], None]
 
 
-def split_take_name(text: str) -> tuple[str, str | None]:
-    """Split `FOLDER#NAME` into the dataset folder and the take's name; a lone `FOLDER` has the name `None`."""
-    folder, mark, name = text.partition("#")
-    return (folder, name) if mark and name else (folder, None)
-
-
 def read_take(
     folder: str | os.PathLike[str],
     *,

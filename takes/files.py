@@ -33,12 +33,16 @@ def resolve_inside(root: str | os.PathLike[str], name: str) -> Path:
         raise ValueError(f"Expected the name of a file or folder inside {base}, got an empty one.")
     if ".." in (*PurePosixPath(typed).parts, *PureWindowsPath(typed).parts) or "\0" in typed:
         raise ValueError(f"{name!r} climbs out of its folder. Put the file into {base} and name it from there.")
-    path = (base / typed).resolve()
+    try:
+        path = (base / typed).resolve()
+        exists = path.exists()
+    except (OSError, RuntimeError) as error:  # a name too long, links in a circle
+        raise ValueError(f"{name!r} cannot be looked up in {base} ({error}). Check the name.") from error
     if not path.is_relative_to(base):
         raise ValueError(
             f"{name!r} leads out of {base}. Copy the file into that folder (links that leave it are not followed)."
         )
-    if not path.exists():
+    if not exists:
         raise ValueError(f"There is no {name!r} in {base}. Check the name, or copy the file there.")
     return path
 

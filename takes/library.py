@@ -6,7 +6,6 @@ A name is a path below the folder, or `PATH#NAME` for one take of a dataset in E
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from ..geometry.camera import Camera
@@ -89,24 +88,6 @@ def load_take(
     if take is None:
         return read_take(folder, lens=lens, max_frames=max_frames, progress=progress)
     return read_dataset_take(folder, take, lens=lens, max_frames=max_frames, progress=progress)
-
-
-def first_frames(take: Take, n_frames: int) -> Take:
-    """Return the take cut to its first `n_frames`."""
-    if n_frames >= take.n_frames:
-        return take
-    cameras = {
-        name: camera if camera.is_fixed else camera[:n_frames]
-        for name, camera in (("exo_camera", take.exo_camera), ("ego_camera", take.ego_camera))
-    }
-    return replace(
-        take,
-        **cameras,
-        exo=take.exo[:n_frames],
-        depth=replace(take.depth, values=take.depth.values[:n_frames]),
-        ego_prior=None if take.ego_prior is None else take.ego_prior[:n_frames],
-        ego_truth=None if take.ego_truth is None else take.ego_truth[:n_frames],
-    )
 
 
 # Cameras --------------------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from .files import resolve_inside
+
 Result = TypeVar("Result")
 
 # Nanoseconds after which a changed time stamp is sure to differ from an earlier one on any file system (FAT: 2 s).
@@ -64,9 +66,11 @@ def names_inside(root: Path, levels: int = 2) -> tuple[list[str], list[str]]:
             files += [prefix + name for name in plain_files]
             deeper += [prefix + name for name in plain_folders]
             for name in links:
-                target = (root / prefix / name).resolve()
-                if target.is_relative_to(base):
-                    (deeper if target.is_dir() else files).extend([prefix + name] if target.exists() else [])
+                try:
+                    target = resolve_inside(base, prefix + name)
+                except ValueError:
+                    continue  # it leads out, nowhere or in a circle
+                (deeper if target.is_dir() else files).append(prefix + name)
         folders += deeper
         pending = [f"{name}/" for name in deeper]
     return sorted(files), sorted(folders)

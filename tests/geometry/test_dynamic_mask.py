@@ -162,3 +162,11 @@ def test_masks_of_other_shapes():
 def test_bad_masks_say_what_is_wrong(mask, message):
     with pytest.raises(ValueError, match=message):
         mask_to_frames(mask, F, H, W)
+
+
+def test_somebody_who_fills_most_of_a_frame_does_not_set_its_scale():
+    images, metres = torch.full((9, 40, 60, 3), 0.5), torch.full((9, 40, 60), 4.0)
+    images[:4, :, :36], metres[:4, :, :36] = 0.9, 1.5
+    dynamic = estimate_dynamic(images, Depth(metres, DepthMeaning.METRIC))
+    assert dynamic[:4, :, :30].all()
+    assert not dynamic[:, :, 45:].any()

@@ -10,7 +10,7 @@ from exo2ego.geometry.camera import Camera
 from exo2ego.geometry.lens import Pinhole
 from exo2ego.geometry.presets import LensPreset, preset_lens
 from exo2ego.media.video import write_video
-from exo2ego.takes.egox import dataset_entry, names_in_meta, read_dataset_take, read_take, split_take_name
+from exo2ego.takes.egox import dataset_entry, names_in_meta, read_dataset_take, read_take
 
 from .conftest import HEIGHT, MAP_WIDTH, N_FRAMES, WIDTH, depth_maps, raw_ego_pose
 
@@ -253,13 +253,6 @@ def test_a_torn_meta(take_folder):
     (take_folder.path / "meta.json").write_text(json.dumps(take_folder.meta())[:-9])
     with pytest.raises(ValueError, match="no valid JSON"):
         read_take(take_folder.path)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"), [("a/b", ("a/b", None)), ("a/b#c", ("a/b", "c")), ("a/b#", ("a/b", None)), ("#c", ("", "c"))]
-)
-def test_split_take_name(text, expected):
-    assert split_take_name(text) == expected
 
 
 @pytest.mark.parametrize(("name", "fps"), [("joker", 30), ("iiith_cooking_57_2_2451_2499", 20)])

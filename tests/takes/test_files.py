@@ -169,3 +169,10 @@ def test_json(tmp_path):
     for name in ("torn.json", "bytes.json", "absent.json"):
         with pytest.raises(ValueError, match=name):
             load_json(tmp_path / name)
+
+
+@pytest.mark.parametrize("name", ["loop", "x" * 5000])
+def test_names_that_cannot_be_looked_up(tmp_path, name):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ValueError, match="cannot be looked up"):
+        resolve_inside(tmp_path, name)

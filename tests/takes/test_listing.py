@@ -92,3 +92,9 @@ def test_memo_trusts_no_fresh_time_stamp(tmp_path):
     path.write_text("other")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert memo(path) == "other"
+
+
+def test_links_in_a_circle_are_left_out(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "real.json").write_text("{}")
+    assert names_inside(tmp_path) == (["real.json"], [])
