@@ -148,7 +148,10 @@ def given_take(job: Job) -> tuple[Take, list[Upload], Edit]:
     from exo2ego.takes.files import resolve_named
 
     path = Path(job.take or "").expanduser().resolve()
-    folder, take_name = resolve_named(path.anchor, str(path))
+    try:
+        folder, take_name = resolve_named(path.anchor, str(path))
+    except ValueError as error:
+        raise ValueError(f"There is no take {job.take!r}. Give a take folder, or DATASET#NAME.") from error
     with closing(Bars()) as bars:
         options = {"max_frames": job.frames, "progress": lambda done, total: bars.show("Take", done, total)}
         take = read_dataset_take(folder, take_name, **options) if take_name else read_take(folder, **options)

@@ -43,7 +43,7 @@ def test_the_example_from_end_to_end(tmp_path):
 @pytest.mark.parametrize(
     ("job", "message"),
     [
-        ({"take": "/no/such/take"}, "There is no folder"),
+        ({"take": "/no/such/take"}, "There is no take"),
         ({"models": Path("/no/such/models")}, "no models folder"),
         ({"frames": 0}, "at least one frame"),
     ],
