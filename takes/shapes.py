@@ -8,6 +8,7 @@ exact up to the rays' float type.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,7 +24,7 @@ _NEAREST = 1e-6
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class Shape:
+class Shape(ABC):
     """A solid with a frame of its own.
 
     Attributes:
@@ -54,15 +55,17 @@ class Shape:
         local = (points - points.new_tensor(self.origin)) @ axes.T
         return self._normals(local) @ axes, self.paint(local)
 
+    @abstractmethod
     def bounding_ball(self) -> tuple[Tensor, float]:
         """Return centre [3] and radius in metres of a ball that holds the shape."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _meet(self, start: Tensor, directions: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Return the distance [...] along local rays from `start` [3]; not past `_NEAREST`, or inf, where they miss."""
 
+    @abstractmethod
     def _normals(self, points: Tensor) -> Tensor:
-        raise NotImplementedError
+        """Return outward normals [N, 3] at local points [N, 3]."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

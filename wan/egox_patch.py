@@ -23,7 +23,7 @@ from torch import Tensor
 from ..attention.layout import TokenLayout
 from .base_model import require_wan21_i2v
 from .guider_options import transformer_options_of_run
-from .joined_tokens import EGOX_KEY, JoinedTokens, window_frames
+from .joined_tokens import EGOX_KEY, window_frames
 from .memory import WideMemoryEstimate
 
 if TYPE_CHECKING:
@@ -119,8 +119,7 @@ class ExoBesideEgo:
         joined = torch.cat([_repeated(block.to(x), x.shape[0]), x], dim=-1)
         frames, height, width = x.shape[2:]
         exo_width = block.shape[-1]
-        layout = TokenLayout(frames, height // PATCH, exo_width // PATCH, width // PATCH)
-        options[EGOX_KEY] = JoinedTokens(layout, window)
+        options[EGOX_KEY] = TokenLayout(frames, height // PATCH, exo_width // PATCH, width // PATCH)
         out = executor(joined, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
         return out[..., exo_width:]
 

@@ -21,7 +21,8 @@ from torch import Tensor
 from ..attention.bias import GGABias
 from ..attention.directions import TokenDirections
 from ..attention.dispatch import gga_attention
-from .joined_tokens import EGOX_KEY, JoinedTokens
+from ..attention.layout import TokenLayout
+from .joined_tokens import EGOX_KEY
 
 OVERRIDE = "optimized_attention_override"
 
@@ -70,7 +71,7 @@ class GGAHooks:
     """Guides the self-attention of one model call.
 
     Args:
-        directions: of the whole clip, on the model's device.
+        directions: of the call's frames, on the model's device.
         bias: the bias of ego queries and exo keys.
         blocks: which blocks to guide.
         counts: updated with what is met.
@@ -127,16 +128,15 @@ class GGAHooks:
                 return function(query, key, value, heads, *args, **kwargs)
             return self._previous_override(function, query, key, value, heads, *args, **kwargs)
 
-        joined: JoinedTokens | None = kwargs["transformer_options"].get(EGOX_KEY)
-        if joined is None or not self._is_self_attention(q, k, joined, args, kwargs):
+        layout: TokenLayout | None = kwargs["transformer_options"].get(EGOX_KEY)
+        if layout is None or not self._is_self_attention(q, k, layout, args, kwargs):
             return plain(q, k, v)
         self._awaits_self_attention = False
         self._counts.hits += 1
-        directions = self._directions if joined.window is None else self._directions.frames(joined.window)
-        return gga_attention(q, k, v, heads, joined.layout, directions, self._bias, plain)
+        return gga_attention(q, k, v, heads, layout, self._directions, self._bias, plain)
 
-    def _is_self_attention(self, q: Tensor, k: Tensor, joined: JoinedTokens, args: tuple, kwargs: dict) -> bool:
+    def _is_self_attention(self, q: Tensor, k: Tensor, layout: TokenLayout, args: tuple, kwargs: dict) -> bool:
         if not self._awaits_self_attention or q.ndim != 3:
             return False
         is_masked = kwargs.get("mask") is not None or (len(args) > 0 and args[0] is not None)
-        return q.shape[1] == k.shape[1] == joined.layout.n_tokens and not is_masked
+        return q.shape[1] == k.shape[1] == layout.n_tokens and not is_masked

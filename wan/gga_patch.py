@@ -22,6 +22,7 @@ from .base_model import require_wan21_i2v
 from .egox_patch import applied_egox
 from .gga_hooks import GGAHooks, HookCounts
 from .guider_options import transformer_options_of_run
+from .joined_tokens import window_frames
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -175,7 +176,11 @@ class GeometryGuidance:
     def _hooked(self, run: GGARun, device: torch.device, options: dict) -> dict:
         if not run.is_active(options["sigmas"]):
             return options
-        return GGAHooks(run.directions_on(device), self._bias, self._blocks, run.counts).installed(options)
+        window = window_frames(options)
+        directions = run.directions_on(device)
+        if window is not None:
+            directions = directions.frames(window)
+        return GGAHooks(directions, self._bias, self._blocks, run.counts).installed(options)
 
     @staticmethod
     @torch.compiler.disable

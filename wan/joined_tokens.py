@@ -1,26 +1,9 @@
-"""What EgoX's model call tells other patches: which tokens are exo and which are ego."""
+"""What EgoX's model call and GGA agree on in transformer_options."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from ..attention.layout import TokenLayout
-
-# Key of EgoX's wrappers, and of `JoinedTokens` in transformer_options during a model call.
+# Key of EgoX's wrappers; during a model call, key of the `TokenLayout` of its joined tokens.
 EGOX_KEY = "exo2ego"
-
-
-@dataclass(frozen=True)
-class JoinedTokens:
-    """The tokens of one model call.
-
-    Attributes:
-        layout: their order; in a context window, of the window's frames.
-        window: the window's latent frames in the clip, or None where the call holds the whole clip.
-    """
-
-    layout: TokenLayout
-    window: tuple[int, ...] | None = None
 
 
 def window_frames(transformer_options: dict) -> tuple[int, ...] | None:
