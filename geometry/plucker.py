@@ -1,0 +1,203 @@
+"""Pluecker maps: the line that every pixel of the ego camera sees, in the frame of a reference camera.
+
+For the camera-frame ray d_c of a pixel's centre and the relative pose T = inv(C_ref) @ C_ego (C: camera to world),
+
+    d = R d_c,  m = o x d,  map = [m ; d]        R, o: rotation and translation of T
+
+with |d| = 1, the moment first, metres and pixel centres at +0.5 (Exo2EgoSyn, sections 3.3 and 3.4.2; order and
+normalisation as CameraCtrl's `ray_condition`). Two sets of maps exist:
+
+- `plucker_maps`: all ego frames relative to one reference at full resolution; PoseInj takes exo camera 1.
+- `align_maps`: ego frame 0 relative to each exo camera on the latent grid; EgoExo-Align takes them.
+
+Rays come from the camera model that made the pixels: a pinhole, a fisheye, or an external map of directions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from .camera import Camera
+from .lens import Pinhole
+
+CHANNELS = 6  # moment x, y, z, direction x, y, z
+WAN_TIME_STRIDE = 4  # Wan's VAE makes one latent frame of the first frame, then of every four
+
+# How far the length of an external direction may be from 1: half precision rounds to 5e-4.
+_UNIT_TOLERANCE = 2e-3
+
+
+class PoseReference(str, Enum):
+    """Which camera's frame holds the lines; the names of `pose_reference` in Exo2EgoSyn's component files."""
+
+    EXO1 = "exo1"
+    OWN_FIRST_FRAME = "own_first_frame"
+
+
+class RayModel(str, Enum):
+    """Where the rays come from; the names of `rays` in Exo2EgoSyn's component files."""
+
+    PINHOLE = "pinhole"
+    RAYMAP = "raymap"
+
+
+@dataclass(frozen=True, eq=False)
+class PluckerMaps:
+    """Maps of a clip with what a trained network must know of them.
+
+    Attributes:
+        maps: [F, 6, H, W] float32 on the CPU, moment first.
+        reference: whose frame holds the lines.
+        rays: whether the ego camera is a pinhole.
+    """
+
+    maps: Tensor
+    reference: PoseReference
+    rays: RayModel
+
+    @classmethod
+    def of(cls, ego: Camera, reference: Camera | None, width: int, height: int) -> PluckerMaps:
+        """Make the maps of `ego` relative to exo camera 1, or, where it is `None`, to the ego camera's first frame.
+
+        Args:
+            ego: one pose a frame.
+            reference: exo camera 1; its first pose counts.
+            width: width of the maps in pixels.
+            height: height of the maps.
+        """
+        maps = plucker_maps(ego, ego if reference is None else reference, width, height)
+        kind = PoseReference.OWN_FIRST_FRAME if reference is None else PoseReference.EXO1
+        return cls(maps, kind, ray_model(ego))
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return len(self.maps)
+
+
+def ray_model(camera: Camera) -> RayModel:
+    """Return how a network's metadata calls the rays of `camera`."""
+    return RayModel.PINHOLE if isinstance(camera.lens, Pinhole) else RayModel.RAYMAP
+
+
+def plucker_maps(ego: Camera, reference: Camera, width: int, height: int, *, raymap: Tensor | None = None) -> Tensor:
+    """Make the Pluecker maps of every pose of a camera.
+
+    Args:
+        ego: the camera whose pixels see the lines, one pose a frame (F poses). Its image may have another size and
+            another aspect ratio than the maps: the whole image is squeezed onto them, as the training pictures are.
+        reference: the camera whose frame holds the lines. Its first pose counts: exo cameras stand still, and a
+            moving one is a fixed frame only so.
+        width: width of the maps in pixels.
+        height: height of the maps.
+        raymap: unit directions of the maps' pixels in the ego camera's frame [height, width, 3], in place of the
+            lens' own.
+
+    Returns:
+        [F, 6, height, width] float32 on the CPU: o x d, then d.
+
+    Raises:
+        ValueError: if a size is not positive, or `raymap` is of another size or holds no unit directions.
+    """
+    rays = _rays(ego, width, height) if raymap is None else _checked_raymap(raymap, width, height)
+    poses = ego.relative_to(reference[0]).camera_to_world  # [F, 4, 4], ego camera to reference camera
+    maps = torch.empty(len(poses), CHANNELS, height, width)
+    for frame, pose in enumerate(poses):  # one at a time: in double precision a long clip would take gigabytes
+        maps[frame] = _lines(rays, pose)
+    return maps
+
+
+def align_maps(exo: Sequence[Camera], ego: Camera, width: int, height: int, *, raymap: Tensor | None = None) -> Tensor:
+    """Make the maps of the first ego frame relative to each exo camera, R_i^0 = inv(C_exo_i) @ C_ego_0.
+
+    Args:
+        exo: the exo cameras, V of them; the first pose of each counts.
+        ego: the ego camera.
+        width: width of the latent grid (image width / 8). Rays are made anew for its cells: a map of the image's size
+            must not be scaled down.
+        height: height of the latent grid.
+        raymap: as in `plucker_maps`, for the cells of the latent grid.
+
+    Returns:
+        [V, 6, height, width] float32 on the CPU.
+
+    Raises:
+        ValueError: if there is no exo camera, and as `plucker_maps`.
+    """
+    if not exo:
+        raise ValueError("Expected at least one exo camera, got none.")
+    first = ego[0]
+    return torch.cat([plucker_maps(first, camera, width, height, raymap=raymap) for camera in exo])
+
+
+def wan_camera_embedding(maps: Tensor) -> Tensor:
+    """Pack maps as ComfyUI's WAN_CAMERA_EMBEDDING, which Wan's Fun Camera models take.
+
+    The maps themselves agree: moment first, unit direction, pixel centres at +0.5. Differences lie around them.
+
+    - Time: the first frame stands four times, then every four frames make one group; T = (F + 3) / 4 groups.
+    - Channels: channel `4 c + k` of a group is Pluecker channel c of its k-th frame.
+    - Reference: core's poses count from the same camera's first frame, so that group 0 is the identity pose with
+      moment zero. Maps relative to an exo camera have the same layout but mean something else to those models.
+    - Scale: core's presets move by up to 2 units a clip, without a unit. Ours are metres, and nothing is normalised.
+    - For three frames core crosses over time instead of space (`torch.cross` without `dim`); these maps do not.
+
+    Args:
+        maps: [F, 6, H, W] of `plucker_maps`, with F = 4n + 1. The models need H and W as multiples of 16.
+
+    Returns:
+        [1, 24, T, H, W].
+
+    Raises:
+        ValueError: if the number of frames is not 4n + 1, or there are not 6 channels.
+    """
+    if maps.ndim != 4 or maps.shape[1] != CHANNELS or len(maps) % WAN_TIME_STRIDE != 1:
+        raise ValueError(f"Expected Pluecker maps [4n + 1, {CHANNELS}, H, W], got {list(maps.shape)}.")
+    padded = torch.cat([maps[:1].expand(WAN_TIME_STRIDE - 1, *maps.shape[1:]), maps])  # [4 T, 6, H, W]
+    groups = padded.unflatten(0, (-1, WAN_TIME_STRIDE))  # [T, 4, 6, H, W]
+    return groups.permute(2, 1, 0, 3, 4).flatten(0, 1)[None].contiguous()
+
+
+def _rays(camera: Camera, width: int, height: int) -> Tensor:
+    """Return the unit rays [height, width, 3] float64, in the camera's frame, of the cells of a grid over its image.
+
+    A cell's centre is looked up in the camera's own pixels. That scales the lens along each axis by itself, which for
+    a fisheye no lens of one focal length could say.
+    """
+    if width < 1 or height < 1:
+        raise ValueError(f"Expected a positive size of the Pluecker maps, got {width} x {height}.")
+    rows, columns = torch.meshgrid(
+        (torch.arange(height, dtype=torch.float64) + 0.5) * (camera.height / height),
+        (torch.arange(width, dtype=torch.float64) + 0.5) * (camera.width / width),
+        indexing="ij",
+    )
+    return camera.lens.unproject(torch.stack([columns, rows], dim=-1))
+
+
+def _checked_raymap(raymap: Tensor, width: int, height: int) -> Tensor:
+    if raymap.shape != (height, width, 3):
+        raise ValueError(
+            f"Expected a map of directions [{height}, {width}, 3], got {list(raymap.shape)}. Make it for this size: "
+            "directions must not be scaled as a picture."
+        )
+    rays = raymap.detach().to("cpu", torch.float64)
+    lengths = torch.linalg.vector_norm(rays, dim=-1)
+    if not bool(((lengths - 1).abs() <= _UNIT_TOLERANCE).all()):
+        raise ValueError(
+            f"Expected unit directions in the map, got lengths from {float(lengths.min()):.4g} to "
+            f"{float(lengths.max()):.4g}. Normalise them, and give pixels outside the lens a direction too."
+        )
+    return rays
+
+
+def _lines(rays: Tensor, pose: Tensor) -> Tensor:
+    """Return the lines [6, H, W] of camera-frame rays [H, W, 3] under a pose [4, 4] from camera to reference."""
+    # Rounded rotations of released poses bend lengths a little: hence normalised after the turn.
+    directions = torch.nn.functional.normalize(rays @ pose[:3, :3].T, dim=-1)
+    moments = torch.linalg.cross(pose[:3, 3].expand_as(directions), directions, dim=-1)
+    return torch.cat([moments, directions], dim=-1).permute(2, 0, 1)
