@@ -1,4 +1,4 @@
-"""Check that a MODEL is the one EgoX was trained on: Wan 2.1 image-to-video.
+"""Tell which Wan a MODEL is, and check that it is the one EgoX was trained on: Wan 2.1 image-to-video.
 
 Only the instantiated network is looked at, so files of any format (safetensors, GGUF, fp8) and precision pass.
 """
@@ -18,6 +18,9 @@ WHAT_TO_LOAD = (
     "with Load Diffusion Model and the EgoX LoRA."
 )
 
+WAN21_I2V = "Wan 2.1 I2V (it takes CLIP features)"
+WAN22_I2V = "Wan 2.2 I2V A14B (it takes no CLIP features)"
+
 # Classes of comfy.ldm.wan beside WanModel itself.
 _RELATIVES = {
     "VaceWanModel": "Wan VACE",
@@ -34,15 +37,29 @@ def require_wan21_i2v(model: ModelPatcher) -> Any:
     Raises:
         ValueError: if it is anything else than Wan 2.1 I2V, saying what it is and what to load.
     """
+    return require_wan(model, WAN21_I2V, WHAT_TO_LOAD)
+
+
+def require_wan(model: ModelPatcher, wanted: str, what_to_load: str) -> Any:
+    """Return the `WanModel` inside a MODEL.
+
+    Args:
+        model: MODEL, compiled or not.
+        wanted: the name that `what_it_is` gives to the right one.
+        what_to_load: what the error tells to do.
+
+    Raises:
+        ValueError: if it is anything else, saying what it is.
+    """
     network = model.get_model_object("diffusion_model")
     network = getattr(network, "_orig_mod", network)  # some nodes put a compiled module in its place
-    if (other := _what_else(network)) is not None:
-        raise ValueError(f"This model is {other}. {WHAT_TO_LOAD}")
+    if (found := what_it_is(network)) != wanted:
+        raise ValueError(f"This model is {found}. {what_to_load}")
     return network
 
 
-def _what_else(network: Any) -> str | None:
-    """Return what a network is, or None for Wan 2.1 I2V."""
+def what_it_is(network: Any) -> str:
+    """Return a network's name, for people."""
     name = type(network).__name__
     if not type(network).__module__.startswith("comfy.ldm.wan."):
         return f"no Wan model (its network is {name})"
@@ -50,7 +67,7 @@ def _what_else(network: Any) -> str | None:
         return _RELATIVES.get(name, f"a relative of Wan ({name})")
     channels = network.patch_embedding.weight.shape[1]
     if channels == IN_CHANNELS:
-        return _what_else_with_36_channels(network)
+        return _with_36_channels(network)
     if channels == 16:
         return "a Wan text-to-video model (16 input channels, not 36)"
     if channels == 48 and network.img_emb is None:
@@ -58,11 +75,11 @@ def _what_else(network: Any) -> str | None:
     return f"a Wan Fun Control model ({channels} input channels, not {IN_CHANNELS})"
 
 
-def _what_else_with_36_channels(network: Any) -> str | None:
-    if network.img_emb is None:
-        return "Wan 2.2 I2V A14B (it takes no CLIP features)"
-    if getattr(network.img_emb, "emb_pos", None) is not None:
-        return "Wan 2.1 FLF2V (first and last frame)"
+def _with_36_channels(network: Any) -> str:
     if getattr(network, "ref_conv", None) is not None:
         return "a Wan Fun model with a reference image"
-    return None
+    if network.img_emb is None:
+        return WAN22_I2V
+    if getattr(network.img_emb, "emb_pos", None) is not None:
+        return "Wan 2.1 FLF2V (first and last frame)"
+    return WAN21_I2V

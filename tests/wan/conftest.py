@@ -44,3 +44,11 @@ def model(tiny_files):
 @pytest.fixture(scope="session")
 def clip() -> Clip:
     return made_up_clip()
+
+
+@pytest.fixture
+def wan22(wrong_bases):
+    """A tiny Wan 2.2 I2V A14B, fresh for every test."""
+    import comfy.sd
+
+    return comfy.sd.load_diffusion_model(str(wrong_bases["i2v_2.2"]))
