@@ -10,6 +10,7 @@ torch.compile does not trace the hooks, for their counts would be a new guard at
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from ..attention.bias import GGABias
 from ..attention.directions import TokenDirections
-from ..attention.dispatch import gga_attention
+from ..attention.dispatch import PlainAttention, gga_attention
 from ..attention.layout import TokenLayout
 from .joined_tokens import EGOX_KEY
 
@@ -67,19 +68,15 @@ class HookCounts:
             )
 
 
-class GGAHooks:
-    """Guides the self-attention of one model call.
+class SelfAttentionHooks(ABC):
+    """Meets the self-attention of chosen blocks in one model call.
 
     Args:
-        directions: of the call's frames, on the model's device.
-        bias: the bias of ego queries and exo keys.
-        blocks: which blocks to guide.
+        blocks: which blocks.
         counts: updated with what is met.
     """
 
-    def __init__(self, directions: TokenDirections, bias: GGABias, blocks: range, counts: HookCounts) -> None:
-        self._directions = directions
-        self._bias = bias
+    def __init__(self, blocks: range, counts: HookCounts) -> None:
         self._blocks = blocks
         self._counts = counts
         self._previous_override: Callable[..., Tensor] | None = None
@@ -121,7 +118,7 @@ class GGAHooks:
     def _attention(
         self, function: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, heads: int, *args: Any, **kwargs: Any
     ) -> Tensor:
-        """`optimized_attention_override`: guide the awaited self-attention, pass on every other call."""
+        """`optimized_attention_override`: take the awaited self-attention, pass on every other call."""
 
         def plain(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
             if self._previous_override is None:
@@ -133,10 +130,38 @@ class GGAHooks:
             return plain(q, k, v)
         self._awaits_self_attention = False
         self._counts.hits += 1
-        return gga_attention(q, k, v, heads, layout, self._directions, self._bias, plain)
+        return self.self_attention(q, k, v, heads, layout, plain)
+
+    @abstractmethod
+    def self_attention(
+        self, q: Tensor, k: Tensor, v: Tensor, heads: int, layout: TokenLayout, plain: PlainAttention
+    ) -> Tensor:
+        """Return the self-attention of a chosen block; `plain` is what was in force before."""
 
     def _is_self_attention(self, q: Tensor, k: Tensor, layout: TokenLayout, args: tuple, kwargs: dict) -> bool:
         if not self._awaits_self_attention or q.ndim != 3:
             return False
         is_masked = kwargs.get("mask") is not None or (len(args) > 0 and args[0] is not None)
         return q.shape[1] == k.shape[1] == layout.n_tokens and not is_masked
+
+
+class GGAHooks(SelfAttentionHooks):
+    """Guides the self-attention of one model call.
+
+    Args:
+        directions: of the call's frames, on the model's device.
+        bias: the bias of ego queries and exo keys.
+        blocks: which blocks to guide.
+        counts: updated with what is met.
+    """
+
+    def __init__(self, directions: TokenDirections, bias: GGABias, blocks: range, counts: HookCounts) -> None:
+        super().__init__(blocks, counts)
+        self._directions = directions
+        self._bias = bias
+
+    def self_attention(
+        self, q: Tensor, k: Tensor, v: Tensor, heads: int, layout: TokenLayout, plain: PlainAttention
+    ) -> Tensor:
+        """Bias the ego queries."""
+        return gga_attention(q, k, v, heads, layout, self._directions, self._bias, plain)

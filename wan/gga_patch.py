@@ -112,11 +112,15 @@ class GGARun:
 
     Attributes:
         directions: of the whole clip, on the CPU.
+        bias: what GGA adds.
+        blocks: where GGA acts.
         start_sigma, end_sigma: noise levels between which GGA acts.
         counts: what the hooks met.
     """
 
     directions: TokenDirections
+    bias: GGABias
+    blocks: range
     start_sigma: float
     end_sigma: float
     counts: HookCounts = field(default_factory=HookCounts)
@@ -180,7 +184,7 @@ class GeometryGuidance:
         directions = run.directions_on(device)
         if window is not None:
             directions = directions.frames(window)
-        return GGAHooks(directions, self._bias, self._blocks, run.counts).installed(options)
+        return GGAHooks(directions, run.bias, run.blocks, run.counts).installed(options)
 
     @staticmethod
     @torch.compiler.disable
@@ -208,6 +212,8 @@ class GeometryGuidance:
         start, end = self._settings.start_percent, self._settings.end_percent
         return GGARun(
             self._computed[layout],
+            self._bias,
+            self._blocks,
             start_sigma=math.inf if start <= 0.0 else float(sampling.percent_to_sigma(start)),
             end_sigma=float(sampling.percent_to_sigma(end)),
         )
