@@ -120,6 +120,11 @@ def latent_groups(n_frames: int) -> list[slice]:
     return [slice(0, 1), *(slice(start, min(start + FRAMES_PER_LATENT, n_frames)) for start in starts)]
 
 
+def latent_frame_of(frame: int) -> int:
+    """Return the latent frame that a video frame went into; inverse of `latent_groups`."""
+    return (frame + FRAMES_PER_LATENT - 1) // FRAMES_PER_LATENT
+
+
 _RAYS = {
     GGAGeometry.AS_RELEASED: released_rays,
     GGAGeometry.AS_TRAINED: trained_rays,

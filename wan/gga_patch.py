@@ -68,18 +68,23 @@ class GGASettings:
             )
 
     def blocks(self, count: int) -> range:
-        """Return the chosen blocks of a model with `count` blocks.
+        """Return the chosen blocks of a model with `count` blocks; see `block_range`."""
+        return block_range(self.first_block, self.last_block, count)
 
-        Raises:
-            ValueError: if that is none.
-        """
-        last = count - 1 if self.last_block < 0 else min(self.last_block, count - 1)
-        if not 0 <= self.first_block <= last:
-            raise ValueError(
-                f"GGA's blocks {self.first_block} to {self.last_block} are none of the model's 0 to {count - 1}: "
-                "choose first_block <= last_block (-1 is the last one)."
-            )
-        return range(self.first_block, last + 1)
+
+def block_range(first: int, last: int, count: int) -> range:
+    """Return the blocks from `first` to `last`, both included, of a model with `count`; -1 is the last one.
+
+    Raises:
+        ValueError: if that is none.
+    """
+    end = count - 1 if last < 0 else min(last, count - 1)
+    if not 0 <= first <= end:
+        raise ValueError(
+            f"The blocks {first} to {last} are none of the model's 0 to {count - 1}: choose first_block <= last_block "
+            "(-1 is the last one)."
+        )
+    return range(first, end + 1)
 
 
 def apply_gga(model: ModelPatcher, source: DirectionSource, settings: GGASettings | None = None) -> ModelPatcher:
