@@ -16,7 +16,7 @@ Rays come from the camera model that made the pixels: a pinhole, a fisheye, or a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import torch
@@ -169,14 +169,8 @@ def _rays(camera: Camera, width: int, height: int) -> Tensor:
     A cell's centre is looked up in the camera's own pixels. That scales the lens along each axis by itself, which for
     a fisheye no lens of one focal length could say.
     """
-    if width < 1 or height < 1:
-        raise ValueError(f"Expected a positive size of the Pluecker maps, got {width} x {height}.")
-    rows, columns = torch.meshgrid(
-        (torch.arange(height, dtype=torch.float64) + 0.5) * (camera.height / height),
-        (torch.arange(width, dtype=torch.float64) + 0.5) * (camera.width / width),
-        indexing="ij",
-    )
-    return camera.lens.unproject(torch.stack([columns, rows], dim=-1))
+    cells = replace(camera[0], width=width, height=height).pixel_grid()  # [height, width, 2]
+    return camera.lens.unproject(cells * cells.new_tensor([camera.width / width, camera.height / height]))
 
 
 def _checked_raymap(raymap: Tensor, width: int, height: int) -> Tensor:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from .whole_file import whole_file
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
 
 # x264's constant rate factor: 0 is lossless, 51 the worst. 18 is about where an eye sees no loss.
 DEFAULT_CRF = 18
@@ -34,32 +40,44 @@ def read_video(
     Raises:
         ValueError: if the file is missing, holds no video, or is torn or corrupt.
     """
-    import av
     import numpy as np
+
+    frames = []
+    with open_video(path) as (container, stream):
+        rate = stream.average_rate or stream.guessed_rate
+        claimed = min(stream.frames, max_frames) if max_frames else stream.frames
+        for _, frame in zip(_counter(max_frames), container.decode(stream)):
+            frames.append(frame.to_ndarray(format="rgb24"))
+            if progress:
+                progress(len(frames), max(claimed, len(frames)))
+    if not frames or not rate:
+        raise ValueError(f"{path} holds no frame or no frame rate. Re-encode it to H.264 in an MP4.")
+    return torch.from_numpy(np.stack(frames)).float().div_(255), float(rate)
+
+
+@contextmanager
+def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file for decoding; gives its container and its first video stream.
+
+    Raises:
+        ValueError: if the file is missing, holds no video, or turns out torn or corrupt inside the block.
+    """
+    import av
 
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"There is no video at {path}. Check the name; a take's videos keep the names of EgoX.")
+        raise ValueError(f"There is no video at {path}. Check the name; a take's videos keep the names of its dataset.")
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise ValueError(f"{path} holds no video stream. Give a video file, such as an MP4.")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            rate = stream.average_rate or stream.guessed_rate
-            claimed = min(stream.frames, max_frames) if max_frames else stream.frames
-            frames = []
-            for _, frame in zip(_counter(max_frames), container.decode(stream)):
-                frames.append(frame.to_ndarray(format="rgb24"))
-                if progress:
-                    progress(len(frames), max(claimed, len(frames)))
+            yield container, stream
     except av.FFmpegError as error:
         raise ValueError(
             f"{path} is no readable video ({error.strerror}). Copy it again, or re-encode it to H.264 in an MP4."
         ) from error
-    if not frames or not rate:
-        raise ValueError(f"{path} holds no frame or no frame rate. Re-encode it to H.264 in an MP4.")
-    return torch.from_numpy(np.stack(frames)).float().div_(255), float(rate)
 
 
 def write_video(path: str | os.PathLike[str], frames: Tensor, fps: float, crf: int = DEFAULT_CRF) -> None:

@@ -32,10 +32,14 @@ _SUPERSAMPLING = 2
 _MOST_THREADS = 8  # each holds about 200 MB
 
 EXO_FOV = 66.0  # degrees, horizontal
-# Where the exo camera stands in the room and what it looks at, metres: behind the figure's right shoulder, so that
-# it sees much of what the figure sees.
-_EXO_EYE = (1.75, -1.95, -0.75)
-_EXO_TARGET = (-0.30, -0.98, 0.75)
+# Where the exo cameras stand in the room and what they look at, metres. The first, the exo camera of the take with one,
+# stands behind the figure's right shoulder, so that it sees much of what the figure sees; the others around the table.
+_EXO_PLACES = (
+    ((1.75, -1.95, -0.75), (-0.30, -0.98, 0.75)),
+    ((-1.80, -1.90, -0.85), (0.25, -0.95, 0.60)),
+    ((-1.70, -1.75, 2.05), (0.10, -1.05, 0.25)),
+    ((2.00, -1.75, 1.95), (0.05, -1.00, 0.30)),
+)
 _LAMP = (0.55, -2.45, 0.75)
 _LAMP_FOV = 136.0
 _SHADOW_MAP_SIZE = 1024  # pixels
@@ -67,13 +71,23 @@ PROMPT_PARTS = {
 
 @dataclass(frozen=True)
 class ExampleRoom:
-    """The scene over `n_frames` frames."""
+    """The scene over `n_frames` frames, from time `start` to time `end` of its movement, which lasts from 0 to 1."""
 
     n_frames: int
+    start: float = 0.0
+    end: float = 1.0
 
     def exo_camera(self, width: int, height: int) -> Camera:
         """Return the fixed exo camera, a pinhole of `EXO_FOV`. Its frame is the world."""
-        return Camera(Pinhole.from_fov(EXO_FOV, width, height), width, height, torch.eye(4))
+        return self.exo_cameras(width, height)[0]
+
+    def exo_cameras(self, width: int, height: int) -> tuple[Camera, ...]:
+        """Return four fixed cameras around the table, pinholes of `EXO_FOV`. The first one's frame is the world."""
+        lens = Pinhole.from_fov(EXO_FOV, width, height)
+        eyes, targets = (torch.tensor(places, dtype=torch.float64) for places in zip(*_EXO_PLACES))
+        poses = _looking(eyes, targets) @ torch.linalg.inv(_exo_pose())
+        poses[0] = torch.eye(4)  # exactly: a product with the inverse rounds
+        return tuple(Camera(lens, width, height, pose) for pose in poses)
 
     def ego_camera(self, lens: Lens, width: int, height: int) -> Camera:
         """Return the camera in the figure's head, one pose a frame."""
@@ -155,7 +169,8 @@ class ExampleRoom:
 
     @cached_property
     def _moments(self) -> list[Moment]:
-        return [moment(frame / max(1, self.n_frames - 1)) for frame in range(self.n_frames)]
+        span, steps = self.end - self.start, max(1, self.n_frames - 1)
+        return [moment(self.start + span * frame / steps) for frame in range(self.n_frames)]
 
 
 def example_take(
@@ -241,7 +256,7 @@ def _looking(eyes: Tensor, targets: Tensor) -> Tensor:
 
 def _exo_pose() -> Tensor:
     """Return the matrix [4, 4] from the room to the exo camera, which is the world."""
-    eye, target = (torch.tensor([place], dtype=torch.float64) for place in (_EXO_EYE, _EXO_TARGET))
+    eye, target = (torch.tensor([place], dtype=torch.float64) for place in _EXO_PLACES[0])
     return _looking(eye, target)[0]
 
 
