@@ -72,22 +72,23 @@ class GGABias:
             [..., Q, K], float32, or float64 for float64 directions. Half precision would be off by up to 8.
         """
         dtype = torch.promote_types(ego_queries.dtype, torch.float32)
-        queries, has_query = _without_missing(ego_queries.to(dtype))
-        keys, has_key = _without_missing(exo_keys.to(dtype))
-        cosine = _products(queries, keys).clamp(-1.0, 1.0)
-        bias = self._of_cosine(cosine)
+        queries, has_query = without_missing(ego_queries.to(dtype))
+        keys, has_key = without_missing(exo_keys.to(dtype))
+        bias = self.of_cosine(_products(queries, keys))
         return torch.where(has_query.unsqueeze(-1) & has_key.unsqueeze(-2), bias, 0.0)
 
-    def _of_cosine(self, cosine: Tensor) -> Tensor:
+    def of_cosine(self, cosine: Tensor) -> Tensor:
+        """Return the bias of cosines, elementwise; they are clamped to [-1, 1]."""
+        cosine = cosine.clamp(-1.0, 1.0)
         if self.form is GGAForm.PAPER:
-            return torch.log(cosine + 1.0 + LOG_EPSILON) + math.log(self.strength)
+            return torch.log((cosine + 1.0 + LOG_EPSILON) * self.strength)
         scaled = cosine * self.strength
         if self.strength > 1.0:
             scaled = torch.where(cosine > 0, scaled, cosine)
         return torch.log(scaled + 1.0 + LOG_EPSILON)
 
 
-def _without_missing(directions: Tensor) -> tuple[Tensor, Tensor]:
+def without_missing(directions: Tensor) -> tuple[Tensor, Tensor]:
     """Return the directions with missing ones set to zero, and which are there."""
     present = directions.isfinite().all(dim=-1) & (directions != 0).any(dim=-1)
     return torch.where(present.unsqueeze(-1), directions, 0.0), present

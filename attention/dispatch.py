@@ -1,4 +1,8 @@
-"""Where GGA's attention is chosen: back ends for biased ego queries plug in here."""
+"""Self-attention with GGA: exo queries to plain attention, ego queries to a back end that knows the bias.
+
+Both write into one result. Exo queries go in chunks, for they have to be gathered: at EgoX's size all of them and their
+result would take 370 MB beside it.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +11,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from .backends import Backend, ego_attention
 from .bias import GGABias
 from .directions import TokenDirections
 from .layout import TokenLayout
-from .sdpa import biased_ego_attention
 
 PlainAttention = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+# Of exo queries at a time: small against 64 MB, and large enough to fill a GPU.
+_EXO_BYTES = 20 << 20
 
 
 def gga_attention(
@@ -24,6 +31,7 @@ def gga_attention(
     directions: TokenDirections,
     bias: GGABias,
     plain_attention: PlainAttention,
+    backend: Backend = Backend.AUTO,
 ) -> Tensor:
     """Return self-attention over the joined tokens with GGA's bias.
 
@@ -36,13 +44,18 @@ def gga_attention(
         directions: on the device of `q`; one clip, shared by the whole batch.
         bias: which bias to add to the logits of ego queries and exo keys.
         plain_attention: `(q, k, v) -> out` on the same kind of tensors, for the exo queries, which have no bias. It
-            gets the queries [B, exo_tokens, heads * d] and all keys and values.
+            gets some of the queries [B, n, heads * d] and all keys and values.
+        backend: who computes the attention of the ego queries.
 
     Returns:
         [B, n_tokens, heads * d].
     """
-    exo_queries = layout.as_grid(q)[:, :, :, : layout.exo_columns]  # [B, T, rows, exo_columns, heads * d]
-    exo = plain_attention(exo_queries.flatten(1, 3), k, v)
-    ego = biased_ego_attention(q, k, v, heads, layout, directions, bias)
-    joined = torch.cat([exo.view(exo_queries.shape), ego], dim=3)
-    return joined.flatten(1, 3)
+    out = torch.empty_like(q, memory_format=torch.contiguous_format)
+    queries, results = (layout.as_grid(x).flatten(1, 2)[:, :, : layout.exo_columns] for x in (q, out))
+    row_bytes = queries[:, 0].numel() * q.element_size()
+    rows = max(1, _EXO_BYTES // row_bytes)
+    for first in range(0, queries.shape[1], rows):
+        chunk = queries[:, first : first + rows]  # [B, rows, exo_columns, heads * d]
+        results[:, first : first + rows] = plain_attention(chunk.flatten(1, 2), k, v).view(chunk.shape)
+    ego_attention(q, k, v, heads, layout, directions, bias, out, backend)
+    return out

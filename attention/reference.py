@@ -1,4 +1,4 @@
-"""Dense attention with the dense bias: readable, the oracle of the back ends. Memory is quadratic in n_tokens."""
+"""Back end `reference`: dense attention with the dense bias, the oracle. Memory is quadratic in n_tokens."""
 
 from __future__ import annotations
 
@@ -34,3 +34,23 @@ def dense_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, bias: Tensor | 
         logits = logits + bias
     out = logits.softmax(dim=-1) @ value.to(logits.dtype)
     return out.transpose(1, 2).flatten(2).to(q.dtype)
+
+
+def unsupported(q: Tensor, heads: int) -> str | None:
+    """Return None: every device, type and size will do."""
+    return None
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: int,
+    layout: TokenLayout,
+    directions: TokenDirections,
+    bias: GGABias,
+    out: Tensor,
+) -> None:
+    """Write the attention of the ego queries to all keys into the ego tokens of `out`; see `sdpa.attend`."""
+    attended = dense_attention(q, k, v, heads, dense_bias(layout, directions, bias).to(q))
+    layout.as_grid(out)[:, :, :, layout.exo_columns :] = layout.as_grid(attended)[:, :, :, layout.exo_columns :]

@@ -1,7 +1,7 @@
-"""GGA on torch's scaled_dot_product_attention, one latent frame of ego queries at a time.
+"""Back end `sdpa`: GGA on torch's scaled_dot_product_attention, for every device.
 
-The bias of one frame is [ego tokens of the frame, n_tokens]: at EgoX's size 784 x 28,028, or 44 MB in bfloat16, where
-the whole one would take 1.6 GB. Nothing of the size n_tokens x n_tokens is ever made.
+The bias of a chunk of ego queries of one frame is made, used and overwritten: at most 24 MB at EgoX's size, where the
+whole one would take 1.6 GB in bfloat16.
 """
 
 from __future__ import annotations
@@ -10,15 +10,35 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from .bias import GGABias
+from .bias import LOG_EPSILON, GGABias
 from .directions import TokenDirections
+from .extended_directions import ExtendedDirections
 from .layout import TokenLayout
 
+MASK_BYTES = 24 << 20
+_FACTOR_BYTES = 8 << 20
 
-def biased_ego_attention(
-    q: Tensor, k: Tensor, v: Tensor, heads: int, layout: TokenLayout, directions: TokenDirections, bias: GGABias
-) -> Tensor:
-    """Return the attention of the ego queries to all keys.
+# Masks whose rows begin at multiples of this many numbers are taken as they are; others would be copied by CUDA's
+# memory-efficient kernel.
+_ALIGNMENT = 16
+
+
+def unsupported(q: Tensor, heads: int) -> str | None:
+    """Return None: every device, type and size will do."""
+    return None
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: int,
+    layout: TokenLayout,
+    directions: TokenDirections,
+    bias: GGABias,
+    out: Tensor,
+) -> None:
+    """Write the attention of the ego queries to all keys into the ego tokens of `out`.
 
     Args:
         q: queries [B, n_tokens, heads * d].
@@ -28,27 +48,42 @@ def biased_ego_attention(
         layout: order of the tokens.
         directions: on the device of `q`.
         bias: which bias to add to the logits of ego queries and exo keys.
-
-    Returns:
-        [B, frames, rows, ego_columns, heads * d].
+        out: [B, n_tokens, heads * d].
     """
+    extended = directions.extended(bias)
     key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (k, v))  # [B, heads, n_tokens, d]
-    ego = layout.as_grid(q)[:, :, :, layout.exo_columns :]  # [B, T, rows, ego_columns, heads * d]
-    out = torch.empty_like(ego, memory_format=torch.contiguous_format)
+    ego_queries, ego_out = (layout.as_grid(x)[:, :, :, layout.exo_columns :] for x in (q, out))
+    row_bytes = layout.ego_columns * layout.n_tokens * q.element_size()
+    rows = min(layout.rows, max(1, MASK_BYTES // row_bytes))
+    aligned = -(-layout.n_tokens // _ALIGNMENT) * _ALIGNMENT
+    buffer = torch.zeros(rows * layout.ego_columns, aligned, dtype=q.dtype, device=q.device)
     for frame in range(layout.frames):
-        query = ego[:, frame].flatten(1, 2).unflatten(2, (heads, -1)).transpose(1, 2)  # [B, heads, Q, d]
-        mask = _frame_bias(frame, layout, directions, bias, q.dtype)
-        attended = scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        out[:, frame] = attended.transpose(1, 2).flatten(2).unflatten(1, (layout.rows, layout.ego_columns))
-    return out
+        for first in range(0, layout.rows, rows):
+            chosen = slice(first, first + rows)
+            chunk = ego_queries[:, frame, chosen]  # [B, rows, ego_columns, heads * d]
+            query = chunk.flatten(1, 2).unflatten(2, (heads, -1)).transpose(1, 2)  # [B, heads, Q, d]
+            mask = buffer[: query.shape[2], : layout.n_tokens]  # ego keys stay zero
+            write_bias(mask, frame, first * layout.ego_columns, layout, extended)
+            attended = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+            ego_out[:, frame, chosen] = attended.transpose(1, 2).flatten(2).view(chunk.shape)
 
 
-def _frame_bias(
-    frame: int, layout: TokenLayout, directions: TokenDirections, bias: GGABias, dtype: torch.dtype
-) -> Tensor:
-    """Return the bias of one frame's ego queries to all keys, [ego tokens of the frame, n_tokens]."""
-    pairs = bias(directions.ego_queries[frame].flatten(0, 1), directions.exo_keys[frame].flatten(0, 2))
-    mask = torch.zeros(layout.ego_tokens_per_frame, layout.n_tokens, dtype=dtype, device=pairs.device)
-    exo_keys = layout.as_grid(mask)[:, :, :, : layout.exo_columns]  # a view
-    exo_keys.copy_(pairs.view(exo_keys.shape))
-    return mask
+def write_bias(mask: Tensor, frame: int, first_query: int, layout: TokenLayout, extended: ExtendedDirections) -> None:
+    """Write the bias of some ego queries of a frame into the exo columns of `mask`.
+
+    Args:
+        mask: [Q, n_tokens]; its ego columns are left alone.
+        frame: of the queries.
+        first_query: index of the first query among the frame's ego tokens.
+        layout: order of the tokens.
+        extended: directions with the bias folded in.
+    """
+    keys = extended.keys[frame]  # [K, 5]
+    exo_keys = layout.as_grid(mask)[:, :, :, : layout.exo_columns].flatten(1, 2)  # [Q, T * rows, exo_columns]
+    step = max(1, _FACTOR_BYTES // (4 * len(keys)))
+    for first in range(0, len(mask), step):
+        part = exo_keys[first : first + step]
+        start = first_query + first
+        products = extended.queries[frame, start : start + len(part)] @ keys.T  # [step, K]
+        factors = extended.factors(products).clamp_min_(LOG_EPSILON)
+        part.copy_(factors.log_().view(part.shape))

@@ -8,6 +8,7 @@ import folder_paths
 from comfy_api.latest import io
 from torch import Tensor
 
+from ..attention.backends import BACKEND_VARIABLE, Backend
 from ..attention.bias import GGAForm
 from ..attention.layout import TokenLayout
 from ..geometry.camera import Camera
@@ -209,6 +210,16 @@ class Exo2EgoGGA(io.ComfyNode):
                     max=_MAX_BLOCK,
                     tooltip="Last transformer block with GGA; -1 is the model's last.",
                 ),
+                io.Combo.Input(
+                    "backend",
+                    options=[backend.value for backend in Backend],
+                    default=Backend.AUTO.value,
+                    optional=True,
+                    tooltip="Who computes the guided attention. auto: the fastest that the machine has, named in the "
+                    "log. triton: one fused kernel (NVIDIA, fp16 or bf16). flex: torch's FlexAttention. sdpa: plain "
+                    "torch, every device. reference: dense, for small tests only. The environment variable "
+                    f"{BACKEND_VARIABLE} decides where this says auto.",
+                ),
             ],
             outputs=[io.Model.Output("gga_model", display_name="model")],
         )
@@ -227,6 +238,7 @@ class Exo2EgoGGA(io.ComfyNode):
         end_percent: float,
         first_block: int,
         last_block: int,
+        backend: str = Backend.AUTO.value,
     ) -> io.NodeOutput:
         exo_camera = exo_camera.resized(depth.width, depth.height)
 
@@ -250,6 +262,7 @@ class Exo2EgoGGA(io.ComfyNode):
             end_percent=end_percent,
             first_block=first_block,
             last_block=last_block,
+            backend=Backend(backend),
         )
         return io.NodeOutput(apply_gga(model, directions, settings))
 

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..attention.backends import Backend
 from ..attention.bias import GGABias
 from ..attention.directions import TokenDirections
 from ..attention.dispatch import PlainAttention, gga_attention
@@ -153,15 +154,19 @@ class GGAHooks(SelfAttentionHooks):
         bias: the bias of ego queries and exo keys.
         blocks: which blocks to guide.
         counts: updated with what is met.
+        backend: who computes the attention of the ego queries.
     """
 
-    def __init__(self, directions: TokenDirections, bias: GGABias, blocks: range, counts: HookCounts) -> None:
+    def __init__(
+        self, directions: TokenDirections, bias: GGABias, blocks: range, counts: HookCounts, backend: Backend
+    ) -> None:
         super().__init__(blocks, counts)
         self._directions = directions
         self._bias = bias
+        self._backend = backend
 
     def self_attention(
         self, q: Tensor, k: Tensor, v: Tensor, heads: int, layout: TokenLayout, plain: PlainAttention
     ) -> Tensor:
         """Bias the ego queries."""
-        return gga_attention(q, k, v, heads, layout, self._directions, self._bias, plain)
+        return gga_attention(q, k, v, heads, layout, self._directions, self._bias, plain, self._backend)

@@ -15,6 +15,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
+from ..attention.backends import Backend
 from ..attention.bias import RELEASE_STRENGTH, GGABias, GGAForm
 from ..attention.directions import TokenDirections
 from ..attention.layout import TokenLayout
@@ -50,6 +51,7 @@ class GGASettings:
         strength: lambda; the inference scripts of the release use 3.0, its training 1.0.
         start_percent, end_percent: part of the schedule, as for ControlNet.
         first_block, last_block: transformer blocks, both included; -1 is the last one.
+        backend: who computes the attention of the ego queries.
     """
 
     form: GGAForm = GGAForm.RELEASE
@@ -58,6 +60,7 @@ class GGASettings:
     end_percent: float = 1.0
     first_block: int = 0
     last_block: int = -1
+    backend: Backend = Backend.AUTO
 
     def __post_init__(self) -> None:
         GGABias(self.form, self.strength)
@@ -189,7 +192,7 @@ class GeometryGuidance:
         directions = run.directions_on(device)
         if window is not None:
             directions = directions.frames(window)
-        return GGAHooks(directions, run.bias, run.blocks, run.counts).installed(options)
+        return GGAHooks(directions, run.bias, run.blocks, run.counts, self._settings.backend).installed(options)
 
     @staticmethod
     @torch.compiler.disable

@@ -9,7 +9,7 @@ import torch
 from exo2ego.attention.bias import GGABias, GGAForm
 from exo2ego.attention.directions import TokenDirections
 from exo2ego.attention.layout import TokenLayout
-from exo2ego.attention.sdpa import _frame_bias
+from exo2ego.attention.sdpa import write_bias
 
 LAYOUT = TokenLayout(13, 28, 49, 28)
 
@@ -44,7 +44,8 @@ def test_bias_of_2000_pairs(golden, strength, field):
 def test_one_frame_of_a_real_take(golden):
     """The rows that the attention gets, for the first frame: 784 x 28,028, exo columns only."""
     directions = TokenDirections(torch.from_numpy(golden["q_dir"]), torch.from_numpy(golden["k_dir"]))
-    mask = _frame_bias(0, LAYOUT, directions, GGABias(), torch.float32)
+    mask = torch.zeros(LAYOUT.ego_tokens_per_frame, LAYOUT.n_tokens)
+    write_bias(mask, 0, 0, LAYOUT, directions.extended(GGABias()))
     query, key = (torch.from_numpy(golden[name]).long() for name in ("pair_q", "pair_k"))
     t, row, column = place(query)
     chosen = (t == 0) & (column >= LAYOUT.exo_columns)
