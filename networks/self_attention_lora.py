@@ -1,0 +1,66 @@
+"""The LoRA on Wan's self-attention that both stages train (specification, section 7).
+
+Rank 128 and alpha 128 (a scale of 1) on q, k, v and o of every block. Stage 2 continues the adapters of stage 1, so a
+file of stage 2 takes the place of the one of stage 1. The names are those that ComfyUI's own LoRA loaders map:
+
+    diffusion_model.blocks.{i}.self_attn.{q,k,v,o}.lora_A.weight [rank, dim]
+    diffusion_model.blocks.{i}.self_attn.{q,k,v,o}.lora_B.weight [dim, rank]
+    diffusion_model.blocks.{i}.self_attn.{q,k,v,o}.alpha []
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .wan_sizes import WAN_BLOCKS, WAN_DIM
+
+
+@dataclass(frozen=True)
+class LoraConfig:
+    """Sizes of the LoRA: 209,715,200 numbers in the factors by default.
+
+    Attributes:
+        dim: width of Wan's tokens.
+        blocks: Wan's blocks.
+        rank: inner width of an update.
+        alpha: an update is scaled by alpha / rank.
+    """
+
+    dim: int = WAN_DIM
+    blocks: int = WAN_BLOCKS
+    rank: int = 128
+    alpha: float = 128.0
+
+    def __post_init__(self) -> None:
+        if min(self.dim, self.blocks, self.rank) < 1:
+            raise ValueError(f"Every size of the LoRA must be at least 1, got {self}.")
+
+
+def lora_shapes(config: LoraConfig) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of the LoRA's tensors."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    for block in range(config.blocks):
+        for name in ("q", "k", "v", "o"):
+            layer = f"diffusion_model.blocks.{block}.self_attn.{name}"
+            shapes[f"{layer}.lora_A.weight"] = (config.rank, config.dim)
+            shapes[f"{layer}.lora_B.weight"] = (config.dim, config.rank)
+            shapes[f"{layer}.alpha"] = ()
+    return shapes
+
+
+def untrained_lora(config: LoraConfig, generator: torch.Generator | None = None) -> dict[str, Tensor]:
+    """Return the LoRA that training starts with, float32: A uniform after Kaiming, B zero, so it changes nothing."""
+    bound = 1 / math.sqrt(config.dim)  # Kaiming's for a = sqrt(5), the start of torch's linear layers and of PEFT
+    tensors = {}
+    for key, shape in lora_shapes(config).items():
+        if key.endswith(".alpha"):
+            tensors[key] = torch.tensor(float(config.alpha))
+        elif key.endswith(".lora_A.weight"):
+            tensors[key] = torch.empty(shape).uniform_(-bound, bound, generator=generator)
+        else:
+            tensors[key] = torch.zeros(shape)
+    return tensors

@@ -1,0 +1,128 @@
+"""VAWAN, the paper's baseline: exo latents as further input channels of Wan (specification, section 10).
+
+The patch embedding reads, in this order, 16 channels of noise, 4 of the mask, 16 of the first frame, and 16 of every
+exo view: 100 with four views, 52 with one. The new columns start at zero. A convolution is a sum over its input
+channels, so the new columns can also stand apart and add their tokens to those of the base model's own embedding
+(`ExoChannels`): that leaves the base as it is, bit by bit, where the new columns are zero.
+
+Tensors of a file:
+
+    patch_embedding.weight [dim, 36 + 16 * views, 1, 2, 2], patch_embedding.bias [dim]
+    and the keys of `self_attention_lora.py`
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from .self_attention_lora import LoraConfig
+from .wan_sizes import I2V_CHANNELS, LATENT_CHANNELS, WAN_PATCH
+
+if TYPE_CHECKING:
+    from .component_files import LoadedComponent
+
+
+@dataclass(frozen=True)
+class VawanConfig:
+    """Sizes of VAWAN: 2,053,120 numbers in the patch embedding by default, 1,310,720 of them new.
+
+    Attributes:
+        views: exo views, 16 channels each.
+        lora: sizes of its LoRA, and of the base model.
+    """
+
+    views: int = 4
+    lora: LoraConfig = field(default_factory=LoraConfig)
+
+    def __post_init__(self) -> None:
+        if self.views < 1:
+            raise ValueError(f"VAWAN needs at least one exo view, got {self.views}.")
+
+    @property
+    def channels(self) -> int:
+        """Input channels of the patch embedding."""
+        return I2V_CHANNELS + LATENT_CHANNELS * self.views
+
+
+class ExoChannels(nn.Module):
+    """The new columns of the patch embedding, apart from the base model's: zero until trained.
+
+    Args:
+        config: sizes.
+        operations: where the layer comes from: torch.nn or ComfyUI's operations.
+        device: where the parameters lie.
+        dtype: their type.
+    """
+
+    def __init__(
+        self, config: VawanConfig, operations: Any = nn, device: Any = None, dtype: torch.dtype | None = None
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = operations.Conv3d(
+            LATENT_CHANNELS * config.views,
+            config.lora.dim,
+            WAN_PATCH,
+            WAN_PATCH,
+            bias=False,
+            device=device,
+            dtype=dtype,
+        )
+        nn.init.zeros_(self.embed.weight)
+
+    def forward(self, exo: Tensor) -> Tensor:
+        """Return what the exo views add to Wan's patch embedding.
+
+        Args:
+            exo: normalised Wan latents [B, V, 16, t, h, w] of all views, of the sampled latent's frames and size.
+
+        Returns:
+            Tokens [B, t * h/2 * w/2, dim], ordered (frame, row, column) as Wan's.
+
+        Raises:
+            ValueError: if the shape does not fit.
+        """
+        views = self.config.views
+        if exo.ndim != 6 or exo.shape[1:3] != (views, LATENT_CHANNELS) or exo.shape[4] % 2 or exo.shape[5] % 2:
+            raise ValueError(
+                f"This VAWAN was trained with {views} exo views and expects their latents as [B, {views}, "
+                f"{LATENT_CHANNELS}, t, h, w] with even h and w, got the shape {list(exo.shape)}."
+            )
+        return self.embed(exo.flatten(1, 2)).flatten(2).transpose(1, 2)
+
+
+def patch_embedding_shapes(config: VawanConfig) -> dict[str, tuple[int, ...]]:
+    """Return names and shapes of the widened patch embedding."""
+    dim = config.lora.dim
+    return {"patch_embedding.weight": (dim, config.channels, *WAN_PATCH), "patch_embedding.bias": (dim,)}
+
+
+def widened_patch_embedding(weight: Tensor, extra_channels: int) -> Tensor:
+    """Return Wan's patch embedding with new input channels behind its own, zero: what training starts with.
+
+    Args:
+        weight: `patch_embedding.weight` [dim, 36, 1, 2, 2]; the bias stays as it is.
+        extra_channels: 16 for every exo view.
+    """
+    new = weight.new_zeros(weight.shape[0], extra_channels, *weight.shape[2:])
+    return torch.cat([weight, new], dim=1)
+
+
+def build_exo_channels(
+    loaded: LoadedComponent, operations: Any = nn, device: Any = None, dtype: torch.dtype | None = None
+) -> ExoChannels:
+    """Return the new columns of a file that `read_component` read, in its type unless `dtype` says otherwise."""
+    module = ExoChannels(loaded.config, operations, device="meta")
+    new = loaded.state_dict["patch_embedding.weight"][:, I2V_CHANNELS:]
+    module.load_state_dict({"embed.weight": new.clone()}, assign=True)
+    return module.to(device=device, dtype=dtype)
+
+
+def base_patch_embedding(loaded: LoadedComponent) -> dict[str, Tensor]:
+    """Return the trained weight [dim, 36, 1, 2, 2] and bias of the base model's own columns, by the model's keys."""
+    weight = loaded.state_dict["patch_embedding.weight"][:, :I2V_CHANNELS].contiguous()
+    return {"patch_embedding.weight": weight, "patch_embedding.bias": loaded.state_dict["patch_embedding.bias"]}
