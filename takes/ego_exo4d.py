@@ -1,0 +1,176 @@
+"""Read clips of Ego-Exo4D takes: one to four exo views, the ego view, and all cameras in one world.
+
+Clips for Exo2EgoSyn: every fourth frame, 4n+1 of them, squeezed to a small square. A take opens with a code that is
+shown to all cameras, so frames count from the task's start. Poses, videos and task may end at different frames: a clip
+lies in what all of them have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..geometry.camera import Camera
+from ..geometry.lens import Lens
+from ..geometry.presets import RELEASE_SIZE, LensPreset, preset_lens
+from ..geometry.undistort import through_lens
+from ..media.video_frames import VideoInfo, probe_video, read_frames
+from .aria_files import RGB_SIZE, read_colour_camera
+from .ego_exo4d_layout import TakeFolder
+from .ego_exo4d_poses import LINEAR_SIZE, CameraPoses, EgoTrack
+from .egox_frames import StepCounter
+from .views import MAX_EXO_VIEWS, Clip, EgoView, MultiViewTake, View
+
+FPS = 30.0
+
+Progress = Callable[[int, int], None]
+
+
+def read_ego_exo4d(
+    take: TakeFolder,
+    clip: Clip | None = None,
+    ego_view: EgoView = EgoView.UNDISTORTED,
+    progress: Progress | None = None,
+) -> MultiViewTake:
+    """Read a clip of a take.
+
+    The first four exo cameras that have a video and a pose are taken, in the order of their names: cam05 stands in for
+    one that is missing. Exo pictures stay as they were recorded.
+
+    Args:
+        take: from `ego_exo4d_layout.open_take`.
+        clip: which frames, and how large; default as Exo2EgoSyn.
+        ego_view: what the ego pictures and their rays are.
+        progress: called with (done, total) after each picture.
+
+    Raises:
+        ValueError: if a file is missing or torn, a pose is missing, or the take is too short.
+    """
+    clip = clip or Clip()
+    poses = CameraPoses(take)
+    remarks: list[str] = []
+    exo = _exo_cameras(take, poses, remarks)
+    glasses, ego_video = _ego_video(take)
+    track = poses.ego(glasses)
+    videos = {name: take.exo_videos()[name] for name in exo} | {glasses: ego_video}
+    infos = {name: _checked_info(path) for name, path in videos.items()}
+    frames = _frames(take, clip, track, infos, remarks)
+    raw_poses = track.poses(frames)  # before anything is decoded: a missing pose is told at once
+    counter = StepCounter(len(videos) * clip.n_frames, progress)
+
+    def decode(name: str, size: tuple[int, int]) -> Tensor:
+        return read_frames(videos[name], frames, size, lambda *_: counter.step())
+
+    square = (clip.size, clip.size)
+    views = tuple(View(name, decode(name, square), camera) for name, camera in exo.items())
+    linear = Camera(poses.linear_lens(glasses), LINEAR_SIZE, LINEAR_SIZE, raw_poses).turned_clockwise()
+    if ego_view is EgoView.PAPER:
+        ego, ego_camera = decode(glasses, square), linear.resized(*square)
+    else:
+        lens = _recorded_lens(take, remarks)
+        if ego_view is EgoView.FISHEYE:
+            ego, ego_camera = decode(glasses, square), replace(linear, lens=lens, width=RGB_SIZE, height=RGB_SIZE)
+            ego_camera = ego_camera.resized(*square)
+        else:
+            # The linear view magnifies the middle, so it is made at its own size and then reduced.
+            shrunk = min(infos[glasses].width, LINEAR_SIZE)
+            scale = shrunk / RGB_SIZE
+            recorded = decode(glasses, (shrunk, shrunk))
+            ego = _reduced(through_lens(recorded, lens.scaled(scale, scale), linear), clip.size)
+            ego_camera = linear.resized(*square)
+    return MultiViewTake(take.entry.name, views, ego_camera, ego, FPS / clip.stride, tuple(remarks))
+
+
+def files_of_take(take: TakeFolder) -> list[Path]:
+    """List the files that a take is read from, to tell whether it has changed."""
+    clock = take.find(f"captures/{take.entry.capture}/timesync.csv")
+    names = ("gopro_calibs.csv", "closed_loop_trajectory.csv", "online_calibration.jsonl")
+    given = [take.camera_pose_file(), clock, *(take.trajectory_file(name) for name in names)]
+    videos = [*take.exo_videos().values(), *take.ego_videos().values()]
+    return [path for path in given if path] + videos
+
+
+def _exo_cameras(take: TakeFolder, poses: CameraPoses, remarks: list[str]) -> dict[str, Camera]:
+    """Return the exo views to read, by name."""
+    videos = take.exo_videos()
+    found = {name: poses.exo(name) for name in videos}
+    without = [name for name, camera in found.items() if camera is None]
+    if without:
+        remarks.append(f"{', '.join(without)}: left out, as no file gives a pose.")
+    cameras = {name: camera for name, camera in found.items() if camera is not None}
+    if not cameras:
+        raise ValueError(
+            f"The take {take.entry.name} has no exo view with a video and a pose: videos {list(videos) or 'none'}. "
+            "Download its frame-aligned videos, and the annotations 'ego_pose' or its trajectory/gopro_calibs.csv."
+        )
+    return dict(list(cameras.items())[:MAX_EXO_VIEWS])
+
+
+def _ego_video(take: TakeFolder) -> tuple[str, Path]:
+    videos = take.ego_videos()
+    if not videos:
+        raise ValueError(
+            f"The take {take.entry.name} has no ego video: expected ariaNN_214-1.mp4 in {take.folder}/"
+            "frame_aligned_videos or its downscaled/448. Download it."
+        )
+    return next(iter(videos.items()))
+
+
+def _checked_info(path: Path) -> VideoInfo:
+    info = probe_video(path)
+    if abs(info.fps - FPS) > 0.1:
+        raise ValueError(
+            f"{path} has {info.fps:g} frames a second; poses belong to frame-aligned videos of {FPS:g}. Use those."
+        )
+    return info
+
+
+def _frames(
+    take: TakeFolder, clip: Clip, track: EgoTrack, infos: dict[str, VideoInfo], remarks: list[str]
+) -> list[int]:
+    """Return the frames of the clip, inside what task, videos and poses all have.
+
+    Raises:
+        ValueError: if the clip does not fit.
+    """
+    start, end = take.entry.task_seconds
+    if start is None:
+        remarks.append("takes.json tells no start of the task: frames count from the video's, which may show a code.")
+    shortest = min(info.n_frames for info in infos.values())
+    last_of_task = shortest if end is None else int(end * FPS)
+    first = max(round((start or 0) * FPS), track.first)
+    stop = min(shortest, last_of_task, track.end)
+    begin = first + clip.start
+    if begin + clip.span > stop:
+        most = stop - first - clip.span
+        advice = f"start at {most} or earlier" if most >= 0 else "take fewer frames or a smaller stride"
+        raise ValueError(
+            f"{clip.n_frames} frames with stride {clip.stride} from frame {begin} need the frames up to "
+            f"{begin + clip.span - 1}, but the take {take.entry.name} ends before frame {stop} (videos {shortest}, "
+            f"poses {track.end}, task {last_of_task}). Here {advice}: the start counts from frame {first}."
+        )
+    return list(range(begin, begin + clip.span, clip.stride))
+
+
+def _recorded_lens(take: TakeFolder, remarks: list[str]) -> Lens:
+    """Return the fisheye of the upright recorded ego picture, at `RGB_SIZE` pixels."""
+    calibration = take.trajectory_file("online_calibration.jsonl")
+    if calibration:
+        return read_colour_camera(calibration).lens.turned_clockwise(RGB_SIZE, RGB_SIZE)
+    remarks.append(
+        "trajectory/online_calibration.jsonl is not there: the ego lens is that of other glasses of the same make, "
+        "which may be some percent off."
+    )
+    return preset_lens(LensPreset.EGOX_RELEASE, RELEASE_SIZE, RELEASE_SIZE).scaled(*(RGB_SIZE / RELEASE_SIZE,) * 2)
+
+
+def _reduced(frames: Tensor, size: int) -> Tensor:
+    """Resize square pictures [F, H, W, 3] to `size` pixels with antialiasing."""
+    reduced = torch.nn.functional.interpolate(
+        frames.movedim(-1, 1), (size, size), mode="bilinear", antialias=True, align_corners=False
+    )
+    return reduced.movedim(1, -1).clamp(0, 1)
