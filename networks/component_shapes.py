@@ -125,7 +125,7 @@ def _align_config(metadata: AlignMetadata, tensors: Mapping[str, Tensor]) -> Ali
 
 
 def _ff_mult(dim: int, inner: int) -> float:
-    """Return a factor that gives the feed-forward layers' inner width, which is rounded down; the usual one if it can."""
+    """Return a factor that gives the feed-forward layers' inner width, rounded down; the usual one if it can."""
     usual = AlignConfig.ff_mult
     return usual if AlignConfig(dim=dim, ff_mult=usual).ff_inner == inner else 1.5 * (inner + 0.5) / dim
 

@@ -25,8 +25,10 @@ def read_safetensors(path: str | Path, what: str) -> tuple[dict[str, Tensor], di
     if not path.is_file():
         raise ValueError(f"There is no file {path.name} in {path.parent}. {what}")
     with open(path, "rb") as file:
-        start = file.read(4)
-    if start.startswith(_PICKLES) or path.suffix.lower() != ".safetensors":
+        start = file.read(9)
+    # The length of a safetensors header, 8 bytes, may begin as a pickle does; the header itself begins with a brace.
+    pickled = start.startswith(_PICKLES) and not start.endswith(b"{")
+    if pickled or path.suffix.lower() != ".safetensors":
         raise ValueError(
             f"{path.name} is no safetensors file. Pickled files (.pt, .bin, .ckpt) can run code and are not opened. "
             f"{what}"
@@ -36,6 +38,4 @@ def read_safetensors(path: str | Path, what: str) -> tuple[dict[str, Tensor], di
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  no mapping
             return tensors, file.metadata() or {}
     except SafetensorError as error:
-        raise ValueError(
-            f"{path.name} is torn or no safetensors file ({error}): download or copy it again. {what}"
-        ) from error
+        raise ValueError(f"{path.name} is torn or no safetensors file ({error}): download it again. {what}") from error

@@ -13,16 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import comfy.lora
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ..networks.safetensors_file import read_safetensors
 from .base_model import WHAT_TO_LOAD, require_wan21_i2v
 from .lora_keys import block_of, split_key
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
-_WHAT_FILE = "EgoX's LoRA is pytorch_lora_weights.safetensors of the release"
+_WHAT_FILE = "EgoX's LoRA is pytorch_lora_weights.safetensors of the release."
 _OTHER_LORAS = "Load LoRAs of other models or for other layers with LoraLoaderModelOnly."
 _DIFFUSERS_METADATA = "lora_adapter_metadata"
 
@@ -83,7 +83,7 @@ def read_lora(path: str | Path) -> WanLora:
             factors that are missing or do not fit together; it names the file.
     """
     path = Path(path)
-    tensors, metadata = _read_safetensors(path)
+    tensors, metadata = read_safetensors(path, _WHAT_FILE)
     factors = _factors_by_layer(path.name, tensors)
     _check_blocks_are_alike(path.name, factors)
     saved_alpha = _alpha_from_metadata(path.name, metadata)
@@ -115,22 +115,6 @@ def apply_lora(model: ModelPatcher, lora: WanLora, strength: float = 1.0) -> Mod
     return patched
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    with open(path, "rb") as file:
-        start = file.read(4)
-    if start.startswith((b"PK\x03\x04", b"\x80")) or path.suffix.lower() != ".safetensors":
-        raise ValueError(
-            f"{path.name} is no safetensors file. Pickled files (.pt, .bin, .ckpt) can run code and are not opened: "
-            f"{_WHAT_FILE}."
-        )
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  no mapping
-            return tensors, file.metadata() or {}
-    except SafetensorError as error:
-        raise ValueError(f"{path.name} is torn or no safetensors file ({error}): download it again.") from error
-
-
 def _factors_by_layer(file: str, tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     factors: dict[str, dict[str, Tensor]] = {}
     unknown = []
@@ -143,12 +127,12 @@ def _factors_by_layer(file: str, tensors: dict[str, Tensor]) -> dict[str, dict[s
     if not factors:
         raise ValueError(
             f"{file} holds no LoRA for Wan: none of its {len(tensors)} keys names a layer of Wan{_some(unknown)}. "
-            f"{_WHAT_FILE}. {_OTHER_LORAS}"
+            f"{_WHAT_FILE} {_OTHER_LORAS}"
         )
     if unknown:
         raise ValueError(
             f"{file}: {len(unknown)} of {len(tensors)} keys name no layer of Wan's blocks{_some(unknown)}. Loading the "
-            f"rest would give a half-applied LoRA. {_WHAT_FILE}. {_OTHER_LORAS}"
+            f"rest would give a half-applied LoRA. {_WHAT_FILE} {_OTHER_LORAS}"
         )
     return factors
 

@@ -175,6 +175,13 @@ def test_pickled_file_is_not_opened(tmp_path, name, as_zip):
     refuses(path, "Pickled files .* are not opened")
 
 
+def test_header_whose_length_looks_like_a_pickle(saved):
+    """Its first byte is the one that pickles begin with; one file in 32 has such a header."""
+    paths = [saved(egox_lora_state_dict(), f"{n}.safetensors", {"note": "x" * n}) for n in range(0, 256, 8)]
+    assert 0x80 in {path.read_bytes()[0] for path in paths}
+    assert {read_lora(path).n_blocks for path in paths} == {LAYERS}
+
+
 def test_lora_of_another_model(saved):
     flux = {f"transformer.single_transformer_blocks.{i}.attn.to_q.lora_A.weight": torch.zeros(4, 8) for i in range(9)}
     refuses(saved(flux), "holds no LoRA for Wan: none of its 9 keys")
