@@ -16,9 +16,7 @@ import torch
 from torch import Tensor
 
 from .prompt import TEXT_TOKENS
-
-SPATIAL_STRIDE = 16  # pixels a token: the VAE's 8 times the transformer's 2x2 patch
-TEMPORAL_STRIDE = 4  # frames a latent frame, after the first
+from .wan_vae import SPATIAL_STRIDE, TEMPORAL_STRIDE, encode_video
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,13 +55,8 @@ def condition_egox(
         ValueError: if frame counts or sizes do not fit the model or each other.
     """
     check_views(exo, ego_prior)
-    exo_latent = vae.encode(exo[..., :3])
-    prior_latent = vae.encode(ego_prior[..., :3])
-    if exo_latent.ndim != 5 or exo_latent.shape[1] != 16 or exo_latent.shape[-1] * 8 != exo.shape[2]:
-        raise ValueError(
-            "EgoX needs Wan 2.1's VAE (16 channels, 8x smaller, 4n+1 frames to n+1), but this VAE gave a latent of "
-            f"{list(exo_latent.shape)}. Load wan_2.1_vae.safetensors."
-        )
+    exo_latent = encode_video(vae, exo, "EgoX")
+    prior_latent = encode_video(vae, ego_prior, "EgoX")
     # Ones mean "to be painted": core turns the mask over, so the ego part is conditioned by nothing but the prior.
     values: dict[str, Any] = {
         "concat_latent_image": prior_latent,

@@ -1,25 +1,75 @@
-"""Correct ComfyUI's memory estimate for the exo view.
+"""Correct ComfyUI's memory estimate for what a model sees beside the latent that is sampled.
 
-ComfyUI estimates from the ego latent that it samples, and the model sees exo and ego side by side: at EgoX's size 2.75
-times as much. The estimate is used twice: before loading the model, and before every step to decide whether positive
-and negative fit into one batch.
+ComfyUI estimates from the ego latent. With EgoX the model sees exo and ego side by side: at EgoX's size 2.75 times as
+much. With Exo2EgoSyn cross-attention keeps the exo tokens. The estimate is used twice: before loading the model, and
+before every step to decide whether positive and negative fit into one batch. Both take the shape of a latent, so both
+are given a larger one.
 """
 
 from __future__ import annotations
 
 import inspect
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-# Set while an estimate is made from a shape that is wide already. Loading swaps object patches late, so an estimate
-# before loading may or may not meet `memory_required` of this run or of the run before.
-_is_wide: ContextVar[bool] = ContextVar("exo2ego_shape_is_wide", default=False)
+import comfy.model_management
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
+# Set while an estimate is made from a shape that is corrected already. Loading swaps object patches late, so an
+# estimate before loading may or may not meet `memory_required` of this run or of the run before.
+_is_corrected: ContextVar[bool] = ContextVar("exo2ego_shape_is_corrected", default=False)
 
 
-class WideMemoryEstimate:
-    """Widens the latent shape from which ComfyUI estimates memory, once however often it is applied.
+class MemoryEstimate(ABC):
+    """Enlarges the latent shape from which ComfyUI estimates memory, once however often it is applied.
+
+    Args:
+        memory_required: the model's own estimate, or another pack's patch of it.
+    """
+
+    def __init__(self, memory_required: Callable[..., float]) -> None:
+        applied_before = getattr(memory_required, "__self__", None)
+        if isinstance(applied_before, type(self)):
+            memory_required = applied_before._memory_required
+        self._memory_required = memory_required
+
+    @abstractmethod
+    def enlarged(self, shape: list[int]) -> list[int]:
+        """Return a latent shape [B, C, T, h, w] of which ComfyUI estimates what `shape` takes."""
+
+    def prepare_sampling(
+        self, executor: Callable[..., Any], model: Any, noise_shape: Sequence[int], *args: Any, **kwargs: Any
+    ) -> Any:
+        """PREPARE_SAMPLING wrapper: estimate from the larger shape before the model is loaded."""
+        with self._corrected(noise_shape) as shape:
+            return executor(model, shape, *args, **kwargs)
+
+    def memory_required(self, input_shape: Sequence[int], *args: Any, **kwargs: Any) -> float:
+        """Object patch of the model's `memory_required`: estimate from the larger shape at every step.
+
+        Newer versions of ComfyUI pass further keywords; those that the patched function does not know are left out.
+        """
+        with self._corrected(input_shape) as shape:
+            return self._memory_required(shape, *args, **_accepted(self._memory_required, kwargs))
+
+    @contextmanager
+    def _corrected(self, shape: Sequence[int]) -> Iterator[list[int]]:
+        corrected = list(shape) if _is_corrected.get() else self.enlarged(list(shape))
+        token = _is_corrected.set(True)
+        try:
+            yield corrected
+        finally:
+            _is_corrected.reset(token)
+
+
+class WideMemoryEstimate(MemoryEstimate):
+    """EgoX's: the exo view stands beside the sampled one.
 
     Args:
         exo_width: latent columns of the exo view.
@@ -27,37 +77,40 @@ class WideMemoryEstimate:
     """
 
     def __init__(self, exo_width: int, memory_required: Callable[..., float]) -> None:
-        applied_before = getattr(memory_required, "__self__", None)
-        if isinstance(applied_before, WideMemoryEstimate):
-            memory_required = applied_before._memory_required
+        super().__init__(memory_required)
         self._exo_width = exo_width
-        self._memory_required = memory_required
 
-    def prepare_sampling(
-        self, executor: Callable[..., Any], model: Any, noise_shape: Sequence[int], *args: Any, **kwargs: Any
-    ) -> Any:
-        """PREPARE_SAMPLING wrapper: estimate from the wide shape before the model is loaded."""
-        with self._widened(noise_shape) as shape:
-            return executor(model, shape, *args, **kwargs)
+    def enlarged(self, shape: list[int]) -> list[int]:
+        """Widen the shape."""
+        return [*shape[:-1], shape[-1] + self._exo_width]
 
-    def memory_required(self, input_shape: Sequence[int], *args: Any, **kwargs: Any) -> float:
-        """Object patch of the model's `memory_required`: estimate from the wide shape at every step.
 
-        Newer versions of ComfyUI pass further keywords; those that the patched function does not know are left out.
-        """
-        with self._widened(input_shape) as shape:
-            return self._memory_required(shape, *args, **_accepted(self._memory_required, kwargs))
+class TokenMemoryEstimate(MemoryEstimate):
+    """Exo2EgoSyn's: cross-attention holds the exo tokens of every sampled video, and makes keys and values of them.
 
-    @contextmanager
-    def _widened(self, shape: Sequence[int]) -> Iterator[list[int]]:
-        wide = list(shape)
-        if not _is_wide.get():
-            wide[-1] += self._exo_width
-        token = _is_wide.set(True)
-        try:
-            yield wide
-        finally:
-            _is_wide.reset(token)
+    Args:
+        n_tokens: exo tokens.
+        dim: their width.
+        model: MODEL whose estimate is corrected.
+    """
+
+    def __init__(self, n_tokens: int, dim: int, model: ModelPatcher) -> None:
+        super().__init__(model.get_model_object("memory_required"))
+        dtype = model.model.manual_cast_dtype or model.model.get_dtype()
+        self._bytes = n_tokens * dim * comfy.model_management.dtype_size(dtype) * TENSORS_PER_TOKEN
+
+    def enlarged(self, shape: list[int]) -> list[int]:
+        """Append the cells of which ComfyUI estimates as many bytes."""
+        batch, channels = shape[:2]
+        per_cell = self._memory_required([1, channels, 1, 1, _MANY_CELLS]) / _MANY_CELLS
+        return [batch, channels, 1, 1, math.prod(shape[2:]) + math.ceil(self._bytes / per_cell)]
+
+
+# Vectors that live at once for an exo token while a block runs: the token, its key before and after the norm, and its
+# value; measured in tests/wan/test_exo2egosyn_memory.py.
+TENSORS_PER_TOKEN = 4
+# ComfyUI's estimate grows with the cells of a latent; over many, a constant part does not count.
+_MANY_CELLS = 10**6
 
 
 def _accepted(function: Callable[..., Any], keywords: dict[str, Any]) -> dict[str, Any]:

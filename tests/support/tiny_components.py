@@ -1,0 +1,81 @@
+"""Tiny trained components of Exo2EgoSyn, for the tiny Wan 2.2 of the tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from exo2ego.networks.component_files import LoadedComponent, write_component
+from exo2ego.networks.component_metadata import METADATA_OF, Component
+from exo2ego.networks.component_shapes import check_tensors, component_shapes
+from exo2ego.networks.ego_exo_align import AlignConfig
+from exo2ego.networks.exo_tokens import ExoTokenConfig
+from exo2ego.networks.pose_injection import PoseConfig
+from exo2ego.networks.self_attention_lora import LoraConfig
+from exo2ego.networks.vawan import VawanConfig
+
+from .tiny_wan import DIM, LAYERS, wan_state_dict
+
+VIEWS = 2
+LORA = LoraConfig(DIM, LAYERS, rank=4, alpha=8.0)
+CONFIGS = {
+    Component.ALIGN: AlignConfig(dim=16, heads=2, dim_head=8, num_blocks=1),
+    Component.MULTIEXOCON: ExoTokenConfig(DIM, VIEWS, "none", LAYERS),
+    Component.POSEINJ: PoseConfig(DIM, pose_dim=8),
+    Component.LORA: LORA,
+    Component.VAWAN: VawanConfig(VIEWS, LORA),
+}
+# Parts that start as zero in training, and what a file says beside the sizes that follow from its tensors.
+_ZERO = ("fuse.", ".lora_B.weight", "view_emb", "pos_gain")
+_TOLD = {
+    Component.ALIGN: {"heads": 2, "dim_head": 8, "patch_size": 2},
+    Component.MULTIEXOCON: {"num_views": VIEWS, "exo_pos": "none"},
+    Component.VAWAN: {"num_views": VIEWS},
+}
+
+
+def component_tensors(
+    component: Component, seed: int = 10, *, trained: bool = True, **config: Any
+) -> dict[str, Tensor]:
+    """Return random tensors of a component: large enough to show, or as training starts with them."""
+    random = torch.Generator().manual_seed(seed)
+    base = wan_state_dict("i2v_2.2")
+    tensors = {}
+    for name, shape in component_shapes(replace(CONFIGS[component], **config)).items():
+        values = torch.randn(shape, generator=random)
+        if name.endswith(".alpha"):
+            values = torch.tensor(LORA.alpha)
+        elif not trained and any(part in name for part in _ZERO):
+            values = torch.zeros(shape)
+        elif name == "patch_embedding.weight":
+            values = values * (4 * shape[1]) ** -0.5 * float(trained)
+            values[:, :36] += base[name]
+        elif name == "patch_embedding.bias":
+            values = base[name] + 0.1 * values * float(trained)
+        elif name.endswith("scale") or "norm" in name and name.endswith("weight"):
+            values = 1 + 0.1 * values
+        elif len(shape) > 1:
+            values = values * values[0].numel() ** -0.5
+        else:
+            values = 0.1 * values
+        tensors[name] = values
+    return tensors
+
+
+def tiny_component(
+    component: Component, *, seed: int = 10, trained: bool = True, told: Any = None, **config: Any
+) -> LoadedComponent:
+    """Return a component as its file would give it; `told` is what its header says beside the usual."""
+    metadata = METADATA_OF[component](**{**_TOLD.get(component, {}), **(told or {})})
+    tensors = component_tensors(component, seed, trained=trained, **config)
+    return LoadedComponent(f"tiny_{component.value}.safetensors", metadata, check_tensors(metadata, tensors), tensors)
+
+
+def write_tiny_component(folder: Path, component: Component, name: str | None = None, **settings: Any) -> Path:
+    """Write what `tiny_component` gives; returns the file."""
+    part = tiny_component(component, **settings)
+    return write_component(folder / (name or part.file), part.metadata, part.state_dict)

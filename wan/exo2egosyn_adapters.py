@@ -1,0 +1,110 @@
+"""The small networks beside Wan: exo tokens, VAWAN's channels, the ego camera's path.
+
+They are one network with a ModelPatcher of its own, which ComfyUI loads, offloads and counts along with the MODEL.
+Their layers are ComfyUI's, which bring weights to the input's device and type.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import comfy.latent_formats
+import comfy.model_patcher
+import comfy.ops
+import torch
+from torch import Tensor, nn
+
+from ..networks.component_metadata import Component
+from ..networks.exo_tokens import build_exo_tokenizer
+from ..networks.pose_injection import build_pose_injection
+from ..networks.vawan import build_exo_channels
+from .exo2egosyn_components import SynComponents
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
+
+@dataclass(frozen=True, eq=False)
+class CallFeatures:
+    """What the adapters give to one model call.
+
+    Attributes:
+        context: exo tokens [B, n, dim] in the place of the text.
+        channels: what VAWAN adds to the tokens before the first block [B, tokens, dim].
+        pose: the ego camera's path [1, tokens, pose width].
+    """
+
+    context: Tensor | None = None
+    channels: Tensor | None = None
+    pose: Tensor | None = None
+
+
+class SynAdapters(nn.Module):
+    """The adapters of the components that are there.
+
+    Args:
+        components: what the artist chose.
+        exo: exo latents [V, 16, t, h, w] in the VAE's scale; needed where a component reads them.
+        plucker: Pluecker maps [F, 6, H, W]; needed by PoseInj.
+    """
+
+    def __init__(self, components: SynComponents, exo: Tensor | None, plucker: Tensor | None) -> None:
+        super().__init__()
+        operations = comfy.ops.manual_cast
+        builders = {
+            Component.MULTIEXOCON: build_exo_tokenizer,
+            Component.VAWAN: build_exo_channels,
+            Component.POSEINJ: build_pose_injection,
+        }
+        built = {
+            component: None if (part := components.get(component)) is None else builder(part, operations)
+            for component, builder in builders.items()
+        }
+        self.tokenizer = built[Component.MULTIEXOCON]
+        self.channels = built[Component.VAWAN]
+        self.pose = built[Component.POSEINJ]
+        # Plain attributes, which stay on the CPU: megabytes, and each call brings what it needs along.
+        self._exo = None if exo is None else comfy.latent_formats.Wan21().process_in(exo.detach().float().cpu())
+        self._plucker = None if plucker is None else plucker.detach().float().cpu().movedim(1, 0)[None]
+
+    def features(
+        self, like: Tensor, is_null: list[bool], exo_frames: list[int] | None, frames: list[int] | None
+    ) -> CallFeatures:
+        """Compute what a model call needs.
+
+        Args:
+            like: the call's input, for device, type and batch: rows come in equal groups, one for each of `is_null`.
+            is_null: whether a group of rows is CFG's null branch, in which the exo latents are zero.
+            exo_frames: latent frames of the exo clip that the call sees, None for all.
+            frames: latent frames of the ego clip that the call samples, None for all.
+        """
+        return CallFeatures(
+            context=None if self.tokenizer is None else self._by_rows(self.tokenizer, like, is_null, exo_frames),
+            channels=None if self.channels is None else self._by_rows(self.channels, like, is_null, exo_frames),
+            pose=None if self.pose is None else self._pose_tokens(like, frames),
+        )
+
+    def _by_rows(self, network: nn.Module, like: Tensor, is_null: list[bool], frames: list[int] | None) -> Tensor:
+        exo = self._exo if frames is None else self._exo[:, :, frames]
+        exo = exo[None].to(like.device)
+        # In float32 as Wan's own patch embedding, then in the model's type.
+        tokens = {null: network(torch.zeros_like(exo) if null else exo).to(like.dtype) for null in set(is_null)}
+        rows = len(like) // len(is_null)
+        if len(tokens) == 1:
+            return tokens[is_null[0]].expand(len(like), -1, -1)
+        return torch.cat([tokens[null].expand(rows, -1, -1) for null in is_null])
+
+    def _pose_tokens(self, like: Tensor, frames: list[int] | None) -> Tensor:
+        pose = self.pose.encode(self._plucker.to(like.device)).to(like.dtype)
+        if frames is None:
+            return pose
+        latent_frames = (self._plucker.shape[2] - 1) // 4 + 1
+        return pose.unflatten(1, (latent_frames, -1))[:, frames].flatten(1, 2)
+
+
+def as_patcher(adapters: SynAdapters, model: ModelPatcher) -> ModelPatcher:
+    """Return the adapters as a model of their own, which goes where `model` goes."""
+    return comfy.model_patcher.ModelPatcher(
+        adapters, load_device=model.load_device, offload_device=model.offload_device
+    )

@@ -1,0 +1,149 @@
+"""What Exo2EgoSyn refuses: when it is applied, and when sampling starts, before anything is loaded."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from ..geometry.plucker import PluckerMaps, PoseReference
+from ..networks.component_metadata import Component
+from .exo2egosyn_components import SynComponents
+from .exo2egosyn_conditioning import has_no_text
+from .exo_views import ExoViews
+from .wan_vae import LATENT_CHANNELS, TEMPORAL_STRIDE, VAE_STRIDE
+
+# Conditions of the guiders in which 0 is the positive one and 1 the negative one.
+_CONDITIONS = {"positive", "negative"}
+
+_log = logging.getLogger(__name__)
+
+
+def check_views(components: SynComponents, views: ExoViews | None) -> None:
+    """Check the exo videos that the components read.
+
+    Raises:
+        ValueError: if they are missing, too many or too few, or not finite.
+    """
+    if not components.needs_views:
+        return
+    name = "MultiExoCon" if Component.MULTIEXOCON in components.parts else "VAWAN"
+    if views is None:
+        raise ValueError(f"{name} is loaded, and no exo views are connected: connect those of Multi Exo Tokens.")
+    most, exact = components.most_views(), Component.VAWAN in components.parts
+    if views.n_views > most or (exact and views.n_views != most):
+        expected = f"exactly {most}" if exact else f"at most {most}"
+        raise ValueError(
+            f"This {name} was trained with {most} exo views and takes {expected}, got {views.n_views}. Connect so many "
+            "to Multi Exo Tokens, or load a file trained with another number."
+        )
+    if not views.latents.isfinite().all():
+        raise ValueError("The exo latents hold values that are not finite: check the exo videos and the VAE.")
+
+
+def check_poses(components: SynComponents, plucker: PluckerMaps | None) -> None:
+    """Check the ego camera's path that PoseInj reads.
+
+    Raises:
+        ValueError: if it is missing, counts from another camera, or does not fit the network.
+    """
+    part = components.get(Component.POSEINJ)
+    if part is None:
+        return
+    if plucker is None:
+        raise ValueError(
+            "PoseInj is loaded, and the ego camera's path is missing: connect Pluecker Maps, made of the ego camera "
+            "and exo camera 1."
+        )
+    if plucker.reference is not PoseReference.EXO1:
+        raise ValueError(
+            "PoseInj was trained on poses relative to exo camera 1, and these Pluecker maps count from the ego "
+            "camera's own first frame: connect exo camera 1 to Pluecker Maps."
+        )
+    side = part.config.unshuffle
+    height, width = plucker.maps.shape[2:]
+    if plucker.n_frames % TEMPORAL_STRIDE != 1 or height % side or width % side:
+        raise ValueError(
+            f"PoseInj takes 4n+1 frames whose sides are multiples of {side}, got {plucker.n_frames} Pluecker maps of "
+            f"{width} x {height}. Set frames and size of Pluecker Maps to the video's."
+        )
+    if plucker.rays.value != part.metadata.rays:
+        _log.warning(
+            "%s was trained on rays of the kind %s, and these Pluecker maps hold %s: results suffer. Use an ego camera "
+            "of that kind.",
+            part.file,
+            part.metadata.rays,
+            plucker.rays.value,
+        )
+
+
+def check_sampled_latent(
+    shape: Sequence[int], joined_shape: Sequence[int] | None, maps_shape: Sequence[int] | None
+) -> None:
+    """Check the latent that is sampled.
+
+    Args:
+        shape: [B, 16, T, h, w].
+        joined_shape: of the exo latents [V, 16, t, h, w] where VAWAN joins them, else None.
+        maps_shape: of PoseInj's Pluecker maps [F, 6, H, W], else None.
+
+    Raises:
+        ValueError: if it is none of Wan's, or of other frames or another size than what goes with it.
+    """
+    if len(shape) != 5 or shape[1] != LATENT_CHANNELS or shape[3] % 2 or shape[4] % 2:
+        raise ValueError(
+            f"Exo2EgoSyn samples a Wan video latent [batch, {LATENT_CHANNELS}, T, h, w] with even h and w, got "
+            f"{list(shape)}. Sample the latent that Exo2EgoSyn Conditioning makes."
+        )
+    _, _, frames, height, width = shape
+    if joined_shape is not None and list(joined_shape[2:]) != list(shape[2:]):
+        raise ValueError(
+            f"VAWAN joins exo and ego latents cell by cell: the exo latents are {_sizes(joined_shape)}, and the "
+            f"sampled one is {_sizes(shape)}. Give exo and ego videos one length and size."
+        )
+    if maps_shape is None:
+        return
+    n_frames, _, *size = maps_shape
+    expected = TEMPORAL_STRIDE * (frames - 1) + 1
+    if n_frames != expected:
+        raise ValueError(
+            f"PoseInj needs a pose of the ego camera for each of the {expected} sampled frames, and the Pluecker maps "
+            f"have {n_frames}. Set the frames of Pluecker Maps to {expected}, or sample {n_frames} frames."
+        )
+    if size != [VAE_STRIDE * height, VAE_STRIDE * width]:
+        raise ValueError(
+            f"The Pluecker maps are {size[1]} x {size[0]} pixels, and the sampled video is {VAE_STRIDE * width} x "
+            f"{VAE_STRIDE * height}. Set the size of Pluecker Maps to the video's."
+        )
+
+
+def check_guider(components: SynComponents, guider: Any) -> None:
+    """Check what a guider brings.
+
+    Raises:
+        ValueError: if its conditions are others than positive and negative, or a text is missing that will be read.
+    """
+    if unknown := set(guider.conds) - _CONDITIONS:
+        raise ValueError(
+            f"Exo2EgoSyn tells CFG's null branch by positive and negative, and this guider also has "
+            f"{', '.join(sorted(unknown))}. Use KSampler, CFGGuider or BasicGuider."
+        )
+    part = components.get(Component.MULTIEXOCON)
+    if part is None:
+        if any(has_no_text(conditioning) for conditioning in guider.conds.values()):
+            raise ValueError(
+                "Without MultiExoCon the model reads text, and Exo2EgoSyn Conditioning was given none: connect an "
+                "empty prompt (CLIP Text Encode) to positive and negative, or load a MultiExoCon file."
+            )
+    elif not part.metadata.cond_dropout and guider.cfg != 1:
+        _log.warning(
+            "%s was trained without leaving exo views out, so CFG's null branch means nothing to it: sample with CFG "
+            "1, not %g.",
+            part.file,
+            guider.cfg,
+        )
+
+
+def _sizes(shape: Sequence[int]) -> str:
+    frames, height, width = shape[2:]
+    return f"{frames} latent frames of {width} x {height} cells"

@@ -1,0 +1,127 @@
+"""The trained parts of Exo2EgoSyn that an artist chose, and whether they go together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..networks.component_files import LoadedComponent, read_component
+from ..networks.component_metadata import Component, MultiExoConMetadata
+from ..networks.ego_exo_align import AlignConfig
+from ..networks.exo_tokens import ExoTokenConfig
+from ..networks.pose_injection import PoseConfig
+from ..networks.self_attention_lora import LoraConfig
+from ..networks.vawan import VawanConfig
+
+_POSE_STAGE = 2  # the stage that trains PoseInj, and the LoRA on with it
+
+
+@dataclass(frozen=True, eq=False)
+class SynComponents:
+    """Trained parts; each is neutral where it is absent.
+
+    Attributes:
+        parts: by kind.
+    """
+
+    parts: Mapping[Component, LoadedComponent] = field(default_factory=dict)
+
+    def get(self, component: Component) -> LoadedComponent | None:
+        """Return a part, or None."""
+        return self.parts.get(component)
+
+    @property
+    def needs_views(self) -> bool:
+        """Whether the model reads exo videos."""
+        return Component.MULTIEXOCON in self.parts or Component.VAWAN in self.parts
+
+    @property
+    def needs_poses(self) -> bool:
+        """Whether the model reads the ego camera's path."""
+        return Component.POSEINJ in self.parts
+
+    def most_views(self) -> int | None:
+        """Return how many exo views the model takes, None where it reads none."""
+        configs = [part.config for part in self.parts.values()]
+        return next((config.views for config in configs if isinstance(config, ExoTokenConfig | VawanConfig)), None)
+
+    def describe(self) -> str:
+        """Return what was read, a line for each part."""
+        if not self.parts:
+            return "No part chosen: the model stays as it is."
+        return "\n".join(_describe(part) for part in self.parts.values())
+
+    def notes(self) -> list[str]:
+        """Return what is likely wrong with the choice but does not stop a run."""
+        notes = []
+        categories = {part.metadata.category for part in self.parts.values() if part.metadata.category}
+        if len(categories) > 1:
+            notes.append(f"The parts were trained on different activities: {', '.join(sorted(categories))}.")
+        lora, poses = self.get(Component.LORA), self.get(Component.POSEINJ)
+        if poses is not None and lora is not None and lora.metadata.stage not in (None, _POSE_STAGE):
+            notes.append(
+                f"{lora.file} is the LoRA of stage {lora.metadata.stage}, and PoseInj was trained with that of stage "
+                f"{_POSE_STAGE}, which continues it: choose that one."
+            )
+        return notes
+
+    def check_fits(self, dim: int, blocks: int) -> None:
+        """Check that the parts are of a base model's size.
+
+        Raises:
+            ValueError: if one is for a wider, narrower, deeper or shallower model.
+        """
+        for part in self.parts.values():
+            for what, got, expected in zip(("tokens of width", "blocks:"), _base_size(part), (dim, blocks)):
+                if got is not None and got != expected:
+                    raise ValueError(
+                        f"{part.file} is for a model with {what} {got}, and this model has {what} {expected}. Load Wan "
+                        "2.2 I2V A14B (low-noise), or a file trained on this model."
+                    )
+
+
+def read_components(paths: Mapping[Component, Path]) -> SynComponents:
+    """Read the files of the parts.
+
+    Raises:
+        ValueError: if a file is no whole component of its kind, or two parts exclude each other; it names the file.
+    """
+    if Component.VAWAN in paths and (
+        others := [key for key in (Component.MULTIEXOCON, Component.LORA) if key in paths]
+    ):
+        names = " and ".join(component.value for component in others)
+        raise ValueError(
+            f"VAWAN is the paper's baseline, in the place of MultiExoCon, and its file holds a LoRA of its own: choose "
+            f"either vawan or {names}."
+        )
+    return SynComponents({component: read_component(path, component) for component, path in paths.items()})
+
+
+def _base_size(part: LoadedComponent) -> tuple[int | None, int | None]:
+    """Return width and number of blocks of the base model that a part is for, None where it does not depend on it."""
+    config = part.config
+    if isinstance(config, VawanConfig):
+        config = config.lora
+    if isinstance(config, ExoTokenConfig | LoraConfig):
+        return config.dim, config.blocks
+    return (config.dim, None) if isinstance(config, PoseConfig) else (None, None)
+
+
+def _describe(part: LoadedComponent) -> str:
+    config, metadata = part.config, part.metadata
+    facts = [f"{sum(tensor.numel() for tensor in part.state_dict.values()):,} parameters"]
+    if isinstance(config, AlignConfig):
+        facts.append(f"{config.num_blocks} blocks of width {config.dim}")
+    elif isinstance(config, ExoTokenConfig | VawanConfig):
+        facts.append(f"up to {config.views} views" if isinstance(config, ExoTokenConfig) else f"{config.views} views")
+    elif isinstance(config, PoseConfig):
+        facts.append(config.fuse)
+    elif isinstance(config, LoraConfig):
+        facts.append(f"rank {config.rank}")
+    if isinstance(metadata, MultiExoConMetadata):
+        facts.append(f"sample with CFG {metadata.guidance if metadata.cond_dropout else 1:g}")
+    facts += [f"trained on {metadata.category}"] if metadata.category else []
+    facts += [f"stage {metadata.stage}"] if metadata.stage is not None else []
+    facts += [f"{metadata.step:,} steps"] if metadata.step is not None else []
+    return f"{metadata.component.value}: {part.file} ({', '.join(facts)})"
