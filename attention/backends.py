@@ -39,9 +39,8 @@ MODULES: dict[Backend, ModuleType] = {
     Backend.REFERENCE: reference,
 }
 
-# FlexAttention's compiled kernel pays on GPUs alone; `reference` is for tests.
-_AUTOMATIC_GPU = (Backend.TRITON, Backend.FLEX, Backend.SDPA)
-_AUTOMATIC = (Backend.SDPA,)
+# `reference` is for tests.
+_AUTOMATIC = (Backend.TRITON, Backend.FLEX, Backend.SDPA)
 
 _said: set[str] = set()
 _failed: dict[Backend, str] = {}
@@ -118,8 +117,10 @@ def requested(backend: Backend) -> Backend:
 def _candidates(q: Tensor, heads: int) -> Iterator[Backend]:
     """Yield the back ends that can take `q`, best first; the first choice and why is said once."""
     passed_over = []
-    for candidate in _AUTOMATIC_GPU if q.device.type == "cuda" else _AUTOMATIC:
+    for candidate in _AUTOMATIC:
         reason = _failed.get(candidate) or MODULES[candidate].unsupported(q, heads)
+        if candidate is Backend.FLEX and q.device.type != "cuda":
+            reason = "its compiled kernel pays on GPUs alone"
         if reason is not None:
             passed_over.append(f"{candidate.value}: {reason}")
             continue

@@ -27,12 +27,13 @@ def dense_bias(layout: TokenLayout, directions: TokenDirections, bias: GGABias) 
 
 
 def dense_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, bias: Tensor | None = None) -> Tensor:
-    """Return softmax(q k^T / sqrt(d) + bias) v for `[B, L, heads * d]` tensors."""
-    query, key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))  # [B, heads, L, d]
+    """Return softmax(q k^T / sqrt(d) + bias) v for `[B, L, heads * d]` tensors, computed in float32 at least."""
+    dtype = torch.promote_types(q.dtype, torch.float32)
+    query, key, value = (x.to(dtype).unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))  # [B, heads, L, d]
     logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
     if bias is not None:
         logits = logits + bias
-    out = logits.softmax(dim=-1) @ value.to(logits.dtype)
+    out = logits.softmax(dim=-1) @ value
     return out.transpose(1, 2).flatten(2).to(q.dtype)
 
 
@@ -52,5 +53,5 @@ def attend(
     out: Tensor,
 ) -> None:
     """Write the attention of the ego queries to all keys into the ego tokens of `out`; see `sdpa.attend`."""
-    attended = dense_attention(q, k, v, heads, dense_bias(layout, directions, bias).to(q))
+    attended = dense_attention(q, k, v, heads, dense_bias(layout, directions, bias))
     layout.as_grid(out)[:, :, :, layout.exo_columns :] = layout.as_grid(attended)[:, :, :, layout.exo_columns :]

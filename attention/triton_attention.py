@@ -34,7 +34,7 @@ class Tile:
 def missing_triton() -> str | None:
     """Return why Triton cannot be used on this machine, or None."""
     if find_spec("triton") is None:
-        return "Triton is not installed"
+        return "Triton is not installed (for Windows there is triton-windows)"
     return None
 
 

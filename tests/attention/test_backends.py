@@ -4,53 +4,79 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from exo2ego.attention.bias import GGABias, GGAForm
+from exo2ego.attention import flex
+from exo2ego.attention.backends import Backend
+from exo2ego.attention.bias import GGABias
 from exo2ego.attention.directions import TokenDirections
 from exo2ego.attention.dispatch import gga_attention
 from exo2ego.attention.layout import TokenLayout
 from exo2ego.attention.reference import dense_attention, dense_bias
+from support.random_attention import (
+    BIASES,
+    HEADS,
+    LAYOUTS,
+    oracle,
+    plain,
+    random_directions,
+    random_qkv,
+    relative_error,
+    with_missing,
+)
 
-HEADS = 2
-LAYOUTS = [TokenLayout(3, 4, 5, 4), TokenLayout(1, 2, 1, 3), TokenLayout(5, 3, 2, 1)]
-
-
-def random_directions(layout: TokenLayout, seed: int = 0) -> TokenDirections:
-    random = torch.Generator().manual_seed(seed)
-    t, rows = layout.frames, layout.rows
-    queries = torch.randn(t, rows, layout.ego_columns, 3, generator=random)
-    keys = torch.randn(t, t, rows, layout.exo_columns, 3, generator=random)
-    return TokenDirections(normalize(queries, dim=-1), normalize(keys, dim=-1) * 0.8)
-
-
-def random_qkv(layout: TokenLayout, batch: int, dtype: torch.dtype = torch.float32) -> list[torch.Tensor]:
-    random = torch.Generator().manual_seed(1)
-    return [torch.randn(batch, layout.n_tokens, HEADS * 8, generator=random).to(dtype) for _ in range(3)]
+EAGER = [Backend.SDPA, Backend.REFERENCE]
 
 
-def plain(q, k, v):
-    return dense_attention(q, k, v, HEADS)
+@pytest.mark.parametrize("backend", EAGER)
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("bias", BIASES)
+def test_float32_equals_the_oracle(backend, batch, layout, bias):
+    directions = with_missing(random_directions(layout)) if layout.rows > 2 else random_directions(layout)
+    q, k, v = random_qkv(layout, batch)
+    got = gga_attention(q, k, v, HEADS, layout, directions, bias, plain, backend)
+    expected = oracle(q, k, v, layout, directions, bias)
+    assert relative_error(got, expected) < 1e-5
+    if bias.strength != 1.0:
+        assert relative_error(plain(q, k, v), expected) > 1e-2
+
+
+@pytest.mark.parametrize("backend", EAGER)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("bias", BIASES)
+def test_half_precision_is_near_the_oracle(backend, dtype, bias):
+    layout = LAYOUTS[0]
+    directions = with_missing(random_directions(layout))
+    q, k, v = random_qkv(layout, 2, dtype)
+    got = gga_attention(q, k, v, HEADS, layout, directions, bias, plain, backend)
+    assert got.dtype == dtype
+    assert relative_error(got, oracle(q, k, v, layout, directions, bias)) < 1e-2
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("bias", [GGABias(GGAForm.PAPER, 2.0), GGABias()])
-def test_chunked_attention_equals_dense_attention(layout, batch, bias):
-    directions = random_directions(layout)
-    q, k, v = random_qkv(layout, batch)
-    got = gga_attention(q, k, v, HEADS, layout, directions, bias, plain)
-    expected = dense_attention(q, k, v, HEADS, dense_bias(layout, directions, bias))
-    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
-    assert (got - plain(q, k, v)).abs().max() > 1e-2
+@pytest.mark.parametrize("bias", BIASES)
+def test_score_mod_of_flex_equals_the_dense_bias(layout, bias):
+    """Token by token, without the compiler."""
+    directions = with_missing(random_directions(layout)) if layout.rows > 2 else random_directions(layout)
+    expected = dense_bias(layout, directions, bias)
+    is_ego = torch.arange(layout.n_tokens) % layout.columns >= layout.exo_columns
+    for frame, rows in enumerate(expected[is_ego].split(layout.ego_tokens_per_frame)):
+        queries, keys = directions.ego_queries[frame].flatten(0, 1), directions.exo_keys[frame].flatten(0, 2)
+        add_bias = flex.score_mod(queries, keys, layout, bias)
+        query, token = torch.meshgrid(torch.arange(len(queries)), torch.arange(layout.n_tokens), indexing="ij")
+        got = add_bias(torch.full(rows.shape, 0.5), query, query, query, token)
+        torch.testing.assert_close(got - 0.5, rows, rtol=1e-5, atol=1e-6)
 
 
-def test_bfloat16_stays_bfloat16_and_near():
+def test_compiled_flex_equals_the_oracle_and_compiles_once():
+    """Under compiler.disable, as the hooks of the model call it; a second clip and frame take the compiled kernel."""
     layout = LAYOUTS[0]
-    directions, bias = random_directions(layout), GGABias()
-    q, k, v = random_qkv(layout, 1, torch.bfloat16)
-    got = gga_attention(q, k, v, HEADS, layout, directions, bias, plain)
-    expected = dense_attention(*(x.float() for x in (q, k, v)), HEADS, dense_bias(layout, directions, bias))
-    assert got.dtype == torch.bfloat16
-    torch.testing.assert_close(got.float(), expected, rtol=2e-2, atol=2e-2)
+    run = torch.compiler.disable(gga_attention)
+    for seed in (0, 1):
+        directions = with_missing(random_directions(layout, seed))
+        q, k, v = random_qkv(layout, 2, head_dim=16, seed=seed)
+        with torch.compiler.set_stance("default" if seed == 0 else "fail_on_recompile"):
+            got = run(q, k, v, HEADS, layout, directions, GGABias(), plain, Backend.FLEX)
+        assert relative_error(got, oracle(q, k, v, layout, directions, GGABias())) < 1e-5
 
 
 def test_exo_queries_go_through_the_plain_attention_untouched():
@@ -115,6 +141,27 @@ def test_without_any_direction_attention_is_plain():
     torch.testing.assert_close(got, plain(q, k, v), rtol=1e-5, atol=1e-6)
 
 
+def test_chunks_of_exo_queries_and_of_masks_change_nothing(monkeypatch):
+    """At EgoX's size exo queries go in ten chunks and the bias of a frame in two."""
+    layout = LAYOUTS[-1]
+    directions = random_directions(layout)
+    q, k, v = random_qkv(layout, 2)
+    whole = gga_attention(q, k, v, HEADS, layout, directions, GGABias(), plain, Backend.SDPA)
+    calls = []
+
+    def counting(query, key, value):
+        calls.append(query.shape[1])
+        return plain(query, key, value)
+
+    monkeypatch.setattr("exo2ego.attention.dispatch._EXO_BYTES", 6_000)
+    monkeypatch.setattr("exo2ego.attention.sdpa.MASK_BYTES", 40_000)
+    monkeypatch.setattr("exo2ego.attention.sdpa._FACTOR_BYTES", 4_000)
+    chunked = gga_attention(q, k, v, HEADS, layout, directions, GGABias(), counting, Backend.SDPA)
+    assert len(calls) > 2
+    assert sum(calls) == layout.exo_tokens
+    torch.testing.assert_close(chunked, whole, rtol=1e-5, atol=1e-6)
+
+
 def test_a_window_of_frames_keeps_query_and_key_frames():
     layout = TokenLayout(5, 3, 2, 2)
     directions = random_directions(layout)
@@ -128,6 +175,14 @@ def test_directions_of_another_size_are_refused():
     directions = random_directions(TokenLayout(3, 4, 5, 4))
     with pytest.raises(ValueError, match=r"expected ego queries \(3, 4, 6, 3\)"):
         directions.check(TokenLayout(3, 4, 5, 6))
+
+
+def test_vectors_that_are_no_directions_are_refused():
+    layout = LAYOUTS[0]
+    directions = random_directions(layout)
+    with pytest.raises(ValueError, match="of length 2"):
+        TokenDirections(directions.ego_queries * 2, directions.exo_keys).check(layout)
+    with_missing(directions).check(layout)
 
 
 def test_empty_layouts_are_refused():

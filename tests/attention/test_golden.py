@@ -45,7 +45,7 @@ def test_one_frame_of_a_real_take(golden):
     """The rows that the attention gets, for the first frame: 784 x 28,028, exo columns only."""
     directions = TokenDirections(torch.from_numpy(golden["q_dir"]), torch.from_numpy(golden["k_dir"]))
     mask = torch.zeros(LAYOUT.ego_tokens_per_frame, LAYOUT.n_tokens)
-    write_bias(mask, 0, 0, LAYOUT, directions.extended(GGABias()))
+    write_bias(mask, 0, LAYOUT, directions.extended(GGABias()))
     query, key = (torch.from_numpy(golden[name]).long() for name in ("pair_q", "pair_k"))
     t, row, column = place(query)
     chosen = (t == 0) & (column >= LAYOUT.exo_columns)

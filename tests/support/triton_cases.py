@@ -1,0 +1,118 @@
+"""Print the errors of the Triton kernel, run by Triton's interpreter on the CPU, as JSON: case -> relative error.
+
+An interpreter of its own, for Triton chooses between compiling and interpreting when kernels are imported.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+os.environ["TRITON_INTERPRET"] = "1"
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "scripts")]
+
+import numpy as np  # noqa: E402
+
+import pack  # noqa: E402
+
+pack.register()
+
+import torch  # noqa: E402
+from torch.nn.functional import normalize  # noqa: E402
+from triton.runtime import interpreter  # noqa: E402
+
+from exo2ego.attention.backends import Backend  # noqa: E402
+from exo2ego.attention.bias import GGABias, GGAForm  # noqa: E402
+from exo2ego.attention.directions import TokenDirections  # noqa: E402
+from exo2ego.attention.dispatch import gga_attention  # noqa: E402
+from exo2ego.attention.layout import TokenLayout  # noqa: E402
+from support.random_attention import (  # noqa: E402  # noqa: E402
+    BIASES,
+    HEADS,
+    LAYOUTS,
+    oracle,
+    plain,
+    random_directions,
+    random_qkv,
+    relative_error,
+    with_missing,
+)
+
+
+def repair_interpreter() -> None:
+    """Triton 3.6 interprets bfloat16 as the integers that hold its bits: let products of them be products."""
+    builder = interpreter.InterpreterBuilder
+    original = builder.create_dot
+
+    def as_float(handle: interpreter.TensorHandle) -> interpreter.TensorHandle:
+        if handle.dtype.scalar != interpreter.tl.bfloat16:
+            return handle
+        bits = handle.data.astype(np.uint32) << 16
+        return interpreter.TensorHandle(bits.view(np.float32), interpreter.tl.float32)
+
+    def create_dot(self, a, b, *rest):
+        return original(self, as_float(a), as_float(b), *rest)
+
+    builder.create_dot = create_dot
+
+
+def error(
+    layout: TokenLayout,
+    directions: TokenDirections,
+    bias: GGABias,
+    dtype: torch.dtype,
+    head_dim: int = 64,
+    scale: float = 1.0,
+    batch: int = 2,
+) -> float:
+    q, k, v = random_qkv(layout, batch, dtype, head_dim)
+    q = q * scale
+    got = gga_attention(q, k, v, HEADS, layout, directions, bias, plain, Backend.TRITON)
+    return relative_error(got, oracle(q, k, v, layout, directions, bias))
+
+
+def random_cases() -> dict[str, float]:
+    errors = {}
+    for dtype in (torch.float16, torch.bfloat16):
+        name = str(dtype).removeprefix("torch.")
+        for layout in LAYOUTS:
+            directions = random_directions(layout)
+            sizes = f"{layout.frames}x{layout.rows}x{layout.exo_columns}+{layout.ego_columns}"
+            errors[f"layout {sizes} {name}"] = error(layout, directions, GGABias(), dtype)
+        directions = with_missing(random_directions(LAYOUTS[0]))
+        for bias in BIASES:
+            errors[f"{bias.form.value} {bias.strength} {name}"] = error(LAYOUTS[0], directions, bias, dtype)
+        errors[f"128 channels {name}"] = error(LAYOUTS[0], directions, GGABias(), dtype, head_dim=128)
+        errors[f"steep logits {name}"] = error(LAYOUTS[0], directions, GGABias(), dtype, scale=8.0)
+        errors[f"lambda 100 {name}"] = error(LAYOUTS[0], directions, GGABias(GGAForm.PAPER, 100.0), dtype)
+        behind = opposite(LAYOUTS[0])
+        errors[f"all behind {name}"] = error(LAYOUTS[0], behind, GGABias(), dtype)
+        errors[f"all behind, steep logits {name}"] = error(LAYOUTS[0], behind, GGABias(), dtype, scale=8.0)
+    return errors
+
+
+def golden_case(path: str) -> dict[str, float]:
+    """One frame of a real take, at its real size."""
+    golden = np.load(path)
+    directions = TokenDirections(torch.from_numpy(golden["q_dir"]), torch.from_numpy(golden["k_dir"])).frames([6])
+    return {"golden": error(TokenLayout(1, 28, 49, 28), directions, GGABias(), torch.float16, batch=1)}
+
+
+def main() -> None:
+    repair_interpreter()
+    print(json.dumps(golden_case(sys.argv[2]) if "--golden" in sys.argv else random_cases()))
+
+
+def opposite(layout: TokenLayout) -> TokenDirections:
+    """Every exo token behind every ego token: factors of 1e-6."""
+    ahead = normalize(torch.tensor([0.3, 0.4, 0.5]), dim=0)
+    t, rows = layout.frames, layout.rows
+    return TokenDirections(
+        ahead.expand(t, rows, layout.ego_columns, 3).clone(), -ahead.expand(t, t, rows, layout.exo_columns, 3).clone()
+    )
+
+
+if __name__ == "__main__":
+    main()
