@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 ROW_HEIGHT = 224  # pixels
-_GAP = 8
-_LABEL_HEIGHT = 30
-_FONT_SIZE = 18
-_PAPER = (24, 25, 28)
-_INK = (232, 232, 228)
+GAP = 8
+LABEL_HEIGHT = 30
+FONT_SIZE = 18
+PAPER = (24, 25, 28)
+INK = (232, 232, 228)
 
 
-def contact_sheet(rows: Sequence[tuple[str, Tensor | None]], times: int = 5, row_height: int = ROW_HEIGHT) -> Tensor:
+def contact_sheet(
+    rows: Sequence[tuple[str, Tensor | None]],
+    times: int = 5,
+    row_height: int = ROW_HEIGHT,
+    frame_numbers: Sequence[int] | None = None,
+) -> Tensor:
     """Lay out several videos at the same moments, one labelled row a video, one column a moment.
 
     Args:
@@ -23,6 +32,7 @@ def contact_sheet(rows: Sequence[tuple[str, Tensor | None]], times: int = 5, row
             and sizes may differ: the moments are spread evenly over each video.
         times: number of moments, from the first frame to the last.
         row_height: height in pixels to which every video is scaled.
+        frame_numbers: what is written above the columns, where the videos hold chosen frames of a longer one.
 
     Returns:
         The sheet [1, H, W, 3] in [0, 1].
@@ -37,24 +47,29 @@ def contact_sheet(rows: Sequence[tuple[str, Tensor | None]], times: int = 5, row
         raise ValueError(f"A contact sheet takes at least one video and one moment, got {len(given)} and {times}.")
     widths = [max(1, round(row_height * frames.shape[2] / frames.shape[1])) for _, frames in given]
     cell = max(widths)
-    size = (_GAP + times * (cell + _GAP), _GAP + len(given) * (_LABEL_HEIGHT + row_height + _GAP))
-    sheet = Image.new("RGB", size, _PAPER)
+    size = (GAP + times * (cell + GAP), GAP + len(given) * (LABEL_HEIGHT + row_height + GAP))
+    sheet = Image.new("RGB", size, PAPER)
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(_FONT_SIZE)
+    font = ImageFont.load_default(FONT_SIZE)
     for row, ((label, frames), width) in enumerate(zip(given, widths)):
-        top = _GAP + row * (_LABEL_HEIGHT + row_height + _GAP)
-        draw.text((_GAP, top + 2), label, fill=_INK, font=font)
+        top = GAP + row * (LABEL_HEIGHT + row_height + GAP)
+        draw.text((GAP, top + 2), label, fill=INK, font=font)
         for column, moment in enumerate(_moments(len(frames), times)):
-            left = _GAP + column * (cell + _GAP) + (cell - width) // 2
+            left = GAP + column * (cell + GAP) + (cell - width) // 2
             picture = Image.fromarray(frames[moment].mul(255).round().to(torch.uint8).numpy())
-            sheet.paste(picture.resize((width, row_height), Image.Resampling.LANCZOS), (left, top + _LABEL_HEIGHT))
-            note = f"frame {moment}"
+            sheet.paste(picture.resize((width, row_height), Image.Resampling.LANCZOS), (left, top + LABEL_HEIGHT))
+            note = f"frame {frame_numbers[column] if frame_numbers else moment}"
             note_width = draw.textlength(note, font=font)
-            label_end = _GAP + draw.textlength(label, font=font) + _GAP
+            label_end = GAP + draw.textlength(label, font=font) + GAP
             if left + width - note_width > label_end:  # a long label keeps its place
-                draw.text((left + width - note_width, top + 2), note, fill=_INK, font=font)
-    pixels = torch.frombuffer(bytearray(sheet.tobytes()), dtype=torch.uint8)
-    return pixels.view(1, sheet.height, sheet.width, 3).float() / 255
+                draw.text((left + width - note_width, top + 2), note, fill=INK, font=font)
+    return as_tensor(sheet)
+
+
+def as_tensor(picture: Image.Image) -> Tensor:
+    """Return an RGB picture as an image [1, H, W, 3] in [0, 1]."""
+    pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
+    return pixels.view(1, picture.height, picture.width, 3).float() / 255
 
 
 def side_by_side(videos: Sequence[Tensor]) -> Tensor:

@@ -79,6 +79,32 @@ class RecordedAttention:
     sigma: float
 
 
+def probed_layout(model: ModelPatcher, latent: dict[str, Any]) -> TokenLayout:
+    """Return the tokens of a model's exo view and a sampled ego latent.
+
+    Raises:
+        ValueError: if EgoX is missing, context windows are on, or the latent is a batch or does not fit.
+    """
+    require_wan21_i2v(model)
+    egox = applied_egox(model)
+    if egox is None:
+        raise ValueError(
+            "Attention from the ego to the exo view needs both, but no exo view is applied to this model: put EgoX "
+            "Apply on it."
+        )
+    if model.model_options.get("context_handler") is not None:
+        raise ValueError(
+            "With context windows the model never sees all frames at once, so there is no map over the whole clip: "
+            "take the model before the context-windows node, and a clip that fits."
+        )
+    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
+    if samples.shape[0] != 1:
+        raise ValueError(
+            f"The attention map is of one clip, got a batch of {samples.shape[0]}: choose one with Latent From Batch."
+        )
+    return egox.layout(samples.shape)
+
+
 def record_attention(
     model: ModelPatcher,
     positive: list,
@@ -110,15 +136,14 @@ def record_attention(
         ValueError: if EgoX is missing, the latent is a batch or does not fit, context windows are on, the point or the
             blocks do not exist, or no self-attention could be recorded.
     """
-    network = require_wan21_i2v(model)
-    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
-    layout = _layout(model, samples)
+    layout = probed_layout(model, latent)
     last_frame = FRAMES_PER_LATENT * (layout.frames - 1)
     if not 0 <= frame <= last_frame:
         raise ValueError(f"The ego clip has the frames 0 to {last_frame}, got frame {frame}.")
     token = EgoToken.at(layout, latent_frame_of(frame), x, y)
-    blocks = block_range(first_block, last_block, len(network.blocks))
+    blocks = block_range(first_block, last_block, len(require_wan21_i2v(model).blocks))
     recorder = _Recorder(layout, token, blocks, progress)
+    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
     patched = model.clone()
     patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, _PROBE_KEY, recorder)
     comfy.sample.sample(
@@ -138,25 +163,6 @@ def record_attention(
         seed=at.seed,
     )
     return recorder.result()
-
-
-def _layout(model: ModelPatcher, samples: Tensor) -> TokenLayout:
-    egox = applied_egox(model)
-    if egox is None:
-        raise ValueError(
-            "Attention from the ego to the exo view needs both, but no exo view is applied to this model: put EgoX "
-            "Apply on it."
-        )
-    if model.model_options.get("context_handler") is not None:
-        raise ValueError(
-            "With context windows the model never sees all frames at once, so there is no map over the whole clip: "
-            "take the model before the context-windows node, and a clip that fits."
-        )
-    if samples.shape[0] != 1:
-        raise ValueError(
-            f"The attention map is of one clip, got a batch of {samples.shape[0]}: choose one with Latent From Batch."
-        )
-    return egox.layout(samples.shape)
 
 
 class _Recorder:

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Public ids: once shipped they keep their names.
 NODE_IDS = [
     "Exo2EgoAlignDepth",
+    "Exo2EgoAttentionMap",
     "Exo2EgoCamera",
     "Exo2EgoCameraFile",
     "Exo2EgoCompare",
