@@ -123,7 +123,7 @@ def test_a_sheet_has_a_row_a_kind_and_a_scale_a_view():
     one, two = (attention_sheet(rows, moments, [("exo", SCALE)] * count) for count in (1, 2))
     assert one.shape[0] == 1
     assert two.shape[1] > one.shape[1]
-    red = (two[0] - exo[0, 0, 0]).abs().amax(dim=-1) < 0.02
+    red = (two[0] - exo[0, 0, 0]).abs().amax(dim=-1) < 0.15
     for axis, count in ((0, 3), (1, 2)):
         cells = red.any(dim=axis)
         assert (cells[1:] & ~cells[:-1]).sum() == count
