@@ -70,7 +70,8 @@ class ExtendedDirections:
         """Return the factors g of products x, elementwise."""
         if self.boost == 1.0:
             return products
-        return torch.maximum(products, products * self.boost - self.offset)
+        boosted = (products * self.boost).sub_(self.offset)
+        return torch.maximum(products, boosted, out=boosted)
 
     @cached_property
     def split_queries(self) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
-from ..attention.backends import Backend
+from ..attention.backends import Backend, requested
 from ..attention.bias import RELEASE_STRENGTH, GGABias, GGAForm
 from ..attention.directions import TokenDirections
 from ..attention.layout import TokenLayout
@@ -205,6 +205,7 @@ class GeometryGuidance:
         return options[GGA_KEY]
 
     def _prepare(self, model: ModelPatcher, noise: Tensor) -> GGARun:
+        requested(self._settings.backend)  # a wrong name in the environment is told now, not in the first step
         egox = applied_egox(model)
         if egox is None:
             raise ValueError(

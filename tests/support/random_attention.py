@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
+from torch.nn.functional import normalize, scaled_dot_product_attention
 
 from exo2ego.attention.bias import GGABias, GGAForm
 from exo2ego.attention.directions import TokenDirections
@@ -70,3 +70,9 @@ def plain(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 def relative_error(got: Tensor, expected: Tensor) -> float:
     """Largest error against the largest value."""
     return float((got.double() - expected).abs().max() / expected.abs().max())
+
+
+def plain_sdpa(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
+    """Plain attention as ComfyUI's own on PyTorch."""
+    query, key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))  # [B, heads, L, d]
+    return scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)

@@ -135,6 +135,31 @@ def test_torch_compile(model, clip, expected, compile_first, keys):
     torch.testing.assert_close(run_graph(patched, clip), expected, rtol=0, atol=1e-5)
 
 
+def test_compile_cache_and_overrides_together(model, clip, expected):
+    """All that an artist puts around it at once: overrides before and after, EasyCache, torch.compile."""
+    from comfy_api.torch_helpers import set_torch_compile_wrapper
+    from comfy_extras.nodes_easycache import EasyCacheNode
+
+    calls = {"before": 0, "after": 0}
+
+    def counting(name):
+        def override(function, q, k, v, heads, *args, **kwargs):
+            calls[name] += 1
+            return function(q, k, v, heads, *args, **kwargs)
+
+        return override
+
+    torch._dynamo.reset()
+    patched = with_gga(with_egox(with_override(model, counting("before")), clip), clip)
+    patched = EasyCacheNode.execute(patched, 0.0, 0.0, 1.0, False).result[0]
+    set_torch_compile_wrapper(patched, backend="eager", keys=["diffusion_model"])
+    torch.testing.assert_close(run_graph(patched, clip), expected, rtol=0, atol=1e-5)
+    assert calls["before"] > 0
+    patched = with_override(patched, counting("after"))
+    torch.testing.assert_close(run_graph(patched, clip), expected, rtol=0, atol=1e-5)
+    assert calls["after"] > 0
+
+
 def test_attention_overrides_of_others_keep_everything_but_biased_queries(model, clip, expected):
     """Sage and flash overrides get exo queries and cross-attention, whether they come before or after GGA."""
     seen = []

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from exo2ego.attention.backends import Backend
 from support.egox_graph import SHIFT, STEPS, noise_of, run_graph, with_egox, with_gga, with_shift
 from support.egox_witness import dense_pair_bias, made_up_clip, sample
 from support.tiny_wan import DIM, FFN, LAYERS, wan_state_dict
@@ -40,6 +41,12 @@ def biases(clip):
 def test_graph_equals_the_plain_loop(model, clip, biases, form, cfg):
     got = run_graph(graph(model, clip, form), clip, cfg=cfg)
     assert_near(got, plain_loop(model, clip, cfg, bias=biases[form]))
+
+
+@pytest.mark.parametrize("backend", [Backend.SDPA, Backend.REFERENCE])
+def test_every_back_end_equals_the_plain_loop(model, clip, biases, backend):
+    got = run_graph(with_gga(with_egox(model, clip), clip, backend=backend), clip)
+    assert_near(got, plain_loop(model, clip, bias=biases[RELEASE]))
 
 
 @pytest.mark.parametrize("form", FORMS)
