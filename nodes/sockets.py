@@ -4,6 +4,8 @@ EXO2EGO_CAMERA  `geometry.camera.Camera`: lens, image size, world-to-camera pose
 EXO2EGO_DEPTH   `geometry.depth.Depth`: depth maps [F, H, W] and what they mean.
 EXO2EGO_POINTS  `geometry.point_cloud.PointCloud`: static background and points of each frame, world metres.
 EXO2EGO_PLUCKER `geometry.plucker.PluckerMaps`: Pluecker maps [F, 6, H, W], their reference and kind of rays.
+EXO2EGO_SYN     `wan.exo2egosyn_components.SynComponents`: trained parts of Exo2EgoSyn, each optional.
+EXO2EGO_EXO_VIEWS `wan.exo_views.ExoViews`: latents [V, 16, t, h, w] of the exo videos in the VAE's scale, their length.
 """
 
 from __future__ import annotations
@@ -14,3 +16,5 @@ CameraSocket = io.Custom("EXO2EGO_CAMERA")
 DepthSocket = io.Custom("EXO2EGO_DEPTH")
 PointsSocket = io.Custom("EXO2EGO_POINTS")
 PluckerSocket = io.Custom("EXO2EGO_PLUCKER")
+SynSocket = io.Custom("EXO2EGO_SYN")
+ExoViewsSocket = io.Custom("EXO2EGO_EXO_VIEWS")

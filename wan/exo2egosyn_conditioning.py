@@ -100,7 +100,7 @@ def _check_first_latent(latent: Tensor, batch_size: int) -> None:
     if latent.ndim != 5 or latent.shape[1] != LATENT_CHANNELS or latent.shape[2] != 1:
         raise ValueError(
             f"The first ego frame is expected as a Wan latent [1, {LATENT_CHANNELS}, 1, h, w], got "
-            f"{list(latent.shape)}. Take it from Align Predict, which also encodes a real first frame."
+            f"{list(latent.shape)}. Take it from EgoExo-Align Predict, which also encodes a real first frame."
         )
     if len(latent) not in (1, batch_size):
         raise ValueError(

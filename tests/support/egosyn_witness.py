@@ -173,11 +173,8 @@ def sample(parts: SynWeights, clip: SynClip, noise: Tensor, *, steps: int, shift
         channels = [x, given, condition]
         if parts.vawan is not None:
             channels.append(exo.flatten(0, 1).expand(batch, -1, -1, -1, -1))
-        if parts.multiexocon is not None:
-            context = exo_tokens(parts.multiexocon, exo)
-        else:
-            context = embedded_text(weights, text)
-        context = context.expand(batch, -1, -1)
+        seen = embedded_text(weights, text) if parts.multiexocon is None else exo_tokens(parts.multiexocon, exo)
+        context = seen.expand(batch, -1, -1)
         return wan(weights, torch.cat(channels, dim=1), (1000 * sigma).expand(batch), context, pose)
 
     x = noise

@@ -38,9 +38,7 @@ _TOLD = {
 }
 
 
-def component_tensors(
-    component: Component, seed: int = 10, *, trained: bool = True, **config: Any
-) -> dict[str, Tensor]:
+def component_tensors(component: Component, seed: int, trained: bool, **config: Any) -> dict[str, Tensor]:
     """Return random tensors of a component: large enough to show, or as training starts with them."""
     random = torch.Generator().manual_seed(seed)
     base = wan_state_dict("i2v_2.2")
@@ -56,7 +54,7 @@ def component_tensors(
             values[:, :36] += base[name]
         elif name == "patch_embedding.bias":
             values = base[name] + 0.1 * values * float(trained)
-        elif name.endswith("scale") or "norm" in name and name.endswith("weight"):
+        elif name.endswith("scale") or ("norm" in name and name.endswith("weight")):
             values = 1 + 0.1 * values
         elif len(shape) > 1:
             values = values * values[0].numel() ** -0.5
@@ -71,7 +69,7 @@ def tiny_component(
 ) -> LoadedComponent:
     """Return a component as its file would give it; `told` is what its header says beside the usual."""
     metadata = METADATA_OF[component](**{**_TOLD.get(component, {}), **(told or {})})
-    tensors = component_tensors(component, seed, trained=trained, **config)
+    tensors = component_tensors(component, seed, trained, **config)
     return LoadedComponent(f"tiny_{component.value}.safetensors", metadata, check_tensors(metadata, tensors), tensors)
 
 

@@ -1,0 +1,91 @@
+"""The first ego latent: predicted by EgoExo-Align from the exo views, or encoded from a real frame (section 4).
+
+The network sees of every exo view the latent of its first frame, which Wan's causal VAE makes of that frame alone, and
+the Pluecker map of the ego camera's rays in that view's frame, on the latent's grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import comfy.latent_formats
+import comfy.model_management
+import comfy.model_patcher
+import comfy.ops
+import torch
+from torch import Tensor
+
+from ..geometry.camera import Camera
+from ..geometry.plucker import align_maps, ray_model
+from ..networks.component_files import LoadedComponent
+from ..networks.ego_exo_align import build_align
+from .exo_views import ExoViews
+from .wan_vae import check_sides, encode_video
+
+
+def predict_first_latent(
+    align: LoadedComponent, views: ExoViews, exo_cameras: Sequence[Camera], ego_camera: Camera
+) -> Tensor:
+    """Predict the ego latent of the first frame.
+
+    Args:
+        align: the component.
+        views: the exo videos.
+        exo_cameras: a camera for each view, in their order.
+        ego_camera: its first pose counts; its whole picture is what the latent shows.
+
+    Returns:
+        [1, 16, 1, h, w] in the VAE's scale, on the CPU.
+
+    Raises:
+        ValueError: if the cameras are not one for each view.
+    """
+    check_cameras(views, exo_cameras)
+    latent_format = comfy.latent_formats.Wan21()
+    first = latent_format.process_in(views.latents[:, :, :1].float().cpu())[:, :, 0]  # [V, 16, h, w]
+    height, width = first.shape[-2:]
+    maps = torch.cat([first, align_maps(exo_cameras, ego_camera, width, height)], dim=1)[None]  # [1, V, 22, h, w]
+    device = comfy.model_management.get_torch_device()
+    network = build_align(align, comfy.ops.manual_cast)
+    offload_device = comfy.model_management.unet_offload_device()
+    patcher = comfy.model_patcher.ModelPatcher(network, load_device=device, offload_device=offload_device)
+    comfy.model_management.load_models_gpu([patcher])
+    with torch.inference_mode():
+        predicted = network(maps.to(device)).cpu()
+    return latent_format.process_out(predicted)
+
+
+def check_cameras(views: ExoViews, exo_cameras: Sequence[Camera]) -> None:
+    """Check that every exo view has its camera.
+
+    Raises:
+        ValueError: if their numbers differ.
+    """
+    if len(exo_cameras) != views.n_views:
+        raise ValueError(
+            f"Every exo view needs its camera, in the same order: got {views.n_views} views and {len(exo_cameras)} "
+            "exo cameras. Connect the missing ones, or take the views without a camera away."
+        )
+
+
+def encode_first_frame(vae: Any, image: Tensor) -> Tensor:
+    """Return the latent [1, 16, 1, h, w] of a real first frame [1, H, W, 3], as the VAE gives it; of a video the first.
+
+    Raises:
+        ValueError: if its sides are no multiples of 16.
+    """
+    height, width = image.shape[1:3]
+    check_sides("first ego", width, height)
+    return encode_video(vae, image[:1], "Exo2EgoSyn")
+
+
+def align_notes(align: LoadedComponent, views: ExoViews, ego_camera: Camera) -> list[str]:
+    """Return what differs from the training of EgoExo-Align, which is likely to spoil its prediction."""
+    metadata = align.metadata
+    notes = []
+    if metadata.num_views not in (None, views.n_views):
+        notes.append(f"{align.file} was trained with {metadata.num_views} exo views, got {views.n_views}.")
+    if (rays := ray_model(ego_camera).value) != metadata.rays:
+        notes.append(f"{align.file} was trained on rays of the kind {metadata.rays}, and the ego camera's are {rays}.")
+    return notes
