@@ -4,9 +4,37 @@ from __future__ import annotations
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import attention_map, camera, compare, depth, depth_pro, ego_exo4d, egox, plucker, prior, prompt, take
+from . import (
+    attention_map,
+    camera,
+    compare,
+    depth,
+    depth_pro,
+    ego_exo4d,
+    egox,
+    exo2egosyn,
+    exo2egosyn_inputs,
+    plucker,
+    prior,
+    prompt,
+    take,
+)
 
-_THEMES = (take, ego_exo4d, camera, depth, depth_pro, prior, prompt, egox, attention_map, plucker, compare)
+_THEMES = (
+    take,
+    ego_exo4d,
+    camera,
+    depth,
+    depth_pro,
+    prior,
+    prompt,
+    egox,
+    attention_map,
+    exo2egosyn,
+    exo2egosyn_inputs,
+    plucker,
+    compare,
+)
 
 
 class Exo2EgoExtension(ComfyExtension):

@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Public ids: once shipped they keep their names.
 NODE_IDS = [
     "Exo2EgoAlignDepth",
+    "Exo2EgoAlignPredict",
     "Exo2EgoAttentionMap",
     "Exo2EgoCamera",
     "Exo2EgoCameraFile",
@@ -24,10 +25,14 @@ NODE_IDS = [
     "Exo2EgoGGA",
     "Exo2EgoLoadEgoExo4D",
     "Exo2EgoLoadTake",
+    "Exo2EgoMultiExoTokens",
     "Exo2EgoPlucker",
     "Exo2EgoPointCloud",
     "Exo2EgoPrompt",
     "Exo2EgoRenderPrior",
+    "Exo2EgoSynApply",
+    "Exo2EgoSynConditioning",
+    "Exo2EgoSynLoader",
 ]
 
 
