@@ -24,7 +24,7 @@ from torch import Tensor
 from ..geometry.camera import Camera
 from ..geometry.lens import Fisheye624
 
-RGB_LABEL = "camera-rgb"
+_RGB_LABEL = "camera-rgb"
 RGB_SIZE = 1408  # pixels: Ego-Exo4D records the colour camera at half its native resolution
 # Aria's colour camera has 2880 x 2880 pixels; the half resolution leaves out a border of 32 before it bins two by two.
 _RGB_NATIVE_SIZE, _RGB_BORDER = 2880, 32
@@ -33,6 +33,9 @@ _OPENCV_FISHEYE = "KANNALABRANDTK3"
 _WORLD_CAMERA = tuple(f"{part}_world_cam" for part in ("tx", "ty", "tz", "qx", "qy", "qz", "qw"))
 _WORLD_DEVICE = tuple(f"{part}_world_device" for part in ("tx", "ty", "tz", "qx", "qy", "qz", "qw"))
 _TIME = "tracking_timestamp_us"
+
+# What reading a torn or foreign file raises: no text, no JSON, no number, too short, of another structure.
+_UNREADABLE = (ValueError, LookupError, TypeError, ArithmeticError, OSError, RecursionError, csv.Error)
 
 # The trajectory has a pose every millisecond; one further away is no pose of that moment.
 _LONGEST_GAP_US = 5_000
@@ -84,7 +87,8 @@ def read_colour_camera(path: Path) -> ColourCamera:
     with _explained(path, "a colour camera"):
         with path.open(encoding="utf-8") as lines:
             content = json.loads(lines.readline())
-        entry = next(camera for camera in content["CameraCalibrations"] if camera["Label"] == RGB_LABEL)
+        by_label = {camera["Label"]: camera for camera in content["CameraCalibrations"]}
+        entry = by_label[_RGB_LABEL]
         focal, cx, cy, *rest = (float(value) for value in entry["Projection"]["Params"])
         lens = Fisheye624(focal, cx + 0.5, cy + 0.5, tuple(rest[:6]), tuple(rest[6:8]), tuple(rest[8:]))
         quaternion = entry["T_Device_Camera"]["UnitQuaternion"]  # w, then [x, y, z]
@@ -187,15 +191,6 @@ def _explained(path: Path, expected: str) -> Iterator[None]:
     """Turn whatever a foreign or torn file raises into one error that names it."""
     try:
         yield
-    except (
-        ValueError,
-        LookupError,
-        TypeError,
-        StopIteration,
-        ArithmeticError,
-        OSError,
-        RecursionError,
-        csv.Error,
-    ) as error:
+    except _UNREADABLE as error:
         what = f"it misses {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
         raise ValueError(f"{path} cannot be used; expected {expected}, but {what}") from error

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from ..geometry.camera import Camera
-from ..geometry.lens import Lens
 from ..geometry.presets import RELEASE_SIZE, LensPreset, preset_lens
 from ..geometry.undistort import through_lens
 from ..media.video_frames import VideoInfo, probe_video, read_frames
 from .aria_files import RGB_SIZE, read_colour_camera
+from .camera_pose_file import LINEAR_SIZE
 from .ego_exo4d_layout import TakeFolder
-from .ego_exo4d_poses import LINEAR_SIZE, CameraPoses, EgoTrack
+from .ego_exo4d_poses import CameraPoses, EgoTrack
 from .egox_frames import StepCounter
 from .views import MAX_EXO_VIEWS, Clip, EgoView, MultiViewTake, View
 
@@ -58,30 +58,26 @@ def read_ego_exo4d(
     track = poses.ego(glasses)
     videos = {name: take.exo_videos()[name] for name in exo} | {glasses: ego_video}
     infos = {name: _checked_info(path) for name, path in videos.items()}
+    if infos[glasses].width != infos[glasses].height:
+        raise ValueError(f"{ego_video} is not square, so it is no frame-aligned video of the glasses. Use that.")
     frames = _frames(take, clip, track, infos, remarks)
-    raw_poses = track.poses(frames)  # before anything is decoded: a missing pose is told at once
+    # Cameras come before any picture, so that a missing pose is told at once.
+    linear = Camera(track.lens, LINEAR_SIZE, LINEAR_SIZE, track.sensor_poses(frames)).turned_clockwise()
+    recorded = linear if ego_view is EgoView.PAPER else _as_recorded(linear, take, remarks)
+    square = (clip.size, clip.size)
     counter = StepCounter(len(videos) * clip.n_frames, progress)
 
-    def decode(name: str, size: tuple[int, int]) -> Tensor:
-        return read_frames(videos[name], frames, size, lambda *_: counter.step())
+    def decode(name: str, side: int) -> Tensor:
+        return read_frames(videos[name], frames, (side, side), lambda *_: counter.step())
 
-    square = (clip.size, clip.size)
-    views = tuple(View(name, decode(name, square), camera) for name, camera in exo.items())
-    linear = Camera(poses.linear_lens(glasses), LINEAR_SIZE, LINEAR_SIZE, raw_poses).turned_clockwise()
-    if ego_view is EgoView.PAPER:
-        ego, ego_camera = decode(glasses, square), linear.resized(*square)
+    views = tuple(View(name, decode(name, clip.size), camera) for name, camera in exo.items())
+    if ego_view is EgoView.UNDISTORTED:
+        # The pinhole magnifies the middle: its picture is made large from a large one, and reduced at the end.
+        side = min(infos[glasses].width, LINEAR_SIZE)
+        pictures = through_lens(decode(glasses, side), recorded.resized(side, side).lens, linear)
+        ego, ego_camera = _resized(pictures, clip.size), linear.resized(*square)
     else:
-        lens = _recorded_lens(take, remarks)
-        if ego_view is EgoView.FISHEYE:
-            ego, ego_camera = decode(glasses, square), replace(linear, lens=lens, width=RGB_SIZE, height=RGB_SIZE)
-            ego_camera = ego_camera.resized(*square)
-        else:
-            # The linear view magnifies the middle, so it is made at its own size and then reduced.
-            shrunk = min(infos[glasses].width, LINEAR_SIZE)
-            scale = shrunk / RGB_SIZE
-            recorded = decode(glasses, (shrunk, shrunk))
-            ego = _reduced(through_lens(recorded, lens.scaled(scale, scale), linear), clip.size)
-            ego_camera = linear.resized(*square)
+        ego, ego_camera = decode(glasses, clip.size), recorded.resized(*square)
     return MultiViewTake(take.entry.name, views, ego_camera, ego, FPS / clip.stride, tuple(remarks))
 
 
@@ -142,8 +138,8 @@ def _frames(
         remarks.append("takes.json tells no start of the task: frames count from the video's, which may show a code.")
     shortest = min(info.n_frames for info in infos.values())
     last_of_task = shortest if end is None else int(end * FPS)
-    first = max(round((start or 0) * FPS), track.first)
-    stop = min(shortest, last_of_task, track.end)
+    first = max(round((start or 0) * FPS), track.frames.start)
+    stop = min(shortest, last_of_task, track.frames.stop)
     begin = first + clip.start
     if begin + clip.span > stop:
         most = stop - first - clip.span
@@ -151,24 +147,26 @@ def _frames(
         raise ValueError(
             f"{clip.n_frames} frames with stride {clip.stride} from frame {begin} need the frames up to "
             f"{begin + clip.span - 1}, but the take {take.entry.name} ends before frame {stop} (videos {shortest}, "
-            f"poses {track.end}, task {last_of_task}). Here {advice}: the start counts from frame {first}."
+            f"poses {track.frames.stop}, task {last_of_task}). Here {advice}: the start counts from frame {first}."
         )
     return list(range(begin, begin + clip.span, clip.stride))
 
 
-def _recorded_lens(take: TakeFolder, remarks: list[str]) -> Lens:
-    """Return the fisheye of the upright recorded ego picture, at `RGB_SIZE` pixels."""
+def _as_recorded(linear: Camera, take: TakeFolder, remarks: list[str]) -> Camera:
+    """Return the upright ego camera with the fisheye of the recorded pictures in place of the pinhole."""
     calibration = take.trajectory_file("online_calibration.jsonl")
     if calibration:
-        return read_colour_camera(calibration).lens.turned_clockwise(RGB_SIZE, RGB_SIZE)
+        lens = read_colour_camera(calibration).lens.turned_clockwise(RGB_SIZE, RGB_SIZE)
+        return replace(linear, lens=lens, width=RGB_SIZE, height=RGB_SIZE)
     remarks.append(
         "trajectory/online_calibration.jsonl is not there: the ego lens is that of other glasses of the same make, "
         "which may be some percent off."
     )
-    return preset_lens(LensPreset.EGOX_RELEASE, RELEASE_SIZE, RELEASE_SIZE).scaled(*(RGB_SIZE / RELEASE_SIZE,) * 2)
+    lens = preset_lens(LensPreset.EGOX_RELEASE, RELEASE_SIZE, RELEASE_SIZE)
+    return replace(linear, lens=lens, width=RELEASE_SIZE, height=RELEASE_SIZE)
 
 
-def _reduced(frames: Tensor, size: int) -> Tensor:
+def _resized(frames: Tensor, size: int) -> Tensor:
     """Resize square pictures [F, H, W, 3] to `size` pixels with antialiasing."""
     reduced = torch.nn.functional.interpolate(
         frames.movedim(-1, 1), (size, size), mode="bilinear", antialias=True, align_corners=False
