@@ -1,7 +1,8 @@
 """Back end `sdpa`: GGA on torch's scaled_dot_product_attention, for every device.
 
-The bias of a chunk of ego queries of one frame is made, used and overwritten: at most 24 MB at EgoX's size, where the
-whole one would take 1.6 GB in bfloat16.
+The bias of a chunk of ego queries is made, used and overwritten: at most 20 MB, where the whole one would take 1.6 GB
+in bfloat16 at EgoX's size. A chunk goes on into the next frame, for with few queries torch's CPU kernels are up to twice
+as slow.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from .directions import TokenDirections
 from .extended_directions import ExtendedDirections
 from .layout import TokenLayout
 
-MASK_BYTES = 24 << 20
+MASK_BYTES = 20 << 20
 _FACTOR_BYTES = 8 << 20
 
 # Masks whose rows begin at multiples of this many numbers are taken as they are; others would be copied by CUDA's
@@ -52,38 +53,38 @@ def attend(
     """
     extended = directions.extended(bias)
     key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (k, v))  # [B, heads, n_tokens, d]
-    ego_queries, ego_out = (layout.as_grid(x)[:, :, :, layout.exo_columns :] for x in (q, out))
+    # Rows of tokens of all frames, one after the other: [B, T * rows, ego_columns, heads * d].
+    ego_queries, ego_out = (layout.as_grid(x).flatten(1, 2)[:, :, layout.exo_columns :] for x in (q, out))
     row_bytes = layout.ego_columns * layout.n_tokens * q.element_size()
-    rows = min(layout.rows, max(1, MASK_BYTES // row_bytes))
+    rows = min(ego_queries.shape[1], max(1, MASK_BYTES // row_bytes))
     aligned = -(-layout.n_tokens // _ALIGNMENT) * _ALIGNMENT
     buffer = torch.zeros(rows * layout.ego_columns, aligned, dtype=q.dtype, device=q.device)
-    for frame in range(layout.frames):
-        for first in range(0, layout.rows, rows):
-            chosen = slice(first, first + rows)
-            chunk = ego_queries[:, frame, chosen]  # [B, rows, ego_columns, heads * d]
-            query = chunk.flatten(1, 2).unflatten(2, (heads, -1)).transpose(1, 2)  # [B, heads, Q, d]
-            mask = buffer[: query.shape[2], : layout.n_tokens]  # ego keys stay zero
-            write_bias(mask, frame, first * layout.ego_columns, layout, extended)
-            attended = scaled_dot_product_attention(query, key, value, attn_mask=mask)
-            ego_out[:, frame, chosen] = attended.transpose(1, 2).flatten(2).view(chunk.shape)
+    for first in range(0, ego_queries.shape[1], rows):
+        chunk = ego_queries[:, first : first + rows]
+        query = chunk.flatten(1, 2).unflatten(2, (heads, -1)).transpose(1, 2)  # [B, heads, Q, d]
+        mask = buffer[: query.shape[2], : layout.n_tokens]  # ego keys stay zero
+        write_bias(mask, first * layout.ego_columns, layout, extended)
+        attended = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        ego_out[:, first : first + rows] = attended.transpose(1, 2).flatten(2).view(chunk.shape)
 
 
-def write_bias(mask: Tensor, frame: int, first_query: int, layout: TokenLayout, extended: ExtendedDirections) -> None:
-    """Write the bias of some ego queries of a frame into the exo columns of `mask`.
+def write_bias(mask: Tensor, first_query: int, layout: TokenLayout, extended: ExtendedDirections) -> None:
+    """Write the bias of some ego queries, one after the other, into the exo columns of `mask`.
 
     Args:
         mask: [Q, n_tokens]; its ego columns are left alone.
-        frame: of the queries.
-        first_query: index of the first query among the frame's ego tokens.
+        first_query: index of the first query among the ego tokens of all frames.
         layout: order of the tokens.
         extended: directions with the bias folded in.
     """
-    keys = extended.keys[frame]  # [K, 5]
     exo_keys = layout.as_grid(mask)[:, :, :, : layout.exo_columns].flatten(1, 2)  # [Q, T * rows, exo_columns]
-    step = max(1, _FACTOR_BYTES // (4 * len(keys)))
-    for first in range(0, len(mask), step):
-        part = exo_keys[first : first + step]
-        start = first_query + first
-        products = extended.queries[frame, start : start + len(part)] @ keys.T  # [step, K]
+    step = max(1, _FACTOR_BYTES // (4 * layout.exo_tokens))
+    done = 0
+    while done < len(mask):
+        frame, query = divmod(first_query + done, layout.ego_tokens_per_frame)
+        end = min(query + step, query + len(mask) - done, layout.ego_tokens_per_frame)
+        part = exo_keys[done : done + end - query]
+        products = extended.queries[frame, query:end] @ extended.keys[frame].T  # [step, K]
         factors = extended.factors(products).clamp_min_(LOG_EPSILON)
         part.copy_(factors.log_().view(part.shape))
+        done += len(part)
