@@ -1,8 +1,8 @@
 """Back end `sdpa`: GGA on torch's scaled_dot_product_attention, for every device.
 
 The bias of a chunk of ego queries is made, used and overwritten: at most 20 MB, where the whole one would take 1.6 GB
-in bfloat16 at EgoX's size. A chunk goes on into the next frame, for with few queries torch's CPU kernels are up to twice
-as slow.
+in bfloat16 at EgoX's size. A chunk goes on into the next frame, for with few queries torch's CPU kernels are up to
+twice as slow.
 """
 
 from __future__ import annotations
