@@ -143,7 +143,10 @@ def _files_of(path: Path) -> list[Path]:
     """Return the files that make up the component at `path`."""
     if match := _SHARD.fullmatch(path.name):
         stem, n_shards = match[1], int(match[3])
-        return [path.with_name(f"{stem}-{n:05d}-of-{n_shards:05d}.safetensors") for n in range(1, n_shards + 1)]
+        files = [path.with_name(f"{stem}-{n:05d}-of-{n_shards:05d}.safetensors") for n in range(1, n_shards + 1)]
+        if path not in files:
+            raise ValueError(f"{path.name} is no shard of {n_shards}. {_WHAT_FILE}")
+        return files
     index = path.with_name(path.name + _INDEX_SUFFIX)
     if path.name.endswith(_INDEX_SUFFIX):
         return _files_of_index(path)
@@ -155,7 +158,7 @@ def _files_of_index(index: Path) -> list[Path]:
         raise ValueError(f"There is no file {index.name} in {index.parent}. {_WHAT_FILE}")
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{index.name} is torn or no index of shards ({error!r}): download it again.") from error
     # An index names its neighbours; a path would lead out of the folder.
     if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):

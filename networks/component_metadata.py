@@ -221,7 +221,7 @@ def _to_text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, tuple):
         return "x".join(str(part) for part in value)
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return str(value)
 
 
 def _parse(item: Field, text: str) -> Any:

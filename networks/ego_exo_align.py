@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from .st_transformer import LayerNorm, STConfig, STTransformer
+from .stored_weights import with_weights
 from .wan_sizes import LATENT_CHANNELS, PLUCKER_CHANNELS
 
 if TYPE_CHECKING:
@@ -121,9 +122,7 @@ def build_align(
     loaded: LoadedComponent, operations: Any = nn, device: Any = None, dtype: torch.dtype | None = None
 ) -> EgoExoAlign:
     """Return the network of a file that `read_component` read, in the file's type unless `dtype` says otherwise."""
-    module = EgoExoAlign(loaded.config, operations, device="meta")
-    module.load_state_dict(loaded.state_dict, assign=True)
-    return module.to(device=device, dtype=dtype)
+    return with_weights(EgoExoAlign(loaded.config, operations, device="meta"), loaded.state_dict, device, dtype)
 
 
 def _patchify(maps: Tensor, patch: int) -> Tensor:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from .stored_weights import with_weights
 from .wan_sizes import LATENT_CHANNELS, WAN_BLOCKS, WAN_DIM, WAN_PATCH
 
 if TYPE_CHECKING:
@@ -191,7 +192,5 @@ def build_exo_tokenizer(
     loaded: LoadedComponent, operations: Any = nn, device: Any = None, dtype: torch.dtype | None = None
 ) -> ExoTokenizer:
     """Return the tokeniser of a file that `read_component` read, in the file's type unless `dtype` says otherwise."""
-    module = ExoTokenizer(loaded.config, operations, device="meta")
-    state_dict = {key: tensor for key, tensor in loaded.state_dict.items() if not key.startswith(_CROSS_ATTENTION)}
-    module.load_state_dict(state_dict, assign=True)
-    return module.to(device=device, dtype=dtype)
+    own = {key: tensor for key, tensor in loaded.state_dict.items() if not key.startswith(_CROSS_ATTENTION)}
+    return with_weights(ExoTokenizer(loaded.config, operations, device="meta"), own, device, dtype)

@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle, silu
 
+from .stored_weights import with_weights
 from .wan_sizes import PLUCKER_CHANNELS, WAN_DIM
 
 if TYPE_CHECKING:
@@ -166,6 +167,4 @@ def build_pose_injection(
     loaded: LoadedComponent, operations: Any = nn, device: Any = None, dtype: torch.dtype | None = None
 ) -> PoseInjection:
     """Return the network of a file that `read_component` read, in the file's type unless `dtype` says otherwise."""
-    module = PoseInjection(loaded.config, operations, device="meta")
-    module.load_state_dict(loaded.state_dict, assign=True)
-    return module.to(device=device, dtype=dtype)
+    return with_weights(PoseInjection(loaded.config, operations, device="meta"), loaded.state_dict, device, dtype)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from .self_attention_lora import LoraConfig
+from .stored_weights import with_weights
 from .wan_sizes import I2V_CHANNELS, LATENT_CHANNELS, WAN_PATCH
 
 if TYPE_CHECKING:
@@ -116,10 +117,8 @@ def build_exo_channels(
     loaded: LoadedComponent, operations: Any = nn, device: Any = None, dtype: torch.dtype | None = None
 ) -> ExoChannels:
     """Return the new columns of a file that `read_component` read, in its type unless `dtype` says otherwise."""
-    module = ExoChannels(loaded.config, operations, device="meta")
-    new = loaded.state_dict["patch_embedding.weight"][:, I2V_CHANNELS:]
-    module.load_state_dict({"embed.weight": new.clone()}, assign=True)
-    return module.to(device=device, dtype=dtype)
+    new = loaded.state_dict["patch_embedding.weight"][:, I2V_CHANNELS:].contiguous()
+    return with_weights(ExoChannels(loaded.config, operations, device="meta"), {"embed.weight": new}, device, dtype)
 
 
 def base_patch_embedding(loaded: LoadedComponent) -> dict[str, Tensor]:

@@ -107,6 +107,11 @@ def test_networks_are_built_with_the_weights_of_the_file_and_can_be_trained(tmp_
         expected = {key: tensor for key, tensor in tiny.tensors.items() if "cross_attn" not in key}
         assert_same_tensors(module.state_dict(), expected)
         assert all(parameter.requires_grad for parameter in module.parameters())
+        with torch.no_grad():
+            for parameter in module.parameters():
+                parameter.add_(1)  # mapped from the file, which must not follow
+        assert_same_tensors(read_component(tmp_path / loaded.file).state_dict, tiny.tensors)
+        loaded = read_component(tmp_path / loaded.file)
         assert {parameter.dtype for parameter in build(loaded, dtype=torch.bfloat16).parameters()} == {torch.bfloat16}
 
 
@@ -260,6 +265,8 @@ def test_two_alphas(changed):
 def test_a_file_that_is_not_there(tmp_path):
     refuses(tmp_path / "gone.safetensors", "missing in")
     refuses(tmp_path / "gone.safetensors.index.json", "There is no file")
+    for numbers in ("00001-of-00000", "00003-of-00002", "00000-of-00002"):
+        refuses(tmp_path / f"gone-{numbers}.safetensors", "no shard of")
 
 
 def test_a_header_whose_length_looks_like_a_pickle(changed):
@@ -341,7 +348,7 @@ def test_a_tensor_in_two_shards(sharded):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "{}", '{"weight_map": 3}', '{"weight_map": {}}', '{"weight_map": {"a": 3}}']
+    "text", ["", "{", "[" * 100_000, "[]", "{}", '{"weight_map": 3}', '{"weight_map": {}}', '{"weight_map": {"a": 3}}']
 )
 def test_an_index_that_is_none(sharded, text):
     index, _ = sharded

@@ -38,7 +38,7 @@ FULL = [
     ),
     MultiExoConMetadata(exo_pos="learned", cond_dropout=0.0, guidance=1.0),
     PoseInjMetadata(unshuffle=8, kernel=5, fuse="additive"),
-    LoraMetadata(rank=128, alpha=64.5, pose_reference="per_view"),
+    LoraMetadata(rank=128, alpha=200 / 3, pose_reference="per_view"),
     VawanMetadata(rank=16, alpha=16.0, num_views=1),
 ]
 
@@ -78,7 +78,7 @@ def test_how_values_are_written():
         "pose_convention": "inv(exo_c2w)@ego_c2w",
         "pose_reference": "per_view",
         "ff_mult": "2.5",
-        "pose_scale": "1",
+        "pose_scale": "1.0",
         "plucker_order": "moment_direction",
         "latent_space": "wan21_normalised",
     }
@@ -105,7 +105,7 @@ def test_what_a_header_does_not_tell_is_none():
         (PoseInjMetadata, "pose_reference", "per_view", "this version reads exo1"),
         (PoseInjMetadata, "pad", "zeros", "pad is zeros, and this version reads replicate_first"),
         (PoseInjMetadata, "fuse", "film", "fuse is film, and this version reads concat or additive"),
-        (PoseInjMetadata, "pose_scale", "2", "pose_scale is 2, and this version reads 1"),
+        (PoseInjMetadata, "pose_scale", "2", "pose_scale is 2.0, and this version reads 1.0"),
         (PoseInjMetadata, "pose_convention", "inv(ego_c2w)@exo_c2w", "this version reads inv"),
         (PoseInjMetadata, "plucker_order", "direction_moment", "this version reads moment_direction"),
         (PoseInjMetadata, "rays", "equirect", "rays is equirect, and this version reads pinhole or raymap"),

@@ -239,6 +239,12 @@ def test_norms_work_in_float32_on_bfloat16():
     assert (naive != exact).double().mean() > 0.1
 
 
+def test_a_token_of_zeros_stays_finite_in_float16():
+    """Unit length is made in float32: the smallest length that is divided by is zero in float16."""
+    attn = trained().blocks[0].spatial.attn.half()
+    assert attn(torch.zeros(1, 3, ALIGN_DIM, dtype=torch.float16)).isfinite().all()
+
+
 def test_bfloat16_stays_near_float32():
     x = maps()
     exact = trained()(x)
