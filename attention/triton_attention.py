@@ -63,49 +63,51 @@ def attend(
     """Write the attention of the ego queries to all keys into the ego tokens of `out`.
 
     Args:
-        q: queries [B, n_tokens, heads * d], float16 or bfloat16, the last axis contiguous as of `k`, `v` and `out`.
+        q: queries [B, n_tokens, heads * d], float16 or bfloat16.
         k: keys, of the same shape.
         v: values, of the same shape.
         heads: number of heads.
         layout: order of the tokens.
         directions: on the device of `q`.
         bias: which bias to add to the logits of ego queries and exo keys.
-        out: [B, n_tokens, heads * d].
+        out: [B, n_tokens, heads * d], its last axis contiguous.
         tile: defaults to one that fits the GPU.
     """
     from .triton_kernel import gga_forward
 
+    q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
     head_dim = q.shape[-1] // heads
     extended = directions.extended(bias)
     tile = tile or tile_for(q, head_dim)
     n_queries = layout.frames * layout.ego_tokens_per_frame
     grid = (-(-n_queries // tile.queries), q.shape[0] * heads)
-    gga_forward[grid](
-        q,
-        k,
-        v,
-        out,
-        extended.split_queries,
-        extended.split_keys,
-        *(stride for x in (q, k, v, out) for stride in x.stride()[:2]),
-        heads,
-        head_dim**-0.5 * math.log2(math.e),
-        extended.boost,
-        extended.offset,
-        FRAMES=layout.frames,
-        ROWS=layout.rows,
-        EXO_COLUMNS=layout.exo_columns,
-        EGO_COLUMNS=layout.ego_columns,
-        SPAN=_span(tile.queries, layout),
-        SHIFT=_shift(q.dtype, extended.largest),
-        BOOSTED=extended.boost != 1.0,
-        HEAD_DIM=head_dim,
-        EXTENDED=extended.split_keys.shape[-1],
-        BLOCK_M=tile.queries,
-        BLOCK_N=tile.keys,
-        num_warps=tile.warps,
-        num_stages=tile.stages,
-    )
+    with torch.cuda.device_of(q):  # Triton launches on the current device
+        gga_forward[grid](
+            q,
+            k,
+            v,
+            out,
+            extended.split_queries,
+            extended.split_keys,
+            *(stride for x in (q, k, v, out) for stride in x.stride()[:2]),
+            heads,
+            head_dim**-0.5 * math.log2(math.e),
+            extended.boost,
+            extended.offset,
+            FRAMES=layout.frames,
+            ROWS=layout.rows,
+            EXO_COLUMNS=layout.exo_columns,
+            EGO_COLUMNS=layout.ego_columns,
+            SPAN=_span(tile.queries, layout),
+            SHIFT=_shift(q.dtype, extended.largest),
+            BOOSTED=extended.boost != 1.0,
+            HEAD_DIM=head_dim,
+            EXTENDED=extended.split_keys.shape[-1],
+            BLOCK_M=tile.queries,
+            BLOCK_N=tile.keys,
+            num_warps=tile.warps,
+            num_stages=tile.stages,
+        )
 
 
 def tile_for(q: Tensor, head_dim: int) -> Tile:
