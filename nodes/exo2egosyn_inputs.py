@@ -58,7 +58,8 @@ class Exo2EgoMultiExoTokens(io.ComfyNode):
 
     @classmethod
     def execute(cls, vae: Any, **videos: Tensor | None) -> io.NodeOutput:
-        given = {f"exo {number}": video for number in _NUMBERS if (video := videos.get(f"exo_{number}")) is not None}
+        # All that arrives, so that a fifth video in an API graph is refused and not passed over.
+        given = {name.replace("_", " "): videos[name] for name in sorted(videos) if videos[name] is not None}
         views = encode_views(vae, given, progress_bar())
         show_text(cls, f"{views.describe()}.")
         return io.NodeOutput(views, ui=image_preview(torch.stack([video[0, ..., :3] for video in given.values()])))

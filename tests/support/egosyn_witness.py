@@ -66,7 +66,7 @@ class SynWeights:
 
 
 def made_up_syn_clip(
-    seed: int = 0, frames: int = 3, height: int = 4, width: int = 6, views: int = 2, exo_frames: int | None = None
+    seed: int = 0, frames: int = 3, height: int = 4, width: int = 6, views: int = 4, exo_frames: int | None = None
 ) -> SynClip:
     """Return a clip of random values; `frames`, `height` and `width` are those of the latent."""
     random = torch.Generator().manual_seed(seed)

@@ -12,16 +12,18 @@ import pytest
 def comfy_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     """A running `ComfyServer`; `.base` holds its input, output and models folders.
 
-    The models folder has the tiny models of `tiny_models.FILES`.
+    The models folder has the tiny models of `tiny_models.FILES` and a tiny file of every Exo2EgoSyn component.
     """
     import environment
     from comfy_server import comfy_server as running_server
 
+    from .egosyn_api import write_tiny_components
     from .tiny_models import write_tiny_models, write_wrong_bases
 
     base = tmp_path_factory.mktemp("comfyui")
     write_tiny_models(base / "models")
     write_wrong_bases(base / "models")
+    write_tiny_components(base / "models")
     standins = Path(__file__).parent / "standin_nodes"
     with running_server(base, environment.prepare().comfyui, custom_nodes=[standins]) as server:
         yield server

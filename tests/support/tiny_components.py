@@ -20,7 +20,7 @@ from exo2ego.networks.vawan import VawanConfig
 
 from .tiny_wan import DIM, LAYERS, wan_state_dict
 
-VIEWS = 2
+VIEWS = 4
 LORA = LoraConfig(DIM, LAYERS, rank=4, alpha=8.0)
 CONFIGS = {
     Component.ALIGN: AlignConfig(dim=16, heads=2, dim_head=8, num_blocks=1),

@@ -44,5 +44,50 @@ class StandInRecord(io.ComfyNode):
         return io.NodeOutput()
 
 
+class StandInRecordSyn(io.ComfyNode):
+    """Writes what Exo2EgoSyn samples from and gives, as safetensors."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StandInRecordSyn",
+            category="test",
+            inputs=[
+                io.Conditioning.Input("positive"),
+                io.Conditioning.Input("negative"),
+                io.Latent.Input("first_latent"),
+                io.Latent.Input("samples"),
+                io.Custom("EXO2EGO_EXO_VIEWS").Input("views"),
+                io.Custom("EXO2EGO_PLUCKER").Input("plucker", optional=True),
+                io.String.Input("filename", default="record.safetensors"),
+            ],
+            outputs=[],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        positive: list,
+        negative: list,
+        first_latent: dict,
+        samples: dict,
+        views: Any,
+        filename: str,
+        plucker: Any | None = None,
+    ) -> io.NodeOutput:
+        tensors = {"exo": views.latents, "first": first_latent["samples"], "samples": samples["samples"]}
+        if plucker is not None:
+            tensors["plucker"] = plucker.maps
+        for name, conditioning in (("positive", positive), ("negative", negative)):
+            ((text, options),) = conditioning
+            tensors[name] = text
+            tensors[f"{name}_condition"] = options["concat_latent_image"]
+            tensors[f"{name}_mask"] = options["concat_mask"]
+        plain = {name: _plain(tensor) for name, tensor in tensors.items()}
+        save_file(plain, Path(folder_paths.get_output_directory()) / filename)
+        return io.NodeOutput()
+
+
 def _plain(tensor: Any) -> Any:
     return tensor.detach().cpu().contiguous().clone()
