@@ -91,7 +91,7 @@ class Attention(nn.Module):
         # Keys and values come from x itself: so does the cited code (section 4.2).
         q, k, v = self.to_q(self.norm(x)), *self.to_kv(x).chunk(2, dim=-1)
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))  # [N, heads, L, d]
-        q, k = _unit(q, self.q_scale), _unit(k, self.k_scale)
+        q, k = unit_vectors(q, self.q_scale), unit_vectors(k, self.k_scale)
         out = scaled_dot_product_attention(q, k, v, scale=_LOGIT_SCALE)
         return self.to_out(out.transpose(1, 2).flatten(2))
 
@@ -181,7 +181,7 @@ def _at_least_float32(x: Tensor) -> torch.dtype:
     return torch.promote_types(x.dtype, torch.float32)
 
 
-def _unit(x: Tensor, scale: Tensor) -> Tensor:
+def unit_vectors(x: Tensor, scale: Tensor) -> Tensor:
     """Bring vectors [..., d] to unit length in float32 (section 4.4), then scale each channel by `scale` [d]."""
     wide = x.to(_at_least_float32(x))
     return (normalize(wide, dim=-1) * scale.to(wide)).to(x.dtype)

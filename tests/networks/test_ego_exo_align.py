@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from exo2ego.networks.component_metadata import Component
 from exo2ego.networks.ego_exo_align import AlignConfig, EgoExoAlign
-from exo2ego.networks.st_transformer import Attention, LayerNorm, STConfig
+from exo2ego.networks.st_transformer import Attention, LayerNorm, STConfig, unit_vectors
 from support.tiny_egosyn import ALIGN_BLOCKS, ALIGN_DIM, ALIGN_DIM_HEAD, ALIGN_HEADS, tiny_component
 
 CONFIG = AlignConfig(ALIGN_DIM, ALIGN_HEADS, ALIGN_DIM_HEAD, ALIGN_BLOCKS)
@@ -239,10 +240,15 @@ def test_norms_work_in_float32_on_bfloat16():
     assert (naive != exact).double().mean() > 0.1
 
 
-def test_a_token_of_zeros_stays_finite_in_float16():
-    """Unit length is made in float32: the smallest length that is divided by is zero in float16."""
-    attn = trained().blocks[0].spatial.attn.half()
-    assert attn(torch.zeros(1, 3, ALIGN_DIM, dtype=torch.float16)).isfinite().all()
+def test_unit_length_is_made_in_float32_on_bfloat16():
+    torch.manual_seed(5)
+    x = torch.randn(50, 64).bfloat16()
+    scale = torch.randn(64)
+    exact = (normalize(x.double(), dim=-1) * scale.double()).bfloat16()
+    naive = normalize(x, dim=-1) * scale.bfloat16()
+    assert unit_vectors(x, scale).dtype == torch.bfloat16
+    assert (unit_vectors(x, scale) != exact).double().mean() < 0.01
+    assert (naive != exact).double().mean() > 0.1
 
 
 def test_bfloat16_stays_near_float32():
