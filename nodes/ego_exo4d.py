@@ -98,7 +98,7 @@ class Exo2EgoLoadEgoExo4D(io.ComfyNode):
                 io.Image.Output("ego", display_name="true ego video", tooltip="The recorded first-person clip."),
                 io.Float.Output("fps", display_name="fps", tooltip="Frames a second of these clips."),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
@@ -115,7 +115,7 @@ class Exo2EgoLoadEgoExo4D(io.ComfyNode):
         loaded = load_views(input_folder(), take, clip=clip, ego_view=EgoView(ego_view), progress=progress_bar())
         tell = warn if loaded.remarks else show_text
         tell(cls, "\n".join([*loaded.remarks, _describe(loaded)]))
-        missing = [_blocked(loaded, number) for number in range(len(loaded.exo) + 1, MAX_EXO_VIEWS + 1)]
+        missing = _missing_views(loaded, _linked_outputs(cls))
         rows = [(view.name, view.frames) for view in loaded.exo]
         return io.NodeOutput(
             *(view.frames for view in loaded.exo),
@@ -134,12 +134,32 @@ def _describe(take: MultiViewTake) -> str:
     return f"{take.name}: {names} and ego, {take.n_frames} frames at {take.fps:g} fps."
 
 
-def _blocked(take: MultiViewTake, number: int) -> ExecutionBlocker:
-    """Return what stops every node that is given a view that the take does not have."""
-    return ExecutionBlocker(
-        f"The take {take.name} has {len(take.exo)} exo views, so there is no exo {number}. Disconnect it, or choose "
-        "another take."
-    )
+def _missing_views(take: MultiViewTake, linked: set[int]) -> list[ExecutionBlocker]:
+    """Return what goes out for the views that the take does not have.
+
+    Raises:
+        ValueError: if one of them is linked. The blockers alone would end the run without an error in its history; they
+            serve links that are made later, when this node's result is kept from an earlier run.
+    """
+    blockers = []
+    for view in range(len(take.exo), MAX_EXO_VIEWS):
+        text = (
+            f"The take {take.name} has {len(take.exo)} exo views, so there is no exo {view + 1}. Disconnect its video "
+            "and its camera, or choose another take."
+        )
+        if linked & {view, MAX_EXO_VIEWS + view}:
+            raise ValueError(text)
+        blockers.append(ExecutionBlocker(text))
+    return blockers
+
+
+def _linked_outputs(node: type[io.ComfyNode]) -> set[int]:
+    """Return which outputs of the node as `execute` gets it are linked to inputs in the prompt."""
+    if node.hidden is None or not node.hidden.prompt:
+        return set()
+    values = [value for other in node.hidden.prompt.values() for value in other["inputs"].values()]
+    links = [value for value in values if isinstance(value, list) and len(value) == 2]
+    return {output for source, output in links if source == node.hidden.unique_id}
 
 
 NODES = [Exo2EgoLoadEgoExo4D]

@@ -14,7 +14,8 @@ from comfy_api.latest import ComfyExtension, io
 
 from .configs import CLIP_VISION_CONFIG, UMT5_CONFIG
 from .names import StandInName
-from .recorder import StandInRecord
+from .rays import StandInRecordRays
+from .recorder import StandInRecord, StandInRecordSyn
 
 
 class StandInCLIPLoader(io.ComfyNode):
@@ -71,7 +72,14 @@ class StandInCLIPVisionLoader(io.ComfyNode):
 
 
 class StandInExtension(ComfyExtension):
-    """The loaders, the recorder and the name."""
+    """The loaders, the recorders and the name."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [StandInCLIPLoader, StandInCLIPVisionLoader, StandInRecord, StandInName]
+        return [
+            StandInCLIPLoader,
+            StandInCLIPVisionLoader,
+            StandInRecord,
+            StandInRecordRays,
+            StandInRecordSyn,
+            StandInName,
+        ]
