@@ -1,0 +1,74 @@
+"""The Exo2EgoSyn graphs over HTTP, from the example room to the sampled latent, against a loop written out in torch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from support.egosyn_api import BASE, NONE, egosyn_graph, recorded_syn
+from support.egosyn_witness import SynClip, SynWeights, sample
+from support.graphs import node_id, with_inputs
+
+STEPS, SHIFT, SEED = 2, 5.0, 11
+
+SYSTEMS = {
+    "full": ("exo2egosyn", {}),
+    "without poses": ("exo2egosyn", {"poseinj": "none"}),
+    "vawan": ("vawan", {}),
+}
+
+
+def run(comfy_server, comfy_client, graph, name) -> dict[str, torch.Tensor]:
+    comfy_client.run(recorded_syn(graph, name))
+    return load_file(comfy_server.base / "output" / name)
+
+
+def witness(comfy_server, graph, record, cfg, batch) -> torch.Tensor:
+    models = comfy_server.base / "models"
+    chosen = graph[node_id(graph, "Components")]["inputs"]
+    files = {key: name for key, name in chosen.items() if name != "none" and key != "align"}
+    parts = {key: load_file(models / "exo2egosyn" / name) for key, name in files.items()}
+    weights = SynWeights(load_file(models / "diffusion_models" / BASE), **parts)
+    for key in ("condition", "mask"):
+        assert torch.equal(record[f"positive_{key}"], record[f"negative_{key}"])
+    clip = SynClip(
+        exo=record["exo"],
+        condition=record["positive_condition"],
+        mask=record["positive_mask"],
+        plucker=record.get("plucker", torch.zeros(5, 6, 32, 32)),
+        positive=record["positive"],
+        negative=record["negative"],
+    )
+    noise = torch.randn(batch, *clip.condition.shape[1:], generator=torch.manual_seed(SEED))
+    return sample(weights, clip, noise, steps=STEPS, shift=SHIFT, cfg=cfg)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize("cfg", [1.0, 3.5])
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_equals_a_loop_written_out(comfy_server, comfy_client, system, cfg, batch):
+    name, parts = SYSTEMS[system]
+    graph = egosyn_graph(name, parts=parts, steps=STEPS, seed=SEED, cfg=cfg)
+    graph = with_inputs(graph, "Conditioning", batch_size=batch)
+    record = run(comfy_server, comfy_client, graph, "record.safetensors")
+    assert record["exo"].shape == (4, 16, 2, 4, 4)
+    assert record["samples"].shape == (batch, 16, 2, 4, 4)
+    assert (record["samples"] - witness(comfy_server, graph, record, cfg, batch)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("name", ["exo2egosyn", "vawan"])
+def test_the_whole_graph_saves_a_video(comfy_client, name):
+    graph = egosyn_graph(name)
+    done = comfy_client.run(graph)
+    (saved,) = done.files(node_id(graph, "Save ego video"))
+    assert saved["filename"].endswith(".mp4")
+    assert len(comfy_client.fetch(saved)) > 500
+
+
+def test_no_component_is_stock_wan(comfy_server, comfy_client):
+    graph = egosyn_graph(parts=NONE, seed=SEED)
+    graph = with_inputs(graph, "First ego frame", first_frame=[node_id(graph, "Take"), 9])
+    through = run(comfy_server, comfy_client, graph, "through.safetensors")
+    stock = with_inputs(graph, "Shift", model=[node_id(graph, "Base model"), 0])
+    assert torch.equal(through["samples"], run(comfy_server, comfy_client, stock, "stock.safetensors")["samples"])
