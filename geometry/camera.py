@@ -7,22 +7,21 @@ at +0.5. Depth is z, not the distance along the ray.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from .aspect import in_shape_of, same_aspect
-from .lens import Fisheye624, Lens, Pinhole
+from .lens import Lens
+from .lens_json import lens_from_json, lens_to_json
 
 JSON_FORMAT = "exo2ego.camera"
 JSON_VERSION = 1
 
 # Released in-the-wild poses are rounded to four decimals, which bends their rotations by up to 8e-3.
 _ROTATION_TOLERANCE = 0.05
-_LENSES = {"pinhole": Pinhole, "fisheye624": Fisheye624}
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,14 +207,13 @@ class Camera:
 
     def to_json(self) -> str:
         """Return the camera as JSON text; `from_json` restores it exactly."""
-        name = next(name for name, kind in _LENSES.items() if isinstance(self.lens, kind))
         content = {
             "format": JSON_FORMAT,
             "version": JSON_VERSION,
             "convention": "OpenCV axes, world-to-camera, metres, pixel centres at +0.5",
             "width": self.width,
             "height": self.height,
-            "lens": {"type": name, **asdict(self.lens)},
+            "lens": lens_to_json(self.lens),
             "world_to_camera": self.world_to_camera.tolist(),
         }
         return json.dumps(content)
@@ -236,7 +234,7 @@ class Camera:
         if content.get("version") != JSON_VERSION:
             raise ValueError(f"This pack reads camera version {JSON_VERSION}, got {content.get('version')!r}.")
         try:
-            lens = _lens_from_json(content["lens"])
+            lens = lens_from_json(content["lens"])
             poses = torch.tensor(content["world_to_camera"], dtype=torch.float64)
             return cls(lens, int(content["width"]), int(content["height"]), poses)
         except KeyError as error:
@@ -289,11 +287,3 @@ def _check_rotations(rotations: Tensor) -> None:
         f"The world-to-camera matrix of frame {frame} is {what} (determinant {determinant:.4g}, "
         f"R R^T off the identity by {float(error[frame]):.3g}). {advice}"
     )
-
-
-def _lens_from_json(content: dict[str, Any]) -> Lens:
-    values = dict(content)
-    kind = values.pop("type")
-    if kind not in _LENSES:
-        raise ValueError(f"Expected a lens of type {' or '.join(_LENSES)}, got {kind!r}.")
-    return _LENSES[kind](**values)
