@@ -42,15 +42,15 @@ def test_a_rate_that_is_no_whole_number(tmp_path):
 
 
 def test_pictures_are_squeezed_with_antialiasing(tmp_path):
-    """A fine pattern becomes its mean; picking pixels would keep it."""
-    columns = torch.arange(512) % 2
+    """Every fourth column is bright: the picture becomes a quarter bright. Mixing but the nearest pixels gives half."""
+    columns = torch.arange(512) % 4 == 0
     picture = columns.float()[None, None, :, None].expand(3, 64, 512, 3)
     write_video(tmp_path / "fine.mp4", picture, fps=30, crf=4)
     frames = read_frames(tmp_path / "fine.mp4", [1], size=(32, 48))
     assert frames.shape == (1, 48, 32, 3)
-    assert (frames[:, :, 2:-2] - 0.5).abs().max() < 0.05
+    assert (frames[:, :, 2:-2] - 0.25).abs().max() < 0.05
     full, _ = read_video(tmp_path / "fine.mp4")
-    assert full.std() > 0.4
+    assert full.std() > 0.35
 
 
 def test_progress(video):
