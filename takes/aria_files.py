@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..geometry.camera import Camera
 from ..geometry.lens import Fisheye624
+from ..geometry.quaternions import quaternions_to_matrices
 
 _RGB_LABEL = "camera-rgb"
 RGB_SIZE = 1408  # pixels: Ego-Exo4D records the colour camera at half its native resolution
@@ -160,17 +161,10 @@ def _pose(numbers: Sequence[float]) -> Tensor:
     values = torch.tensor(list(numbers), dtype=torch.float64)
     if len(values) != 7 or not torch.isfinite(values).all() or not values[3:].any():
         raise ValueError(f"expected a translation and a quaternion, got {values.tolist()}.")
-    x, y, z, w = (values[3:] / torch.linalg.vector_norm(values[3:])).tolist()
+    x, y, z, w = torch.nn.functional.normalize(values[3:], dim=0)
     pose = torch.eye(4, dtype=torch.float64)
     pose[:3, 3] = values[:3]
-    pose[:3, :3] = torch.tensor(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
-            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
-            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
-        ],
-        dtype=torch.float64,
-    )
+    pose[:3, :3] = quaternions_to_matrices(torch.stack([w, x, y, z]))
     return pose
 
 
