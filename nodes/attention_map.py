@@ -95,6 +95,7 @@ class Exo2EgoAttentionMap(io.ComfyNode):
                     default=0,
                     min=0,
                     max=_MAX_SEED,
+                    control_after_generate=False,  # the editor would draw a new one each run
                     tooltip="The KSampler's seed, for the same noise. It stays, so that points can be compared.",
                 ),
                 io.Int.Input("times", default=4, min=1, max=20, tooltip="Columns of the sheet, evenly over the clip."),
@@ -157,7 +158,7 @@ class Exo2EgoAttentionMap(io.ComfyNode):
         sheet = attention_sheet(sheet_rows, moments, scales)
 
         legend = [f"Colours, {view}: {scale.describe()}." for view, scale in scales]
-        text = "\n".join([_what(found, frame, step), *numbers, *legend])
+        text = "\n".join([*numbers, _what(found, frame, step), *legend])
         problem = _problem(found, empty=not latent["samples"].any(), step=step)
         if problem:
             warn(cls, f"{problem}\n{text}")
