@@ -160,14 +160,29 @@ def embedded_text(weights: Weights, text: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def sample(parts: SynWeights, clip: SynClip, noise: Tensor, *, steps: int, shift: float, cfg: float) -> Tensor:
-    """Sample with euler; returns the ego latent in the VAE's scale, [B, 16, T, h, w]."""
+def sample(
+    parts: SynWeights,
+    clip: SynClip,
+    noise: Tensor,
+    *,
+    steps: int,
+    shift: float,
+    cfg: float,
+    pose_frames: list[int] | None = None,
+) -> Tensor:
+    """Sample with euler; returns the ego latent in the VAE's scale, [B, 16, T, h, w].
+
+    `pose_frames` are the latent frames of the clip's path that count, None for all.
+    """
     weights = parts.merged()
     batch = len(noise)
     exo = normalised(clip.exo)
     condition = normalised(clip.condition).expand(batch, -1, -1, -1, -1)
     given = (1 - clip.mask).expand(batch, 4, *noise.shape[2:])
-    pose = None if parts.poseinj is None else (parts.poseinj, pose_tokens(parts.poseinj, clip.plucker))
+    pose = None
+    if parts.poseinj is not None:
+        path = pose_tokens(parts.poseinj, clip.plucker).unflatten(1, (len(clip.plucker) // 4 + 1, -1))
+        pose = parts.poseinj, (path if pose_frames is None else path[:, pose_frames]).flatten(1, 2)
 
     def predict(x: Tensor, sigma: Tensor, text: Tensor, exo: Tensor) -> Tensor:
         channels = [x, given, condition]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from support.comfyui import import_comfyui
+from support.egosyn_witness import SynClip, made_up_syn_clip
 from support.egox_witness import Clip, made_up_clip
 from support.tiny_models import write_tiny_models, write_wrong_bases
 
@@ -52,3 +53,8 @@ def wan22(wrong_bases):
     import comfy.sd
 
     return comfy.sd.load_diffusion_model(str(wrong_bases["i2v_2.2"]))
+
+
+@pytest.fixture(scope="session")
+def syn_clip() -> SynClip:
+    return made_up_syn_clip()

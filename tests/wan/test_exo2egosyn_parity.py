@@ -9,7 +9,7 @@ import torch
 
 from exo2ego.networks.component_metadata import Component
 from support.egosyn_graph import run_syn, with_syn, witness
-from support.egosyn_witness import embedded_text, made_up_syn_clip, permuted, wan
+from support.egosyn_witness import embedded_text, made_up_syn_clip, wan
 from support.tiny_components import tiny_component
 from support.tiny_wan import wan_state_dict
 
@@ -33,11 +33,6 @@ def assert_near(got, expected):
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-4)
 
 
-@pytest.fixture(scope="module")
-def clip():
-    return made_up_syn_clip()
-
-
 def test_the_witness_is_wan(wan22):
     weights = wan_state_dict("i2v_2.2")
     random = torch.Generator().manual_seed(0)
@@ -51,7 +46,80 @@ def test_the_witness_is_wan(wan22):
 @pytest.mark.parametrize("batch", [1, 2])
 @pytest.mark.parametrize("cfg", [1.0, 3.5])
 @pytest.mark.parametrize("system", SYSTEMS)
-def test_graph_equals_the_plain_loop(wan22, clip, system, cfg, batch):
+def test_graph_equals_the_plain_loop(wan22, syn_clip, system, cfg, batch):
     parts = parts_of(system)
-    got = run_syn(with_syn(wan22, clip, *parts), clip, cfg=cfg, batch=batch)
-    assert_near(got, witness(clip, *parts, cfg=cfg, batch=batch))
+    got = run_syn(with_syn(wan22, syn_clip, *parts), syn_clip, cfg=cfg, batch=batch)
+    assert_near(got, witness(syn_clip, *parts, cfg=cfg, batch=batch))
+    if batch == 2:
+        assert (got[0] - got[1]).abs().max() > 0.1
+
+
+def test_every_part_matters(syn_clip):
+    """What parity says: leaving a part out, or an input, moves the result by far more than its tolerance."""
+    full = witness(syn_clip, *parts_of("full"))
+    others = {
+        "multiexocon": witness(syn_clip, *parts_of("full")[1:]),
+        "poseinj": witness(syn_clip, *parts_of("stage 1")),
+        "lora": witness(syn_clip, *parts_of("full")[:2]),
+        "exo": witness(replace(syn_clip, exo=torch.zeros_like(syn_clip.exo)), *parts_of("full")),
+        "plucker": witness(replace(syn_clip, plucker=torch.zeros_like(syn_clip.plucker)), *parts_of("full")),
+        "first frame": witness(replace(syn_clip, condition=torch.zeros_like(syn_clip.condition)), *parts_of("full")),
+        "guidance": witness(syn_clip, *parts_of("full"), cfg=1.0),
+    }
+    for name, other in others.items():
+        assert (other - full).abs().max() > 0.05, name
+    text = replace(syn_clip, positive=syn_clip.negative)
+    assert torch.equal(witness(text, *parts_of("full")), full)
+    vawan = witness(syn_clip, *parts_of("vawan"))
+    assert (vawan - witness(replace(syn_clip, exo=syn_clip.exo.flip(0)), *parts_of("vawan"))).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("latent_frames", [1, 2, 5, 21])
+@pytest.mark.parametrize("system", ["full", "vawan"])
+def test_clips_of_1_5_17_and_81_frames(wan22, latent_frames, system):
+    clip = made_up_syn_clip(seed=1, frames=latent_frames, height=2, width=2)
+    parts = parts_of(system)
+    assert_near(run_syn(with_syn(wan22, clip, *parts), clip), witness(clip, *parts))
+
+
+@pytest.mark.parametrize("views", [1, 2, 3])
+def test_fewer_views_than_in_training(wan22, views):
+    clip = made_up_syn_clip(seed=2, views=views)
+    parts = parts_of("full")
+    assert_near(run_syn(with_syn(wan22, clip, *parts), clip), witness(clip, *parts))
+
+
+def test_exo_videos_of_another_length_and_size_than_the_ego_video(wan22, syn_clip):
+    other = made_up_syn_clip(seed=3, frames=5, height=2, width=8)
+    clip = replace(syn_clip, exo=other.exo)
+    parts = parts_of("full")
+    assert_near(run_syn(with_syn(wan22, clip, *parts), clip), witness(clip, *parts))
+
+
+@pytest.mark.parametrize("fuse", ["concat", "additive"])
+def test_both_ways_to_fuse(wan22, syn_clip, fuse):
+    part = tiny_component(Component.POSEINJ, fuse=fuse, told={"fuse": fuse})
+    assert_near(run_syn(with_syn(wan22, syn_clip, part), syn_clip), witness(syn_clip, part))
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5])
+def test_strength_of_the_lora(wan22, syn_clip, strength):
+    part = tiny_component(Component.LORA)
+    weaker = {key: value * strength if "lora_B" in key else value for key, value in part.state_dict.items()}
+    got = run_syn(with_syn(wan22, syn_clip, part, lora_strength=strength), syn_clip)
+    assert_near(got, witness(syn_clip, replace(part, state_dict=weaker)))
+
+
+def test_positions_of_the_exo_tokens(wan22, syn_clip):
+    """Learned positions start neutral, bit by bit, and tell the views apart once trained."""
+    settings = {"exo_pos": "learned", "told": {"exo_pos": "learned"}}
+    plain = run_syn(with_syn(wan22, syn_clip, tiny_component(Component.MULTIEXOCON)), syn_clip)
+    part = tiny_component(Component.MULTIEXOCON, trained=False, **settings)
+    start = {**tiny_component(Component.MULTIEXOCON).state_dict, "view_emb": part.state_dict["view_emb"]}
+    start["pos_gain"] = part.state_dict["pos_gain"]
+    assert not start["view_emb"].any()
+    assert torch.equal(run_syn(with_syn(wan22, syn_clip, replace(part, state_dict=start)), syn_clip), plain)
+    trained = tiny_component(Component.MULTIEXOCON, **settings)
+    flipped = replace(syn_clip, exo=syn_clip.exo.flip(0))
+    moved = run_syn(with_syn(wan22, flipped, trained), flipped) - run_syn(with_syn(wan22, syn_clip, trained), syn_clip)
+    assert moved.abs().max() > 1e-3

@@ -1,0 +1,104 @@
+"""What is absent or untrained changes nothing, bit by bit (specification, section 15)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from exo2ego.networks.component_metadata import Component
+from support.egosyn_graph import run_syn, with_syn
+from support.tiny_components import tiny_component
+from support.tiny_wan import wan_state_dict
+
+NEUTRAL = {
+    "nothing": (),
+    "align": (Component.ALIGN,),
+    "poseinj": (Component.POSEINJ,),
+    "lora": (Component.LORA,),
+    "vawan": (Component.VAWAN,),
+    "poseinj and lora": (Component.POSEINJ, Component.LORA),
+}
+FLOAT8 = torch.float8_e4m3fn
+
+
+def untrained(names):
+    return [tiny_component(component, trained=False) for component in names]
+
+
+def scaled_float8(state_dict):
+    """The weights as `fp8_scaled` files hold them: linear layers of the blocks in float8, each with a scale."""
+    scaled = {"scaled_fp8": torch.empty(0, dtype=FLOAT8)}
+    for name, value in state_dict.items():
+        if name.startswith("blocks.") and name.endswith(".weight") and value.ndim == 2:
+            scale = value.abs().max() / torch.finfo(FLOAT8).max
+            scaled[name] = (value / scale).to(FLOAT8)
+            scaled[name.removesuffix("weight") + "scale_weight"] = scale
+        else:
+            scaled[name] = value
+    return scaled
+
+
+def load(base: str):
+    import comfy.sd
+
+    weights = wan_state_dict("i2v_2.2")
+    if base == "fp8_scaled":
+        return comfy.sd.load_diffusion_model_state_dict(scaled_float8(weights))
+    options = {} if base == "fp32" else {"dtype": {"bf16": torch.bfloat16, "fp8": FLOAT8}[base]}
+    return comfy.sd.load_diffusion_model_state_dict(weights, model_options=options)
+
+
+@pytest.mark.parametrize("base", ["fp32", "bf16", "fp8", "fp8_scaled"])
+@pytest.mark.parametrize("names", NEUTRAL.values(), ids=NEUTRAL.keys())
+def test_untrained_parts_leave_wan_as_it_is(syn_clip, base, names):
+    model = load(base)
+    expected = run_syn(model, syn_clip)
+    assert torch.equal(run_syn(with_syn(model, syn_clip, *untrained(names)), syn_clip), expected)
+
+
+def test_trained_parts_do_not(wan22, syn_clip):
+    """The comparison above would notice."""
+    expected = run_syn(wan22, syn_clip)
+    for names in NEUTRAL.values():
+        parts = [tiny_component(component) for component in names if component is not Component.ALIGN]
+        if parts:
+            assert (run_syn(with_syn(wan22, syn_clip, *parts), syn_clip) - expected).abs().max() > 0.05
+
+
+@pytest.mark.parametrize("base", ["bf16", "fp8", "fp8_scaled"])
+def test_trained_weights_on_a_base_of_few_bits(syn_clip, base):
+    """Replaced weights are those of the file, rounded as the base is stored."""
+    model = load(base)
+    parts = [tiny_component(component) for component in (Component.MULTIEXOCON, Component.LORA)]
+    patched = with_syn(model, syn_clip, *parts)
+    got = run_syn(patched, syn_clip)
+    assert got.isfinite().all()
+    layer = model.model.diffusion_model.blocks[1].cross_attn.k
+    trained = parts[0].state_dict["blocks.1.cross_attn.k.weight"]
+    scale = getattr(layer, "scale_weight", None)
+    held = layer.weight.float() * (1.0 if scale is None else scale)
+    bound = trained.abs().max() * {"bf16": 2**-8, "fp8": 2**-3, "fp8_scaled": 2**-3}[base]
+    assert (held - trained).abs().max() < bound
+    run_syn(model, syn_clip)
+    assert (layer.weight.float() * (1.0 if scale is None else scale) - trained).abs().max() > 2 * bound
+
+
+def test_trained_weights_on_weights_that_are_unpacked_when_used(wan22, syn_clip):
+    """GGUF bases compute every weight from its patches at each use."""
+    import comfy.lora
+
+    multiexocon, lora = (tiny_component(component) for component in (Component.MULTIEXOCON, Component.LORA))
+    patched = with_syn(wan22, syn_clip, multiexocon, lora)
+
+    def used(name):
+        key = f"diffusion_model.{name}"
+        weight = wan22.model.state_dict()[key].clone()
+        return comfy.lora.calculate_weight(patched.patches[key], weight, key)
+
+    name = "blocks.0.cross_attn.v.weight"
+    assert torch.equal(used(name), multiexocon.state_dict[name])
+    update = "diffusion_model.blocks.0.self_attn.v"
+    up, down = (lora.state_dict[f"{update}.lora_{factor}.weight"] for factor in "BA")
+    name = "blocks.0.self_attn.v.weight"
+    expected = wan_state_dict("i2v_2.2")[name] + 2.0 * up @ down  # alpha 8, rank 4
+    torch.testing.assert_close(used(name), expected)

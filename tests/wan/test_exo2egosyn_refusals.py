@@ -1,0 +1,202 @@
+"""Wrong inputs of Exo2EgoSyn: a clear error, before the first step."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+
+from exo2ego.geometry.plucker import PluckerMaps, PoseReference, RayModel
+from exo2ego.networks.component_metadata import Component
+from exo2ego.wan.exo2egosyn_conditioning import condition_exo2egosyn
+from exo2ego.wan.exo2egosyn_patch import apply_exo2egosyn
+from exo2ego.wan.exo_views import ExoViews
+from support.comfyui import k_sampler
+from support.egosyn_graph import components, maps_of, run_syn, views_of, with_syn
+from support.egosyn_witness import made_up_syn_clip
+from support.tiny_components import tiny_component
+
+MULTIEXOCON, POSEINJ, VAWAN = Component.MULTIEXOCON, Component.POSEINJ, Component.VAWAN
+
+
+@pytest.fixture
+def watched(wan22):
+    """A model that counts its calls."""
+    wan22.steps = []
+
+    def count(executor, *args, **kwargs):
+        wan22.steps.append(1)
+        return executor(*args, **kwargs)
+
+    wan22.add_wrapper_with_key("diffusion_model", "count", count)
+    return wan22
+
+
+# When it is applied ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("component", "name"), [(MULTIEXOCON, "MultiExoCon"), (VAWAN, "VAWAN")])
+def test_no_views(wan22, component, name):
+    with pytest.raises(ValueError, match=f"{name} is loaded, and no exo views are connected"):
+        apply_exo2egosyn(wan22, components(tiny_component(component)))
+
+
+def test_no_poses(wan22, syn_clip):
+    with pytest.raises(ValueError, match="PoseInj is loaded, and the ego camera's path is missing: connect Pluecker"):
+        apply_exo2egosyn(wan22, components(tiny_component(POSEINJ)), views_of(syn_clip))
+
+
+@pytest.mark.parametrize(
+    ("component", "views", "expected"),
+    [(MULTIEXOCON, 5, "at most 4, got 5"), (VAWAN, 5, "exactly 4, got 5"), (VAWAN, 3, "exactly 4, got 3")],
+)
+def test_numbers_of_views_that_it_was_not_trained_with(wan22, component, views, expected):
+    clip = made_up_syn_clip(views=views)
+    with pytest.raises(ValueError, match=f"trained with 4 exo views and takes {expected}"):
+        with_syn(wan22, clip, tiny_component(component))
+
+
+def test_exo_latents_that_are_not_finite(wan22, syn_clip):
+    exo = syn_clip.exo.clone()
+    exo[3, 0, 0, 0, 0] = float("nan")
+    with pytest.raises(ValueError, match="not finite"):
+        with_syn(wan22, replace(syn_clip, exo=exo), tiny_component(MULTIEXOCON))
+
+
+def test_poses_relative_to_the_ego_camera(wan22, syn_clip):
+    maps = PluckerMaps(syn_clip.plucker, PoseReference.OWN_FIRST_FRAME, RayModel.PINHOLE)
+    with pytest.raises(ValueError, match=r"relative to exo camera 1.*connect exo camera 1 to Pluecker Maps"):
+        apply_exo2egosyn(wan22, components(tiny_component(POSEINJ)), views_of(syn_clip), maps)
+
+
+@pytest.mark.parametrize(
+    ("frames", "height", "expected"), [(8, 32, "got 8 Pluecker maps of 48 x 32"), (9, 24, "9 Pluecker maps of 48 x 24")]
+)
+def test_maps_of_sizes_that_do_not_fit(wan22, syn_clip, frames, height, expected):
+    maps = PluckerMaps(syn_clip.plucker[:frames, :, :height], PoseReference.EXO1, RayModel.PINHOLE)
+    with pytest.raises(ValueError, match=expected):
+        apply_exo2egosyn(wan22, components(tiny_component(POSEINJ)), views_of(syn_clip), maps)
+
+
+def test_rays_of_another_kind_are_a_warning(wan22, syn_clip, caplog):
+    maps = PluckerMaps(syn_clip.plucker, PoseReference.EXO1, RayModel.RAYMAP)
+    with caplog.at_level(logging.WARNING):
+        apply_exo2egosyn(wan22, components(tiny_component(POSEINJ)), views_of(syn_clip), maps)
+    assert "trained on rays of the kind pinhole, and these Pluecker maps hold raymap" in caplog.text
+
+
+def test_parts_of_a_model_of_another_size(wan22, syn_clip):
+    wide = tiny_component(Component.LORA, dim=384)
+    with pytest.raises(ValueError, match="tokens of width 384, and this model has tokens of width 256"):
+        with_syn(wan22, syn_clip, wide)
+    deep = tiny_component(MULTIEXOCON, blocks=3)
+    with pytest.raises(ValueError, match="blocks: 3, and this model has blocks: 2"):
+        with_syn(wan22, syn_clip, deep)
+    wide = tiny_component(POSEINJ, dim=384)
+    with pytest.raises(ValueError, match="tokens of width 384"):
+        with_syn(wan22, syn_clip, wide)
+
+
+def test_other_models(wrong_bases, tiny_files, syn_clip):
+    import comfy.sd
+
+    for path in (tiny_files["unet"], wrong_bases["t2v"], wrong_bases["fun_control"]):
+        with pytest.raises(ValueError, match=r"Exo2EgoSyn needs Wan 2.2 I2V A14B, its low-noise expert"):
+            with_syn(comfy.sd.load_diffusion_model(str(path)), syn_clip)
+
+
+def test_the_high_noise_expert(wan22, syn_clip):
+    with pytest.raises(ValueError, match="high-noise expert"):
+        with_syn(wan22, syn_clip, files=["wan2.2_i2v_high_noise_14B_fp16.safetensors"])
+
+
+# When sampling starts -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("component", "sampled", "message"),
+    [
+        (POSEINJ, {"frames": 4}, "pose of the ego camera for each of the 13 sampled frames.*maps have 9"),
+        (POSEINJ, {"height": 6}, "maps are 48 x 32 pixels, and the sampled video is 48 x 48"),
+        (VAWAN, {"frames": 4}, "3 latent frames of 6 x 4 cells, and the sampled one is 4 latent frames of 6 x 4"),
+        (VAWAN, {"width": 8}, "sampled one is 3 latent frames of 8 x 4 cells"),
+        (MULTIEXOCON, {"width": 7}, "even h and w"),
+    ],
+)
+def test_latents_that_do_not_fit(watched, syn_clip, component, sampled, message):
+    patched = with_syn(watched, syn_clip, tiny_component(component))
+    with pytest.raises(ValueError, match=message):
+        run_syn(patched, made_up_syn_clip(**sampled))
+    assert not watched.steps
+
+
+def test_image_latents(watched, syn_clip):
+    text = [[syn_clip.positive, {}]]
+    with pytest.raises(ValueError, match="Wan video latent"):
+        k_sampler(with_syn(watched, syn_clip, tiny_component(MULTIEXOCON)), text, text, torch.ones(1, 4, 6, 6))
+    assert not watched.steps
+
+
+@pytest.fixture(scope="module")
+def vae(tiny_files):
+    import comfy.sd
+    import comfy.utils
+
+    return comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(tiny_files["vae"])))
+
+
+def test_no_text_where_text_is_read(watched, syn_clip, vae):
+    made = condition_exo2egosyn(syn_clip.condition[:, :, :1], 9, vae)
+    latent = made.ego_latent["samples"]
+    patched = with_syn(watched, syn_clip, tiny_component(POSEINJ))
+    with pytest.raises(ValueError, match=r"reads text.*connect an empty prompt"):
+        k_sampler(patched, made.positive, made.negative, latent, cfg=3.5)
+    with pytest.raises(ValueError, match=r"reads text.*connect an empty prompt"):
+        k_sampler(with_syn(watched, syn_clip), made.positive, made.negative, latent)
+    assert not watched.steps
+    patched = with_syn(watched, syn_clip, tiny_component(POSEINJ), tiny_component(MULTIEXOCON))
+    assert k_sampler(patched, made.positive, made.negative, latent, cfg=3.5).isfinite().all()
+
+
+def test_guiders_with_a_third_prompt(watched, syn_clip):
+    from comfy_extras.nodes_custom_sampler import Guider_DualCFG
+
+    guider = Guider_DualCFG(with_syn(watched, syn_clip, tiny_component(MULTIEXOCON)))
+    text = [[syn_clip.positive, {}]]
+    guider.set_conds(text, text, text)
+    guider.set_cfg(3.5, 2.0)
+    noise = torch.zeros(1, 16, 3, 4, 6)
+    with pytest.raises(ValueError, match=r"also has middle. Use KSampler, CFGGuider or BasicGuider"):
+        guider.sample(noise, noise, None, torch.ones(2))
+    assert not watched.steps
+
+
+def test_cfg_without_a_trained_null_branch_is_a_warning(wan22, syn_clip, caplog):
+    part = tiny_component(MULTIEXOCON, told={"num_views": 4, "cond_dropout": 0.0})
+    with caplog.at_level(logging.WARNING):
+        run_syn(with_syn(wan22, syn_clip, part), syn_clip, cfg=1.0)
+        assert "sample with CFG 1" not in caplog.text
+        run_syn(with_syn(wan22, syn_clip, part), syn_clip, cfg=3.5)
+    assert "sample with CFG 1, not 3.5" in caplog.text
+
+
+def test_samplers_that_bypass_the_guider(wan22, syn_clip):
+    patched = with_syn(wan22, syn_clip, tiny_component(MULTIEXOCON))
+    options = {"wrappers": patched.wrappers, "sigmas": torch.ones(1)}
+    with pytest.raises(ValueError, match="bypasses ComfyUI's guider"):
+        wan22.model.diffusion_model(torch.zeros(1, 36, 3, 4, 6), torch.ones(1), syn_clip.positive, None, None, options)
+
+
+def test_conditioning_that_appends_frames(wan22, syn_clip):
+    patched = with_syn(wan22, syn_clip, tiny_component(MULTIEXOCON))
+    x = torch.zeros(1, 36, 3, 4, 6)
+    with pytest.raises(ValueError, match="time_dim_concat"):
+        wan22.model.diffusion_model(x, torch.ones(1), syn_clip.positive, None, x, {"wrappers": patched.wrappers})
+
+
+def test_maps_are_checked_even_where_views_are_not_read(wan22, syn_clip):
+    """PoseInj alone needs no exo videos."""
+    views = ExoViews(torch.full_like(syn_clip.exo, float("nan")), 9)
+    apply_exo2egosyn(wan22, components(tiny_component(POSEINJ)), views, maps_of(syn_clip))
