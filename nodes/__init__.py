@@ -7,6 +7,7 @@ from comfy_api.latest import ComfyExtension, io
 from . import (
     attention_map,
     camera,
+    camera_editor,
     compare,
     depth,
     depth_pro,
@@ -24,6 +25,7 @@ _THEMES = (
     take,
     ego_exo4d,
     camera,
+    camera_editor,
     depth,
     depth_pro,
     prior,

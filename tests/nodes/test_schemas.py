@@ -15,6 +15,8 @@ NODE_IDS = [
     "Exo2EgoAlignPredict",
     "Exo2EgoAttentionMap",
     "Exo2EgoCamera",
+    "Exo2EgoCameraEditor",
+    "Exo2EgoCameraExport",
     "Exo2EgoCameraFile",
     "Exo2EgoCompare",
     "Exo2EgoDepth",
