@@ -21,6 +21,13 @@ import comfy.model_management
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
+# Vectors for an exo token while a block runs: the token, its key and its value, and one more for attention kernels and
+# norms that work on copies.
+TENSORS_PER_TOKEN = 4
+
+# ComfyUI's estimate grows with the cells of a latent; over so many a constant part would not count.
+_MANY_CELLS = 10**6
+
 # Set while an estimate is made from a shape that is corrected already. Loading swaps object patches late, so an
 # estimate before loading may or may not meet `memory_required` of this run or of the run before.
 _is_corrected: ContextVar[bool] = ContextVar("exo2ego_shape_is_corrected", default=False)
@@ -86,7 +93,9 @@ class WideMemoryEstimate(MemoryEstimate):
 
 
 class TokenMemoryEstimate(MemoryEstimate):
-    """Exo2EgoSyn's: cross-attention holds the exo tokens of every sampled video, and makes keys and values of them.
+    """Exo2EgoSyn's: cross-attention holds the exo tokens of every row, and makes keys and values of them.
+
+    What PoseInj and VAWAN need passes before the first block and is less than what a block needs.
 
     Args:
         n_tokens: exo tokens.
@@ -104,13 +113,6 @@ class TokenMemoryEstimate(MemoryEstimate):
         batch, channels = shape[:2]
         per_cell = self._memory_required([1, channels, 1, 1, _MANY_CELLS]) / _MANY_CELLS
         return [batch, channels, 1, 1, math.prod(shape[2:]) + math.ceil(self._bytes / per_cell)]
-
-
-# Vectors that live at once for an exo token while a block runs: the token, its key before and after the norm, and its
-# value; measured in tests/wan/test_exo2egosyn_memory.py.
-TENSORS_PER_TOKEN = 4
-# ComfyUI's estimate grows with the cells of a latent; over many, a constant part does not count.
-_MANY_CELLS = 10**6
 
 
 def _accepted(function: Callable[..., Any], keywords: dict[str, Any]) -> dict[str, Any]:
