@@ -131,6 +131,14 @@ def test_what_does_not_fit_is_refused(comfy_client, small_take, inputs, message)
     assert failure.value.node == TITLE
 
 
+def test_progress_counts_the_blocks(comfy_client, small_take):
+    seen = []
+    comfy_client.run(
+        map_graph(seed=13, first_block=1), on_progress=lambda at: seen.append((at.title, at.done, at.total))
+    )
+    assert (TITLE, 1, 1) in seen
+
+
 def test_cancel(comfy_client, small_take):
     def interrupt(progress) -> None:
         if progress.title == TITLE and progress.done == 0:
