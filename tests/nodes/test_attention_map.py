@@ -6,31 +6,15 @@ import pytest
 import torch
 from comfy_client import ExecutionFailedError, ExecutionInterruptedError
 
-from support.graphs import egox_graph, node_id, only_outputs, with_inputs, with_node
+from support.graphs import attention_map_graph, node_id, only_outputs, with_node
 
 TITLE, KEY = "Attention map", "900"
 OUTPUTS = {"exo with GGA": 0, "exo without GGA": 1, "ego with GGA": 2, "ego without GGA": 3, "sheet": 4}
 
 
-def map_graph(*saved: str, gga: bool = True, **inputs):
-    """The EgoX graph of the small take (5 frames) that ends in the attention map, with some of its outputs saved.
-
-    An input that is given as a title takes that node's first output.
-    """
-    graph = egox_graph()
-    titles = {node["_meta"]["title"]: key for key, node in graph.items()}
-    conditioning = node_id(graph, "EgoX conditioning")
-    settings = {
-        "model": [node_id(graph, "Geometry-guided attention" if gga else "EgoX Apply"), 0],
-        "positive": [conditioning, 0],
-        "latent": [conditioning, 3],
-        "exo": [node_id(graph, "Take"), 0],
-        "ego": [node_id(graph, "Ego prior"), 0],
-        **{"frame": 3, "x": 0.8, "y": 0.3, "first_block": 0, "last_block": -1},
-        **{"step": 0, "steps": 20, "scheduler": "simple", "seed": 11, "times": 3},
-        **{name: [titles[value], 0] if value in titles else value for name, value in inputs.items()},
-    }
-    graph = with_node(graph, KEY, "Exo2EgoAttentionMap", TITLE, **settings)
+def map_graph(*saved: str, **inputs):
+    """The graph up to the attention map, with some of its outputs saved."""
+    graph = attention_map_graph(**inputs)
     for place, name in enumerate(saved):
         images = {"images": [KEY, OUTPUTS[name]], "filename_prefix": "attention"}
         graph = with_node(graph, str(901 + place), "SaveImage", name, **images)
@@ -94,7 +78,7 @@ def test_the_picker_gets_the_ego_frames_of_the_sheet(run, comfy_client):
 
 
 def test_without_gga_the_guided_outputs_are_blocked(run):
-    shown, videos = run(map_graph(*OUTPUTS, gga=False))
+    shown, videos = run(map_graph(*OUTPUTS, model="EgoX Apply"))
     assert set(videos) == {"exo without GGA", "ego without GGA", "sheet"}
     (only,) = shown["attention"]
     assert only["mean_angle"] is None
@@ -109,9 +93,7 @@ def test_another_point_runs_this_node_alone(run, comfy_client):
 
 
 def test_a_later_step_of_the_sampled_latent(run):
-    graph = egox_graph(steps=2, seed=11)
-    merged = {**graph, **map_graph(latent="Sampler", steps=2)}
-    first, second = (run(only_outputs(with_inputs(merged, TITLE, step=step), TITLE))[0] for step in (0, 1))
+    first, second = (run(map_graph(latent="Sampler", steps=2, step=step))[0] for step in (0, 1))
     assert first["attention"] != second["attention"]
 
 

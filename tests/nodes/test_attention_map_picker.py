@@ -7,30 +7,11 @@ from pathlib import Path
 import pytest
 
 from support.browser import editor, screenshot
-from support.graphs import egox_graph, node_id, only_outputs, with_node
+from support.graphs import attention_map_graph, only_outputs
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "900"
-
-
-def map_graph():
-    """The EgoX graph of the small take, 5 frames, that ends in the attention map."""
-    graph = egox_graph()
-    conditioning = node_id(graph, "EgoX conditioning")
-    settings = {"first_block": 0, "last_block": -1, "step": 0, "steps": 20, "scheduler": "simple", "seed": 0}
-    graph = with_node(
-        graph,
-        KEY,
-        "Exo2EgoAttentionMap",
-        "Attention map",
-        model=[node_id(graph, "Geometry-guided attention"), 0],
-        positive=[conditioning, 0],
-        latent=[conditioning, 3],
-        exo=[node_id(graph, "Take"), 0],
-        ego=[node_id(graph, "Ego prior"), 0],
-        **{"frame": 2, "x": 0.5, "y": 0.5, "times": 4, **settings},
-    )
-    return only_outputs(graph, "Attention map")
+GRAPH = only_outputs(attention_map_graph(frame=2, x=0.5, y=0.5, times=4), "Attention map")
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +39,7 @@ _SENT = "() => app.nodeOutputs['900']?.ego_frames?.[0]?.frames"
 @pytest.mark.parametrize("vue_nodes", [False, True])
 def test_a_click_sets_frame_and_point(page, vue_nodes):
     page.page.evaluate(_VUE_NODES, vue_nodes)
-    page.page.evaluate(_LOAD, map_graph())
+    page.page.evaluate(_LOAD, GRAPH)
     page.page.evaluate("() => app.queuePrompt(0)")
     page.page.wait_for_function(_SENT, timeout=60_000)
     picture = page.page.locator(".exo2ego-picker img")
@@ -83,7 +64,7 @@ def test_a_click_sets_frame_and_point(page, vue_nodes):
 
 def test_the_mark_follows_the_values(page):
     page.page.evaluate(_VUE_NODES, False)
-    page.page.evaluate(_LOAD, map_graph())
+    page.page.evaluate(_LOAD, GRAPH)
     page.page.evaluate("() => app.queuePrompt(0)")
     page.page.locator(".exo2ego-picker img").wait_for(state="visible")
     shown = page.page.locator(".exo2ego-mark")

@@ -46,6 +46,25 @@ def egox_graph(take: str = SMALL_TAKE, steps: int = 2, **sampler: Any) -> Graph:
     return only_outputs(graph, "Save ego video")
 
 
+def attention_map_graph(**inputs: Any) -> Graph:
+    """Return the attention-map graph of the small take (5 frames) with the tiny models, sampler included.
+
+    The node has the title "Attention map"; an input that is given as a title takes that node's first output.
+    """
+    graph = egox_graph()
+    titles = {node["_meta"]["title"]: key for key, node in graph.items()}
+    conditioning = titles["EgoX conditioning"]
+    settings = {
+        **{"model": "Geometry-guided attention", "exo": "Take", "ego": "Ego prior"},
+        **{"frame": 3, "x": 0.8, "y": 0.3, "first_block": 0, "last_block": -1},
+        **{"step": 0, "steps": 20, "scheduler": "simple", "seed": 11, "times": 3},
+        **inputs,
+    }
+    links = {name: [titles[value], 0] if value in titles else value for name, value in settings.items()}
+    latents = {"positive": [conditioning, 0], "latent": [conditioning, 3]}
+    return with_node(graph, "900", "Exo2EgoAttentionMap", "Attention map", **{**latents, **links})
+
+
 def recorded(graph: Graph, filename: str) -> Graph:
     """Add the recorder of what the sampler gets and gives."""
     conditioning = node_id(graph, "EgoX conditioning")
