@@ -73,11 +73,11 @@ class SynComponents:
             ValueError: if one is for a wider, narrower, deeper or shallower model.
         """
         for part in self.parts.values():
-            for what, got, expected in zip(("tokens of width", "blocks:"), _base_size(part), (dim, blocks)):
+            for what, got, expected in zip(("width", "depth"), _base_size(part), (dim, blocks)):
                 if got is not None and got != expected:
                     raise ValueError(
-                        f"{part.file} is for a model with {what} {got}, and this model has {what} {expected}. Load Wan "
-                        "2.2 I2V A14B (low-noise), or a file trained on this model."
+                        f"{part.file} is for a model of {what} {got}, and this one has {what} {expected}. Load Wan 2.2 "
+                        "I2V A14B (low-noise), or a file trained on this model."
                     )
 
 
@@ -99,7 +99,7 @@ def read_components(paths: Mapping[Component, Path]) -> SynComponents:
 
 
 def _base_size(part: LoadedComponent) -> tuple[int | None, int | None]:
-    """Return width and number of blocks of the base model that a part is for, None where it does not depend on it."""
+    """Return width and depth (blocks) of the base model that a part is for, None where it does not depend on it."""
     config = part.config
     if isinstance(config, VawanConfig):
         config = config.lora
@@ -112,7 +112,7 @@ def _describe(part: LoadedComponent) -> str:
     config, metadata = part.config, part.metadata
     facts = [f"{sum(tensor.numel() for tensor in part.state_dict.values()):,} parameters"]
     if isinstance(config, AlignConfig):
-        facts.append(f"{config.num_blocks} blocks of width {config.dim}")
+        facts.append(f"width {config.dim}, depth {config.num_blocks}")
     elif isinstance(config, ExoTokenConfig | VawanConfig):
         facts.append(f"up to {config.views} views" if isinstance(config, ExoTokenConfig) else f"{config.views} views")
     elif isinstance(config, PoseConfig):

@@ -9,29 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from comfy_client import ExecutionFailedError, PromptRejectedError
 from safetensors.torch import save_file
 
 from support.graphs import SMALL_TAKE, egox_graph, node_id, only_outputs, prior_graph, with_inputs, with_node
 from support.tiny_models import WRONG_BASES
-
-
-@pytest.fixture
-def refuse(comfy_server, comfy_client):
-    """Run a graph that must fail; returns the text of the error."""
-
-    def run(graph) -> str:
-        output = comfy_server.base / "output"
-        before = {path for path in output.rglob("*") if path.is_file()}
-        steps = []
-        with pytest.raises((ExecutionFailedError, PromptRejectedError)) as failure:
-            comfy_client.run(graph, on_progress=lambda progress: steps.append((progress.title, progress.done)))
-        assert ("Sampler", 1) not in steps, "a step was sampled before the error"
-        assert {path for path in output.rglob("*") if path.is_file()} == before
-        assert comfy_client.get("/queue") == {"queue_running": [], "queue_pending": []}
-        return str(failure.value)
-
-    return run
 
 
 @pytest.fixture

@@ -89,13 +89,13 @@ def test_rays_of_another_kind_are_a_warning(wan22, syn_clip, caplog):
 
 def test_parts_of_a_model_of_another_size(wan22, syn_clip):
     wide = tiny_component(Component.LORA, dim=384)
-    with pytest.raises(ValueError, match="tokens of width 384, and this model has tokens of width 256"):
+    with pytest.raises(ValueError, match="of width 384, and this one has width 256"):
         with_syn(wan22, syn_clip, wide)
     deep = tiny_component(MULTIEXOCON, blocks=3)
-    with pytest.raises(ValueError, match="blocks: 3, and this model has blocks: 2"):
+    with pytest.raises(ValueError, match="of depth 3, and this one has depth 2"):
         with_syn(wan22, syn_clip, deep)
     wide = tiny_component(POSEINJ, dim=384)
-    with pytest.raises(ValueError, match="tokens of width 384"):
+    with pytest.raises(ValueError, match="of width 384"):
         with_syn(wan22, syn_clip, wide)
 
 

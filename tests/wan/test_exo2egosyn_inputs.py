@@ -1,0 +1,207 @@
+"""Exo views, the first ego latent and the conditioning, with a real VAE."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from exo2ego.geometry.camera import Camera
+from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.plucker import align_maps
+from exo2ego.networks.component_metadata import Component
+from exo2ego.networks.ego_exo_align import build_align
+from exo2ego.wan.align_predict import align_notes, encode_first_frame, predict_first_latent
+from exo2ego.wan.exo2egosyn_conditioning import condition_exo2egosyn
+from exo2ego.wan.exo_views import encode_views
+from support.egosyn_witness import normalised
+from support.egox_witness import MEAN, STD
+from support.tiny_components import tiny_component
+
+
+@pytest.fixture(scope="module")
+def vae(tiny_files):
+    import comfy.sd
+    import comfy.utils
+
+    return comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(tiny_files["vae"])))
+
+
+class CountingVae:
+    """A VAE that counts what it encodes."""
+
+    def __init__(self, vae):
+        self.vae, self.encoded = vae, 0
+
+    def encode(self, frames):
+        self.encoded += 1
+        return self.vae.encode(frames)
+
+
+def video(seed: int, frames: int = 5, height: int = 32, width: int = 48) -> torch.Tensor:
+    return torch.rand(frames, height, width, 3, generator=torch.Generator().manual_seed(seed))
+
+
+def camera(x: float, frames: int = 1, focal: float = 40.0, size: int = 48) -> Camera:
+    turn = torch.tensor([[math.cos(x), 0, math.sin(x), x], [0, 1, 0, 0.1], [-math.sin(x), 0, math.cos(x), 2.0]])
+    return Camera(Pinhole(focal, focal, size / 2, size / 3), size, 32, turn.expand(frames, 3, 4))
+
+
+# Exo views ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_every_view_is_encoded_by_itself(vae, count):
+    videos = {f"exo {number}": video(number) for number in range(1, count + 1)}
+    steps = []
+    views = encode_views(vae, videos, lambda done, total: steps.append((done, total)))
+    assert views.latents.shape == (count, 16, 2, 4, 6)
+    for latent, frames in zip(views.latents, videos.values()):
+        assert torch.equal(latent, vae.encode(frames)[0])
+    assert steps == [(done, count) for done in range(count + 1)]
+    assert (views.n_views, views.n_frames, views.n_tokens) == (count, 5, count * 2 * 2 * 3)
+
+
+def test_pictures_with_an_alpha_channel(vae):
+    frames = video(1)
+    opaque = torch.cat([frames, torch.ones_like(frames[..., :1])], dim=-1)
+    assert torch.equal(encode_views(vae, {"exo 1": opaque}).latents, encode_views(vae, {"exo 1": frames}).latents)
+
+
+@pytest.mark.parametrize(
+    ("videos", "message"),
+    [
+        ({}, "takes 1 to 4 exo videos, got 0"),
+        ({f"exo {n}": video(n) for n in range(5)}, "takes 1 to 4 exo videos, got 5"),
+        ({"exo 1": video(1), "exo 3": video(2, frames=9)}, "lengths must agree; got exo 1 5, exo 3 9 frames"),
+        ({"exo 1": video(1), "exo 2": video(2, width=32)}, "one size, got exo 1 48 x 32, exo 2 32 x 32"),
+        ({"exo 1": video(1, frames=6)}, r"4n\+1 frames, got 6. Cut every video and the ego camera to 5 frames"),
+        ({"exo 1": video(1, width=40)}, "multiples of 16 pixels, got exo pictures of 40 x 32. Resize them to 32 x 32"),
+        ({"exo 1": video(1)[..., 0]}, "exo 1 is expected as a video"),
+    ],
+    ids=["none", "five", "lengths", "sizes", "not 4n+1", "no multiples of 16", "no pictures"],
+)
+def test_videos_that_do_not_fit_are_refused_before_encoding(vae, videos, message):
+    counting = CountingVae(vae)
+    with pytest.raises(ValueError, match=message):
+        encode_views(counting, videos)
+    assert not counting.encoded
+
+
+def test_another_vae(vae):
+    class Halved:
+        def encode(self, frames):
+            return vae.encode(frames)[:, :4]
+
+    with pytest.raises(ValueError, match=r"Exo2EgoSyn needs Wan 2\.1's VAE"):
+        encode_views(Halved(), {"exo 1": video(1)})
+
+
+# The first ego latent -------------------------------------------------------------------------------------------------
+
+
+def test_prediction_from_views_and_cameras(vae):
+    align = tiny_component(Component.ALIGN)
+    views = encode_views(vae, {"exo 1": video(1), "exo 2": video(2)})
+    exo, ego = [camera(0.0), camera(0.4)], camera(-0.3, frames=5)
+    got = predict_first_latent(align, views, exo, ego)
+    maps = align_maps(exo, ego, 6, 4)  # on the latent grid
+    first = normalised(torch.cat([vae.encode(video(seed)[:1]) for seed in (1, 2)]))[:, :, 0]
+    with torch.inference_mode():
+        predicted = build_align(align)(torch.cat([first, maps], dim=1)[None])
+    mean, std = (torch.tensor(values).view(1, 16, 1, 1, 1) for values in (MEAN, STD))
+    assert got.shape == (1, 16, 1, 4, 6)
+    torch.testing.assert_close(got, predicted * std + mean, rtol=1e-4, atol=1e-4)
+    moved = predict_first_latent(align, views, exo, camera(-0.2, frames=5))
+    assert (moved - got).abs().max() > 1e-3
+    assert torch.equal(got, predict_first_latent(align, views, exo, ego[0]))  # the first pose alone counts
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_a_missing_pose(vae, count):
+    views = encode_views(vae, {"exo 1": video(1), "exo 2": video(2)})
+    exo = [camera(0.1 * index) for index in range(count)]
+    with pytest.raises(ValueError, match=f"got 2 views and {count} exo cameras"):
+        predict_first_latent(tiny_component(Component.ALIGN), views, exo, camera(0.0))
+
+
+def test_a_real_first_frame_is_encoded_and_used_as_it_is(vae):
+    frames = video(3)
+    assert torch.equal(encode_first_frame(vae, frames), vae.encode(frames[:1]))
+    with pytest.raises(ValueError, match="first ego pictures of 40 x 32"):
+        encode_first_frame(vae, video(3, width=40))
+
+
+def test_notes_of_what_align_was_not_trained_on(vae):
+    views = encode_views(vae, {"exo 1": video(1)})
+    align = tiny_component(Component.ALIGN, told={"num_views": 4, "rays": "raymap", "heads": 2, "dim_head": 8})
+    views_note, rays_note = align_notes(align, views, camera(0.0))
+    assert "trained with 4 exo views, got 1" in views_note
+    assert "rays of the kind raymap, and the ego camera's are pinhole" in rays_note
+    assert align_notes(tiny_component(Component.ALIGN), views, camera(0.0)) == []
+
+
+# Conditioning ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_frames", [1, 5, 9])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_first_latent_mask_and_grey_tail(vae, n_frames, batch):
+    first = torch.randn(1, 16, 1, 4, 6, generator=torch.Generator().manual_seed(0))
+    text = torch.randn(1, 3, 4096)
+    made = condition_exo2egosyn(first, n_frames, vae, [[text, {"a": 1}]], [[-text, {}]], batch)
+    latent_frames = 1 + (n_frames - 1) // 4
+    grey = vae.encode(torch.full((n_frames, 32, 48, 3), 0.5))
+    for conditioning, expected in ((made.positive, text), (made.negative, -text)):
+        ((got, options),) = conditioning
+        assert torch.equal(got, expected)
+        assert torch.equal(options["concat_latent_image"], torch.cat([first, grey[:, :, 1:]], dim=2))
+        mask = options["concat_mask"]
+        assert mask.shape == (1, 1, latent_frames, 4, 6)
+        assert not mask[:, :, 0].any()
+        assert (mask[:, :, 1:] == 1).all()
+    assert made.positive[0][1]["a"] == 1
+    assert made.ego_latent["samples"].shape == (batch, 16, latent_frames, 4, 6)
+    assert not made.ego_latent["samples"].any()
+
+
+def test_what_the_model_gets_of_it(vae, wan22):
+    """Through core's own code: 4 channels that mark the first latent frame, 16 of the normalised latent."""
+    first = torch.randn(1, 16, 1, 4, 6, generator=torch.Generator().manual_seed(0))
+    ((_, options),) = condition_exo2egosyn(first, 9, vae).positive
+    condition = options["concat_latent_image"].clone()
+    noise = torch.zeros(1, 16, 3, 4, 6)
+    got = wan22.model.concat_cond(noise=noise, device=torch.device("cpu"), **options)
+    assert got.shape == (1, 20, 3, 4, 6)
+    assert (got[:, :4, 0] == 1).all()
+    assert not got[:, :4, 1:].any()
+    torch.testing.assert_close(got[:, 4:], normalised(condition))
+
+
+def test_a_first_latent_for_each_video_of_the_batch(vae):
+    first = torch.randn(2, 16, 1, 4, 6)
+    ((_, options),) = condition_exo2egosyn(first, 5, vae, batch_size=2).positive
+    assert torch.equal(options["concat_latent_image"][:, :, :1], first)
+
+
+@pytest.mark.parametrize(
+    ("shape", "n_frames", "batch", "message"),
+    [
+        ((1, 16, 2, 4, 6), 5, 1, r"\[1, 16, 1, h, w\], got \[1, 16, 2, 4, 6\]"),
+        ((1, 4, 4, 6), 5, 1, r"got \[1, 4, 4, 6\]. Take it from EgoExo-Align Predict"),
+        ((1, 16, 1, 4, 5), 5, 1, "ego pictures of 40 x 32"),
+        ((2, 16, 1, 4, 6), 5, 3, "batch of 2, and 3 videos are sampled"),
+        ((1, 16, 1, 4, 6), 6, 1, r"4n\+1 frames, got 6"),
+        ((1, 16, 1, 4, 6), 0, 1, r"4n\+1 frames, got 0"),
+    ],
+)
+def test_first_latents_and_lengths_that_do_not_fit(vae, shape, n_frames, batch, message):
+    with pytest.raises(ValueError, match=message):
+        condition_exo2egosyn(torch.zeros(shape), n_frames, vae, batch_size=batch)
+
+
+def test_what_comes_in_is_not_changed(vae):
+    text = [[torch.zeros(1, 3, 4096), {}]]
+    condition_exo2egosyn(torch.zeros(1, 16, 1, 4, 6), 5, vae, text, text)
+    assert text[0][1] == {}
