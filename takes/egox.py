@@ -16,11 +16,9 @@ centre, another lens or a moving camera.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -31,19 +29,25 @@ from ..geometry.lens import Lens
 from ..geometry.presets import RELEASE_SIZE, LensPreset
 from ..media.video import read_video
 from .egox_frames import FrameCut, StepCounter
+from .egox_layout import (
+    DATASET_KEY,
+    DEPTH_FILES,
+    EXO_CAMERA_FILE,
+    EXO_FILE,
+    MAPS_FOLDER,
+    META_FILE,
+    PRIOR_FILE,
+    TRUTH_FILE,
+    VIDEOS_FOLDER,
+    entries_of,
+    maps_in,
+    name_of,
+)
+from .egox_layout import files_of_take as files_of_take
+from .egox_layout import names_in_meta as names_in_meta
 from .egox_meta import EgoXMeta
 from .files import load_array, load_json
 from .take import Take
-
-META_FILE = "meta.json"
-EXO_FILE = "exo.mp4"
-PRIOR_FILE = "ego_Prior.mp4"
-TRUTH_FILE = "ego_GT.mp4"
-DEPTH_FILES = ("depth.npz", "depth.npy", "depth_f16.npz")
-EXO_CAMERA_FILE = "exo_camera.json"
-VIDEOS_FOLDER = "videos"
-MAPS_FOLDER = "depth_maps"
-DATASET_KEY = "test_datasets"
 
 Progress = Callable[[int, int], None]
 
@@ -69,12 +73,12 @@ def read_take(
     folder = _existing_folder(folder)
     entry = load_json(folder / META_FILE)
     if isinstance(entry, dict) and DATASET_KEY in entry:
-        names = [_name_of(take) for take in _entries(entry, folder / META_FILE)]
+        names = [name_of(take) for take in entries_of(entry, folder / META_FILE)]
         raise ValueError(f"{folder} is a dataset of takes. Name one: {folder}#NAME with NAME in {names}.")
     if not isinstance(entry, dict):
         raise ValueError(f"{folder / META_FILE} must hold one JSON object with a take's cameras and prompt.")
     depth_files = [folder / name for name in DEPTH_FILES if (folder / name).is_file()][:1]
-    depth_files = depth_files or _maps_in(folder / MAPS_FOLDER)
+    depth_files = depth_files or maps_in(folder / MAPS_FOLDER)
     if not depth_files:
         raise ValueError(f"{folder} holds no depth: expected {', '.join(DEPTH_FILES)} or {MAPS_FOLDER}/*.npy.")
     meta = EgoXMeta(entry, folder / META_FILE)
@@ -104,20 +108,10 @@ def read_dataset_take(
     folder = _existing_folder(folder)
     meta = dataset_entry(folder / META_FILE, name)
     maps_folder = folder / MAPS_FOLDER / name
-    depth_files = _maps_in(maps_folder)
+    depth_files = maps_in(maps_folder)
     if not depth_files:
         raise ValueError(f"The take {name} has no depth: expected .npy files in {maps_folder}.")
     return _assemble(name, meta, folder / VIDEOS_FOLDER / name, depth_files, lens, max_frames, progress)
-
-
-def files_of_take(folder: Path, name: str | None = None) -> list[Path]:
-    """List the files that `read_take` reads, or with a name those of `read_dataset_take`, where they exist."""
-    videos, maps = folder, folder / MAPS_FOLDER
-    single = DEPTH_FILES
-    if name is not None:
-        videos, maps, single = folder / VIDEOS_FOLDER / name, maps / name, ()
-    paths = [videos / file for file in (EXO_FILE, PRIOR_FILE, TRUTH_FILE, EXO_CAMERA_FILE, *single)]
-    return [path for path in (folder / META_FILE, *paths, *_maps_in(maps)) if path.is_file()]
 
 
 def dataset_entry(source: str | os.PathLike[str], name: str | None = None) -> EgoXMeta:
@@ -130,29 +124,14 @@ def dataset_entry(source: str | os.PathLike[str], name: str | None = None) -> Eg
     Raises:
         ValueError: if the file is no dataset, has no such take, or several and none was named.
     """
-    entries = _entries(load_json(source), source)
+    entries = entries_of(load_json(source), source)
     for entry in entries:
-        if _name_of(entry) == name or (name is None and len(entries) == 1):
+        if name_of(entry) == name or (name is None and len(entries) == 1):
             return EgoXMeta(entry, source)
-    names = [_name_of(entry) for entry in entries]
+    names = [name_of(entry) for entry in entries]
     if name is None:
         raise ValueError(f"{source} is a dataset of several takes. Name one: {source}#NAME with NAME in {names}.")
     raise ValueError(f"{source} has no take {name!r}; it has {names}.")
-
-
-def names_in_meta(path: Path) -> tuple[str | None, ...]:
-    """Return the names of the takes that a JSON file describes: `None` for a take folder's only one.
-
-    The result is empty for any other file: many programs call theirs meta.json.
-    """
-    try:
-        content = load_json(path)
-        if isinstance(content, dict) and DATASET_KEY in content:
-            names = (_name_of(entry) for entry in _entries(content, path))
-            return tuple(dict.fromkeys(name for name in names if name))
-    except ValueError:
-        return ()
-    return (None,) if isinstance(content, dict) and "ego_extrinsics" in content else ()
 
 
 def _assemble(
@@ -241,36 +220,8 @@ def _read_depth(files: Sequence[Path], counter: StepCounter) -> Tensor:
     return maps
 
 
-def _maps_in(folder: Path) -> list[Path]:
-    """List the .npy files of a folder in the order of the numbers in their names (frame_10 after frame_9)."""
-
-    def parts(path: Path) -> list[tuple[int, str]]:
-        return [(int(text), "") if text.isdigit() else (-1, text) for text in re.split(r"(\d+)", path.stem)]
-
-    return sorted(folder.glob("*.npy"), key=parts)
-
-
 def _existing_folder(folder: str | os.PathLike[str]) -> Path:
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"There is no folder {folder}. Give a take folder, or DATASET#NAME.")
     return folder
-
-
-def _entries(content: Any, source: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Return the entries of a dataset's meta.json; refuse anything that is no list of objects."""
-    entries = content.get(DATASET_KEY) if isinstance(content, dict) else None
-    if not isinstance(entries, list):
-        raise ValueError(f"{source} is no EgoX dataset: expected a list under the key {DATASET_KEY!r}.")
-    for number, entry in enumerate(entries):
-        if not isinstance(entry, dict):
-            raise ValueError(
-                f"Entry {number} of {DATASET_KEY!r} in {source} is {entry!r:.40}; expected an object with the take's "
-                "cameras and prompt."
-            )
-    return entries
-
-
-def _name_of(entry: dict[str, Any]) -> str:
-    name = PurePosixPath(str(entry.get("exo_path", "")).replace("\\", "/")).parent.name
-    return "" if name == ".." else name  # it names a folder below videos/
