@@ -6,8 +6,6 @@ loaded" and change nothing.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +15,11 @@ from torch import Tensor
 
 from ..networks.safetensors_file import read_safetensors
 from .base_model import WHAT_TO_LOAD, require_wan21_i2v
-from .lora_keys import block_of, split_key
+from .lora_keys import block_of
+from .lora_layers import WHAT_FILE, factors_by_layer, saved_alpha
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
-
-_WHAT_FILE = "EgoX's LoRA is pytorch_lora_weights.safetensors of the release."
-_OTHER_LORAS = "Load LoRAs of other models or for other layers with LoraLoaderModelOnly."
-_DIFFUSERS_METADATA = "lora_adapter_metadata"
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,11 +78,13 @@ def read_lora(path: str | Path) -> WanLora:
             factors that are missing or do not fit together; it names the file.
     """
     path = Path(path)
-    tensors, metadata = read_safetensors(path, _WHAT_FILE)
-    factors = _factors_by_layer(path.name, tensors)
-    _check_blocks_are_alike(path.name, factors)
-    saved_alpha = _alpha_from_metadata(path.name, metadata)
-    layers = {layer: _update(path.name, layer, found, saved_alpha) for layer, found in factors.items()}
+    tensors, metadata = read_safetensors(path, WHAT_FILE)
+    factors = factors_by_layer(path.name, tensors)
+    alpha = saved_alpha(path.name, metadata)
+    layers = {
+        layer: LowRankUpdate(found["down"], found["up"], float(found["alpha"]) if "alpha" in found else alpha)
+        for layer, found in factors.items()
+    }
     return WanLora(path.name, layers)
 
 
@@ -115,70 +112,6 @@ def apply_lora(model: ModelPatcher, lora: WanLora, strength: float = 1.0) -> Mod
     return patched
 
 
-def _factors_by_layer(file: str, tensors: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-    factors: dict[str, dict[str, Tensor]] = {}
-    unknown = []
-    for key, tensor in tensors.items():
-        if (split := split_key(key)) is None:
-            unknown.append(key)
-        else:
-            layer, factor = split
-            factors.setdefault(layer, {})[factor] = tensor
-    if not factors:
-        raise ValueError(
-            f"{file} holds no LoRA for Wan: none of its {len(tensors)} keys names a layer of Wan{_some(unknown)}. "
-            f"{_WHAT_FILE} {_OTHER_LORAS}"
-        )
-    if unknown:
-        raise ValueError(
-            f"{file}: {len(unknown)} of {len(tensors)} keys name no layer of Wan's blocks{_some(unknown)}. Loading the "
-            f"rest would give a half-applied LoRA. {_WHAT_FILE} {_OTHER_LORAS}"
-        )
-    return factors
-
-
-def _check_blocks_are_alike(file: str, factors: dict[str, dict[str, Tensor]]) -> None:
-    blocks: dict[int, set[str]] = {}
-    for layer, found in factors.items():
-        within = layer.split(".", 2)[2]
-        blocks.setdefault(block_of(layer), set()).update(f"{within} ({factor})" for factor in found)
-    everywhere = set.union(*blocks.values())
-    for block in range(1 + max(blocks)):
-        if missing := everywhere - blocks.get(block, set()):
-            raise ValueError(
-                f"{file} is not whole: block {block} lacks {', '.join(sorted(missing)[:4])}, which other blocks have. "
-                "Download or export it again."
-            )
-
-
-def _alpha_from_metadata(file: str, metadata: dict[str, str]) -> float | None:
-    """Return the alpha that newer versions of diffusers write into the file's header, or None."""
-    if _DIFFUSERS_METADATA not in metadata:
-        return None
-    config = {
-        key.removeprefix("transformer."): value for key, value in json.loads(metadata[_DIFFUSERS_METADATA]).items()
-    }
-    for special in ("alpha_pattern", "use_rslora", "use_dora"):
-        if config.get(special):
-            raise ValueError(f"{file} was trained with {special}, which is not supported: export a plain LoRA.")
-    alpha = config.get("lora_alpha")
-    return None if alpha is None else float(alpha)
-
-
-def _update(file: str, layer: str, factors: dict[str, Tensor], saved_alpha: float | None) -> LowRankUpdate:
-    if "down" not in factors or "up" not in factors:
-        there = "down (lora_A)" if "down" in factors else "up (lora_B)"
-        raise ValueError(f"{file} is not whole: {layer} has only {there}. Download or export it again.")
-    down, up = factors["down"], factors["up"]
-    if down.ndim != 2 or up.ndim != 2 or down.shape[0] != up.shape[1]:
-        raise ValueError(
-            f"{file}: the factors of {layer} do not fit together, expected [rank, inputs] and [outputs, rank], got "
-            f"{list(down.shape)} and {list(up.shape)}. Export it again."
-        )
-    alpha = float(factors["alpha"]) if "alpha" in factors else saved_alpha
-    return LowRankUpdate(down, up, alpha)
-
-
 def _check_fits(lora: WanLora, network: Any) -> None:
     n_blocks = len(network.blocks)
     if lora.n_blocks != n_blocks:
@@ -194,8 +127,3 @@ def _check_fits(lora: WanLora, network: Any) -> None:
                 f"{lora.file} is for a model of another size: its update of {layer} is {got[0]} x {got[1]}, and the "
                 f"model's layer {expected[0]} x {expected[1]}. {WHAT_TO_LOAD}"
             )
-
-
-def _some(keys: Iterable[str]) -> str:
-    few = list(keys)[:3]
-    return f" ({', '.join(few)}, ...)" if few else ""

@@ -1,0 +1,112 @@
+"""Sort the tensors of a LoRA file by Wan's layers, and check that they are a whole LoRA.
+
+Names, shapes and the header's strings are all that is looked at, so tensors may be real or only described by a file's
+header. Neither ComfyUI nor torch is needed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Protocol, TypeVar
+
+from .lora_keys import block_of, split_key
+
+WHAT_FILE = "EgoX's LoRA is pytorch_lora_weights.safetensors of the release."
+_OTHER_LORAS = "Load LoRAs of other models or for other layers with LoraLoaderModelOnly."
+_DIFFUSERS_METADATA = "lora_adapter_metadata"
+
+
+class Shaped(Protocol):
+    """What has a shape: a tensor, or its entry in a header."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes."""
+
+
+T = TypeVar("T", bound=Shaped)
+
+
+def factors_by_layer(file: str, tensors: Mapping[str, T]) -> dict[str, dict[str, T]]:
+    """Return the factors ("down" [rank, inputs], "up" [outputs, rank], "alpha") of each layer of ComfyUI's Wan.
+
+    Args:
+        file: the file's name, for errors.
+        tensors: by the file's own names.
+
+    Raises:
+        ValueError: for keys of another model, keys of which only some map to layers, blocks that differ, and factors
+            that are missing or do not fit together.
+    """
+    factors: dict[str, dict[str, T]] = {}
+    unknown = []
+    for key, tensor in tensors.items():
+        if (split := split_key(key)) is None:
+            unknown.append(key)
+        else:
+            layer, factor = split
+            factors.setdefault(layer, {})[factor] = tensor
+    if not factors:
+        raise ValueError(
+            f"{file} holds no LoRA for Wan: none of its {len(tensors)} keys names a layer of Wan{_some(unknown)}. "
+            f"{WHAT_FILE} {_OTHER_LORAS}"
+        )
+    if unknown:
+        raise ValueError(
+            f"{file}: {len(unknown)} of {len(tensors)} keys name no layer of Wan's blocks{_some(unknown)}. Loading the "
+            f"rest would give a half-applied LoRA. {WHAT_FILE} {_OTHER_LORAS}"
+        )
+    _check_blocks_are_alike(file, factors)
+    for layer, found in factors.items():
+        _check_pair(file, layer, found)
+    return factors
+
+
+def saved_alpha(file: str, metadata: Mapping[str, str]) -> float | None:
+    """Return the alpha that newer versions of diffusers write into the file's header, or None.
+
+    Raises:
+        ValueError: for LoRAs that are more than two factors and one alpha.
+    """
+    if _DIFFUSERS_METADATA not in metadata:
+        return None
+    config = {
+        key.removeprefix("transformer."): value for key, value in json.loads(metadata[_DIFFUSERS_METADATA]).items()
+    }
+    for special in ("alpha_pattern", "use_rslora", "use_dora"):
+        if config.get(special):
+            raise ValueError(f"{file} was trained with {special}, which is not supported: export a plain LoRA.")
+    alpha = config.get("lora_alpha")
+    return None if alpha is None else float(alpha)
+
+
+def _check_blocks_are_alike(file: str, factors: Mapping[str, Mapping[str, Shaped]]) -> None:
+    blocks: dict[int, set[str]] = {}
+    for layer, found in factors.items():
+        within = layer.split(".", 2)[2]
+        blocks.setdefault(block_of(layer), set()).update(f"{within} ({factor})" for factor in found)
+    everywhere = set.union(*blocks.values())
+    for block in range(1 + max(blocks)):
+        if missing := everywhere - blocks.get(block, set()):
+            raise ValueError(
+                f"{file} is not whole: block {block} lacks {', '.join(sorted(missing)[:4])}, which other blocks have. "
+                "Download or export it again."
+            )
+
+
+def _check_pair(file: str, layer: str, factors: Mapping[str, Shaped]) -> None:
+    if "down" not in factors or "up" not in factors:
+        there = "down (lora_A)" if "down" in factors else "up (lora_B)"
+        raise ValueError(f"{file} is not whole: {layer} has only {there}. Download or export it again.")
+    down, up = tuple(factors["down"].shape), tuple(factors["up"].shape)
+    if len(down) != 2 or len(up) != 2 or down[0] != up[1]:
+        raise ValueError(
+            f"{file}: the factors of {layer} do not fit together, expected [rank, inputs] and [outputs, rank], got "
+            f"{list(down)} and {list(up)}. Export it again."
+        )
+
+
+def _some(keys: Iterable[str]) -> str:
+    few = list(keys)[:3]
+    return f" ({', '.join(few)}, ...)" if few else ""
