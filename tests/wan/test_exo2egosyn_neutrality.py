@@ -102,3 +102,31 @@ def test_trained_weights_on_weights_that_are_unpacked_when_used(wan22, syn_clip)
     name = "blocks.0.self_attn.v.weight"
     expected = wan_state_dict("i2v_2.2")[name] + 2.0 * up @ down  # alpha 8, rank 4
     torch.testing.assert_close(used(name), expected)
+
+
+@pytest.mark.parametrize("base", ["fp32", "fp8_scaled"])
+@torch.inference_mode()
+def test_layers_that_stay_offloaded(syn_clip, base):
+    """ComfyUI leaves their weights alone and computes the patched ones at every use."""
+    model = load(base)
+    network, cpu = model.model.diffusion_model, torch.device("cpu")
+    parts = [tiny_component(component) for component in (Component.MULTIEXOCON, Component.LORA)]
+    patched = with_syn(model, syn_clip, *parts)
+    x, context = torch.randn(1, 18, 256), torch.randn(1, 72, 256)
+    attention = network.blocks[1].cross_attn
+
+    def output():
+        return attention(x, context)
+
+    before = output()
+    patched.patch_model(cpu)
+    loaded = output()
+    patched.unpatch_model(cpu)
+    patched.patch_model(cpu, lowvram_model_memory=1)
+    assert patched.model.model_lowvram
+    assert attention.k.weight_function
+    offloaded = output()
+    patched.unpatch_model(cpu)
+    torch.testing.assert_close(offloaded, loaded, rtol=0, atol=1e-5 if base == "fp32" else 0.2)
+    assert (loaded - before).abs().max() > 0.5
+    assert torch.equal(output(), before)
