@@ -4,21 +4,19 @@
      "fov": vertical degrees, "quaternion": {"x", "y", "z", "w"}}
 
 Older viewers leave out `fov` and `quaternion`: then the field of view must be known from elsewhere, and the camera
-stands upright, looking at the target. Axes: right-handed, y up, and the camera looks along its own -z with x to the
-right. Our world turned half around x, so that (x, y, z) becomes (x, -y, -z), is theirs, and so it is with the
-camera's own axes.
+stands upright, looking at the target. `zoom` is that of orthographic cameras alone. Axes: right-handed, y up, and the
+camera looks along its own -z with x to the right (see `y_up`).
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .camera import Camera
-from .lens import Lens, Pinhole
+from .pinhole_only import lens_of_fov, vertical_fov
 from .quaternions import matrices_to_quaternions, quaternions_to_matrices
 from .y_up import y_up_swapped
 
@@ -50,27 +48,22 @@ def camera_from_load3d(info: dict[str, Any], width: int, height: int, fov_degree
         rotation = quaternions_to_matrices(torch.nn.functional.normalize(quaternion, dim=0))
     else:
         rotation = _looking(position, _vector(info, "target", "xyz"))
-    fov = float(info.get("fov") or fov_degrees)
-    if not 0 < fov < 180:
-        raise ValueError(f"A vertical field of view lies between 0 and 180 degrees, got {fov}.")
-    # A viewer's zoom narrows the view as a longer lens does.
-    focal = 0.5 * height / math.tan(math.radians(fov) / 2) * _zoom(info)
-    lens = Pinhole(focal, focal, width / 2, height / 2)
+    fov = _number(info, "fov", fov_degrees)
     pose = torch.eye(4, dtype=torch.float64)
     pose[:3, :3], pose[:3, 3] = rotation, position
-    return Camera(lens, width, height, torch.linalg.inv(y_up_swapped(pose)))
+    return Camera(lens_of_fov(fov, width, height), width, height, torch.linalg.inv(y_up_swapped(pose)))
 
 
 def camera_to_load3d(camera: Camera, frame: int = 0, target_distance: float = 1.0) -> dict[str, Any]:
     """Return one frame of a camera as LOAD3D_CAMERA.
 
     Args:
-        camera: with a pinhole lens, square pixels and a centred axis: a viewer has no other.
+        camera: of its lens the field of view is kept; `pinhole_only.lost_without_lens` says what is lost.
         frame: number of the pose.
         target_distance: metres ahead of the camera at which the viewer's orbit gets its middle.
 
     Raises:
-        ValueError: if the lens is another, or there is no such frame.
+        ValueError: if there is no such frame.
     """
     if not 0 <= frame < camera.n_frames:
         raise ValueError(f"The camera has the frames 0 to {camera.n_frames - 1}; there is no frame {frame}.")
@@ -81,29 +74,9 @@ def camera_to_load3d(camera: Camera, frame: int = 0, target_distance: float = 1.
         "target": dict(zip("xyz", (pose[:3, 3] - target_distance * pose[:3, 2]).tolist())),
         "zoom": 1,
         "cameraType": "perspective",
-        "fov": vertical_fov(camera.lens, camera.width, camera.height),
+        "fov": vertical_fov(camera),
         "quaternion": dict(zip("wxyz", quaternion.tolist())),
     }
-
-
-def vertical_fov(lens: Lens, width: int, height: int) -> float:
-    """Return the vertical field of view in degrees of a lens that has no other number.
-
-    Raises:
-        ValueError: if the lens is a fisheye, its pixels are not square, or its axis is off the middle.
-    """
-    if not isinstance(lens, Pinhole):
-        raise ValueError(
-            "A 3D viewer's camera is a pinhole and cannot hold a fisheye lens. Choose a pinhole lens in the editor, "
-            "or a format that holds every lens: JSON."
-        )
-    off = max(abs(lens.cx - width / 2), abs(lens.cy - height / 2))
-    if off > 1e-6 * height or abs(lens.fx / lens.fy - 1) > 1e-9:
-        raise ValueError(
-            "A 3D viewer's camera has square pixels and its axis in the middle of the picture; this lens has "
-            f"fx {lens.fx:.4f}, fy {lens.fy:.4f} and its axis {off:.4f} pixels off. Choose the format JSON."
-        )
-    return math.degrees(2 * math.atan(0.5 * height / lens.fy))
 
 
 def _looking(position: Tensor, target: Tensor) -> Tensor:
@@ -120,11 +93,11 @@ def _looking(position: Tensor, target: Tensor) -> Tensor:
     return torch.stack([right, torch.linalg.cross(backward, right), backward], dim=1)
 
 
-def _zoom(info: dict[str, Any]) -> float:
-    zoom = info.get("zoom", 1)
-    if isinstance(zoom, bool) or not isinstance(zoom, int | float) or not 0 < zoom < math.inf:
-        raise ValueError(f"A LOAD3D_CAMERA's zoom is a positive number, got {zoom!r}.")
-    return float(zoom)
+def _number(info: dict[str, Any], key: str, default: float) -> float:
+    value = info.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{key!r} of a LOAD3D_CAMERA is a number, got {value!r:.80}.")
+    return float(value)
 
 
 def _vector(info: dict[str, Any], key: str, axes: str) -> Tensor:

@@ -140,7 +140,7 @@ class Trajectory:
         return curve, slerp(rotations[left], rotations[left + 1], share)
 
     def to_camera(self, n_frames: int) -> Camera:
-        """Return the camera of a clip of `n_frames`; one key makes it a fixed camera.
+        """Return the camera of a clip, with one pose for each of its `n_frames`.
 
         Raises:
             ValueError: if there are no keyframes, or one lies beyond the clip.
@@ -150,8 +150,7 @@ class Trajectory:
                 f"There is a keyframe at frame {self.keyframes[-1].frame}, but the clip has {n_frames} frames (0 to "
                 f"{n_frames - 1}). Delete it, or give a longer clip."
             )
-        count = 1 if len(self.keyframes) == 1 else n_frames
-        centers, quaternions = self.at(torch.arange(count))
+        centers, quaternions = self.at(torch.arange(n_frames))
         rotations = quaternions_to_matrices(quaternions).mT  # [F, 3, 3], world to camera
         poses = torch.cat([rotations, -rotations @ centers[..., None]], dim=-1)  # [F, 3, 4]
         return Camera(self.lens_in_pixels, self.width, self.height, poses)

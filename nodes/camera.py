@@ -140,15 +140,15 @@ class Exo2EgoCameraFile(io.ComfyNode):
             "Camera from File",
             "camera",
             "Loads a camera or a whole trajectory: this pack's JSON, an NPZ with world_to_camera (or camera_to_world), "
-            "intrinsics, width and height, or EgoX's meta.json.",
-            search_aliases=["load camera", "trajectory", "meta.json", "extrinsics"],
+            "intrinsics, width and height, EgoX's meta.json, Nuke's .chan, or glTF as Blender exports it.",
+            search_aliases=["load camera", "trajectory", "meta.json", "extrinsics", "chan", "glTF", "Blender", "Nuke"],
             inputs=[
                 io.Combo.Input(
                     "file",
                     options=list_cameras(input_folder()),
                     default=EXAMPLE_ROOM,
-                    tooltip="A .json or .npz file below ComfyUI's input folder, FILE#NAME for one take of EgoX's "
-                    "dataset meta.json, or the built-in example's camera.",
+                    tooltip="A .json, .npz, .chan, .gltf or .glb file below ComfyUI's input folder, FILE#NAME for one "
+                    "take of EgoX's dataset meta.json, or the built-in example's camera.",
                 ),
                 io.Combo.Input(
                     "role",
@@ -170,7 +170,8 @@ class Exo2EgoCameraFile(io.ComfyNode):
                     max=8192,
                     step=1,
                     tooltip="Resize the camera to this image width in pixels; 0 follows the height, and 0 for both "
-                    "keeps the file's size. Another aspect ratio is refused: crop the video to the camera's first.",
+                    "keeps the file's size (.chan and Blender's glTF tell none). Another aspect ratio is refused: crop "
+                    "the video to the camera's first.",
                 ),
                 io.Int.Input(
                     "height",

@@ -1,4 +1,4 @@
-"""Cameras from files: our own JSON, NumPy archives, and EgoX's `meta.json`."""
+"""Cameras from files: our own JSON, NumPy archives, EgoX's `meta.json`, Nuke's `.chan`, glTF."""
 
 from __future__ import annotations
 
@@ -12,18 +12,22 @@ import torch
 
 from ..geometry.aspect import same_aspect
 from ..geometry.camera import Camera
-from ..geometry.lens import Lens, Pinhole
+from ..geometry.lens import Fisheye624, Lens, Pinhole
 from ..geometry.presets import RELEASE_SIZE, LensPreset
 from .egox import DATASET_KEY, dataset_entry
 from .egox_meta import EgoXMeta
 from .files import load_arrays, load_json
+from .gltf_read import read_gltf
+from .nuke_chan import read_chan
 
 if TYPE_CHECKING:
     import numpy as np
 
 # Size of the release's exo clips in pixels, for meta.json files, which tell none.
 RELEASE_EXO_SIZE = (784, 448)
+CAMERA_SUFFIXES = (".json", ".npz", ".chan", ".gltf", ".glb")
 _POSE_KEYS = ("world_to_camera", "camera_to_world")
+_LENS_KEYS = ("intrinsics", "fisheye624")
 
 
 class CameraRole(str, Enum):
@@ -45,8 +49,11 @@ def read_camera(
     """Read a camera, by the file's name and content.
 
     - `.json` that `Camera.to_json` wrote.
-    - `.npz` with `world_to_camera` or `camera_to_world` ([4, 4], [F, 3, 4] or [F, 4, 4]), `intrinsics` (3 x 3, or
-      fx, fy, cx, cy; pixels, pixel centres at +0.5), `width` and `height`.
+    - `.npz` with `world_to_camera` or `camera_to_world` ([4, 4], [F, 3, 4] or [F, 4, 4]), `width`, `height`, and
+      `intrinsics` (3 x 3, or fx, fy, cx, cy; pixels, pixel centres at +0.5) or `fisheye624` (focal, cx, cy, k1..k6,
+      p1, p2, s1..s4).
+    - Nuke's `.chan`, which needs a picture size: `nuke_chan`.
+    - `.gltf` and `.glb`, which need a picture size unless this pack wrote them: `gltf_read`.
     - EgoX's `meta.json`, of a take or a dataset; only here `role`, `lens` and `take` count.
 
     Args:
@@ -71,8 +78,16 @@ def read_camera(
             meta = EgoXMeta(content, path) if DATASET_KEY not in content else dataset_entry(path, take)
             return _camera_of_meta(meta, CameraRole(role), width, height, lens)
         camera = Camera.from_json(json.dumps(content))
+    elif path.suffix.lower() == ".chan":
+        if not width and not height:
+            raise ValueError(f"{path} tells no picture size, as no .chan file does: give width and height.")
+        return read_chan(path, width or height, height or width)
+    elif path.suffix.lower() in (".gltf", ".glb"):
+        camera = read_gltf(path, width, height)
     else:
-        raise ValueError(f"{path} is no camera file: expected .json (ours or EgoX's meta.json) or .npz.")
+        raise ValueError(
+            f"{path} is no camera file: expected {', '.join(CAMERA_SUFFIXES)}; .json is ours or EgoX's meta.json."
+        )
     try:
         return fit(camera, width, height)
     except ValueError as error:
@@ -93,31 +108,41 @@ def fit(camera: Camera, width: int, height: int) -> Camera:
 
 
 def camera_from_arrays(arrays: dict[str, np.ndarray], source: str | os.PathLike[str]) -> Camera:
-    """Make a pinhole camera from the arrays of an `.npz`; see `read_camera`.
+    """Make a camera from the arrays of an `.npz`; see `read_camera`.
 
     Raises:
         ValueError: if an array is missing, doubled or of another shape, or the poses are none.
     """
-    missing = {"intrinsics", "width", "height"} - set(arrays)
+    missing = {"width", "height"} - set(arrays)
     given = [key for key in _POSE_KEYS if key in arrays]
-    if missing or len(given) != 1:
+    lenses = [key for key in _LENS_KEYS if key in arrays]
+    if missing or len(given) != 1 or len(lenses) != 1:
         raise ValueError(
-            f"{source} holds the arrays {sorted(arrays)}; a camera needs intrinsics, width, height and either "
-            "world_to_camera or camera_to_world."
+            f"{source} holds the arrays {sorted(arrays)}; a camera needs fisheye624 or intrinsics, width, height and "
+            "either world_to_camera or camera_to_world."
         )
-    intrinsics = arrays["intrinsics"].astype("float64")
-    if intrinsics.shape == (3, 3):
-        intrinsics = intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]]
-    if intrinsics.shape != (4,):
-        raise ValueError(f"'intrinsics' of {source} must be 3 x 3 or (fx, fy, cx, cy), got {intrinsics.shape}.")
+    lens = _lens_of_array(lenses[0], arrays[lenses[0]].astype("float64"), source)
     sizes = [arrays["width"], arrays["height"]]
     if any(size.size != 1 for size in sizes):
         raise ValueError(f"'width' and 'height' of {source} must be single numbers.")
     width, height = (int(size.item()) for size in sizes)
-    camera = Camera(Pinhole(*intrinsics.tolist()), width, height, torch.from_numpy(arrays[given[0]].astype("float64")))
+    camera = Camera(lens, width, height, torch.from_numpy(arrays[given[0]].astype("float64")))
     if given[0] == "world_to_camera":
         return camera
     return Camera(camera.lens, width, height, camera.camera_to_world)
+
+
+def _lens_of_array(key: str, numbers: np.ndarray, source: str | os.PathLike[str]) -> Lens:
+    if key == "fisheye624":
+        if numbers.shape != (15,):
+            raise ValueError(f"'fisheye624' of {source} must be 15 numbers, got the shape {numbers.shape}.")
+        focal, cx, cy, *rest = numbers.tolist()
+        return Fisheye624(focal, cx, cy, tuple(rest[:6]), tuple(rest[6:8]), tuple(rest[8:]))
+    if numbers.shape == (3, 3):
+        numbers = numbers[[0, 1, 0, 1], [0, 1, 2, 2]]
+    if numbers.shape != (4,):
+        raise ValueError(f"'intrinsics' of {source} must be 3 x 3 or (fx, fy, cx, cy), got {numbers.shape}.")
+    return Pinhole(*numbers.tolist())
 
 
 def _camera_of_meta(meta: EgoXMeta, role: CameraRole, width: int, height: int, lens: LensPreset | Lens) -> Camera:

@@ -38,7 +38,7 @@ def write_take(take: Take, folder: str | os.PathLike[str]) -> None:
         ValueError: if the exo camera moves or is no pinhole, its depth is not metric, or a size is odd.
     """
     folder = Path(folder)
-    meta = _meta(take, folder.name)
+    meta = meta_entry(folder.name, take.prompt, take.exo_camera, take.ego_camera.expanded(take.n_frames))
     depth = take.depth.metric().numpy().astype(np.float16)
     videos = {EXO_FILE: take.exo, PRIOR_FILE: take.ego_prior, TRUTH_FILE: take.ego_truth}
     if any(size % 2 for video in videos.values() if video is not None for size in video.shape[1:3]):
@@ -58,15 +58,20 @@ def write_take(take: Take, folder: str | os.PathLike[str]) -> None:
             unfinished.write_text(text, encoding="utf-8")
 
 
-def _meta(take: Take, name: str) -> dict[str, object]:
-    """Return the entry of `meta.json`; see `EgoXMeta` for its conventions."""
-    exo, ego = take.exo_camera, take.ego_camera.expanded(take.n_frames)
+def meta_entry(name: str, prompt: str, exo: Camera, ego: Camera) -> dict[str, object]:
+    """Return a take's entry of `meta.json`; see `EgoXMeta` for its conventions.
+
+    It holds neither the ego lens nor a principal point of the exo camera off the middle.
+
+    Raises:
+        ValueError: if the exo camera moves or is no pinhole.
+    """
     if not exo.is_fixed or not isinstance(exo.lens, Pinhole):
-        raise ValueError("EgoX's format holds a fixed pinhole as exo camera; this take's exo camera is another kind.")
+        raise ValueError("EgoX's format holds a fixed pinhole as exo camera; this exo camera is another kind.")
     as_mounted = QUARTER_TURN_CLOCKWISE.T @ ego.world_to_camera
     return {
         "exo_path": f"./videos/{name}/{EXO_FILE}",
-        "prompt": take.prompt,
+        "prompt": prompt,
         "camera_intrinsics": _matrix(exo.lens.fx, exo.lens.fy, exo.width / 2, exo.height / 2),
         "camera_extrinsics": _rows(exo)[0],
         # One constant in all of EgoX's files.

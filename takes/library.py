@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..geometry.camera import Camera
 from ..geometry.presets import RELEASE_SIZE, LensPreset, preset_lens
-from .camera_files import RELEASE_EXO_SIZE, CameraRole, fit, read_camera
+from .camera_files import CAMERA_SUFFIXES, RELEASE_EXO_SIZE, CameraRole, fit, read_camera
 from .egox import META_FILE, dataset_entry, files_of_take, names_in_meta, read_dataset_take, read_take
 from .example_room import ExampleRoom, example_take
 from .files import resolve_named
@@ -19,8 +19,6 @@ from .take import Take
 
 EXAMPLE_ROOM = "example room"
 EXAMPLE_FRAMES = 49
-
-_CAMERA_SUFFIXES = (".json", ".npz")
 
 _names_in_meta = Memo(names_in_meta)
 
@@ -100,7 +98,7 @@ def list_cameras(root: Path) -> list[str]:
     """
     names = []
     for file in names_inside(root)[0]:
-        if file.lower().endswith(_CAMERA_SUFFIXES):
+        if file.lower().endswith(CAMERA_SUFFIXES):
             takes = _takes_in(root / file) if _may_be_meta(file) else ()
             names += [_joined(file, take) for take in takes or (None,)]
     return [EXAMPLE_ROOM, *names]

@@ -2,46 +2,170 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
 import torch
-from comfy_client import ExecutionFailedError
+from comfy_client import ExecutionFailedError, PromptRejectedError
 
 from exo2ego.geometry.camera import Camera
+from exo2ego.geometry.lens_json import lens_from_json
 from exo2ego.geometry.packed_cloud import unpack_cloud
-from exo2ego.geometry.presets import LensPreset
+from exo2ego.geometry.presets import LensPreset, preset_lens
 from exo2ego.geometry.trajectory import Keyframe, Trajectory
 from exo2ego.geometry.trajectory_json import trajectory_from_json, trajectory_to_json
+from exo2ego.takes.egox import read_take
 from support.graphs import Graph, node_id, prior_graph, with_inputs, with_node
 
-KEYS = (
-    Keyframe(0, (0.1, -0.2, 1.0), (1.0, 0.0, 0.0, 0.0), ease_out=1.0),
-    Keyframe(2, (0.3, -0.2, 1.5), (0.98, 0.0, 0.2, 0.0)),
-    Keyframe(4, (0.3, -0.1, 2.0), (0.95, 0.1, 0.3, 0.0), ease_in=0.5),
+EDITOR, EXPORT = "960", "961"
+TRAJECTORY = Trajectory(
+    (
+        Keyframe(0, (0.1, -0.2, 1.0), (1.0, 0.0, 0.0, 0.0), ease_out=1.0),
+        Keyframe(2, (0.3, -0.2, 1.5), (0.98, 0.0, 0.2, 0.0)),
+        Keyframe(4, (0.3, -0.1, 2.0), (0.95, 0.1, 0.3, 0.0), ease_in=0.5),
+    ),
+    width=64,
+    height=64,
 )
 
 
 def editor_graph(trajectory: str = "", **inputs: object) -> Graph:
+    """The editor behind the small take's points, and its camera saved."""
     graph = prior_graph()
     take, points = node_id(graph, "Take"), node_id(graph, "Point cloud")
-    graph = with_node(
-        {key: graph[key] for key in (take, points)},
-        "960",
-        "Exo2EgoCameraEditor",
-        "Editor",
-        images=[take, 0],
-        points=[points, 0],
-        exo_camera=graph[points]["inputs"]["camera"],
-        trajectory=trajectory,
-        **inputs,
-    )
-    return graph
+    needed = {
+        "images": [take, 0],
+        "points": [points, 0],
+        "exo_camera": graph[points]["inputs"]["camera"],
+        "trajectory": trajectory,
+    }
+    graph = {key: graph[key] for key in (take, points)}
+    graph = with_node(graph, EDITOR, "Exo2EgoCameraEditor", "Editor", **{**needed, **inputs})
+    export = {"format": "JSON", "filename_prefix": "editor/camera", "frame": 0, "fps": 24.0}
+    return with_node(graph, EXPORT, "Exo2EgoCameraExport", "Export", camera=[EDITOR, 0], **export)
 
 
-def test_text_in_payload_out(comfy_client, small_take):
-    run = comfy_client.run(editor_graph(trajectory_to_json(Trajectory(KEYS))))
-    (answer,) = run.outputs["960"]["exo2ego_editor"]
-    print({key: str(value)[:100] for key, value in answer.items()})
+@pytest.fixture
+def edited(comfy_client, small_take):
+    """Run the editor; returns what it sent to the page, and its camera."""
+
+    def run(trajectory: str = "", **inputs: object) -> tuple[dict, Camera]:
+        outputs = comfy_client.run(editor_graph(trajectory, **inputs))
+        (answer,) = outputs.outputs[EDITOR]["exo2ego_editor"]
+        (saved,) = outputs.files(EXPORT)
+        return answer, Camera.from_json(comfy_client.fetch(saved).decode())
+
+    return run
+
+
+def test_the_text_is_the_camera(edited):
+    answer, camera = edited(trajectory_to_json(TRAJECTORY))
+    expected = TRAJECTORY.to_camera(5)
+    assert float((camera.world_to_camera - expected.world_to_camera).abs().max()) <= 1e-6
+    assert (camera.lens, camera.width, camera.height) == (preset_lens(LensPreset.EGOX_RELEASE, 64, 64), 64, 64)
+    assert len(answer["coverage_percent"]) == 5
+    assert all(1 < percent < 99 for percent in answer["coverage_percent"])
+    assert answer["warning"] is None
+
+
+def test_what_the_page_gets(edited, comfy_client, small_take):
+    answer, _ = edited(trajectory_to_json(TRAJECTORY))
+    take = read_take(small_take)
+    assert answer["frames"] == 5
+    assert answer["start"] is None
+    exo = Camera.from_json(answer["exo_camera"])
+    assert (exo.width, exo.height) == (128, 64)
+    assert torch.allclose(exo.world_to_camera, take.exo_camera.world_to_camera)
+    for name, entry in answer["lenses"].items():
+        assert lens_from_json(entry) == preset_lens(LensPreset(name), 448, 448)
+
     cloud = unpack_cloud(comfy_client.fetch(answer["cloud"]))
-    print(cloud.describe())
+    assert cloud.n_frames == 5
+    assert 500 < len(cloud.background_points) < 64 * 32
+    pixels, _, seen = exo.project(cloud.background_points)
+    assert bool(seen.all())
+    columns, rows = pixels.long().unbind(-1)
+    shown = take.exo.mean(dim=0)[rows.clamp(0, 63), columns.clamp(0, 127)]
+    assert float((cloud.background_colors - shown).abs().mean()) < 0.05, "points carry their pixel's colour"
+
+    from PIL import Image
+
+    assert [picture["frame"] for picture in answer["pictures"]] == [0, 1, 2, 3, 4]
+    picture = Image.open(io.BytesIO(comfy_client.fetch(answer["pictures"][0])))
+    assert (picture.format, picture.size) == ("JPEG", (128, 64))
+
+
+def test_no_keyframes_no_camera(edited, small_take):
+    answer, camera = edited()
+    assert camera.is_fixed
+    assert torch.allclose(camera.world_to_camera, read_take(small_take).exo_camera.world_to_camera)
+    assert "the exo camera stands in" in answer["warning"]
+
+
+def test_a_camera_to_start_from(edited, small_take):
+    graph = prior_graph()
+    connected = graph[node_id(graph, "Ego prior")]["inputs"]["camera"]
+    answer, camera = edited(start_camera=connected)
+    ego = read_take(small_take).ego_camera
+    assert torch.allclose(camera.world_to_camera, ego.world_to_camera), "no keyframes: as it is"
+    start = trajectory_from_json(answer["start"])
+    assert start.lens == ego.lens
+    assert float((start.to_camera(5).centers - ego.centers).norm(dim=-1).max()) <= 0.005
+    answer, camera = edited(trajectory_to_json(TRAJECTORY), start_camera=connected)
+    assert torch.allclose(camera.world_to_camera, TRAJECTORY.to_camera(5).world_to_camera), "keyframes count"
+    assert trajectory_from_json(answer["start"]) == start
+
+
+def test_a_viewers_camera_to_start_from_and_to_give(comfy_client, edited):
+    """One frame out as LOAD3D_CAMERA, and in again."""
+    level = Trajectory(TRAJECTORY.keyframes, LensPreset.PINHOLE, 80, 60)
+    graph = editor_graph(trajectory_to_json(level))
+    graph = with_inputs(graph, "Export", frame=3)
+    graph = with_node(
+        graph,
+        "970",
+        "Exo2EgoCameraEditor",
+        "Again",
+        **{**graph[EDITOR]["inputs"], "load3d_camera": [EXPORT, 0], "trajectory": ""},
+    )
+    (answer,) = comfy_client.run(graph).outputs["970"]["exo2ego_editor"]
+    (key,) = trajectory_from_json(answer["start"]).keyframes
+    expected = level.to_camera(5)[3]
+    assert key.position == pytest.approx(expected.centers[0].tolist(), abs=1e-6)
+    fov = 2 * torch.atan(torch.tensor(30.0) / level.lens_in_pixels.fy)
+    lens = trajectory_from_json(answer["start"]).lens_in_pixels
+    assert lens.fy == pytest.approx(224 / float(torch.tan(fov / 2)), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("trajectory", "match"),
+    [
+        ("{", "Expected a trajectory as JSON text"),
+        (json.dumps({"format": "exo2ego.trajectory", "version": 7}), "version 1, got 7"),
+        (json.dumps({"format": "exo2ego.trajectory", "version": 1, "keyframes": [{}]}), "misses frame, position"),
+    ],
+)
+def test_bad_text_is_refused_before_anything_runs(comfy_client, small_take, trajectory, match):
+    with pytest.raises(PromptRejectedError, match=match):
+        comfy_client.run(editor_graph(trajectory))
+
+
+def test_what_does_not_fit_the_clip_is_refused(comfy_client, small_take):
+    late = Trajectory((Keyframe(5, (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0)),))
+    with pytest.raises(ExecutionFailedError, match="keyframe at frame 5, but the clip has 5 frames"):
+        comfy_client.run(editor_graph(trajectory_to_json(late)))
+    graph = with_node(editor_graph(), "962", "Exo2EgoLoadTake", "Short", **editor_graph()["1"]["inputs"])
+    graph = with_inputs(graph, "Short", max_frames=3)
+    with pytest.raises(ExecutionFailedError, match="video has 3 frames and the points 5"):
+        comfy_client.run(with_inputs(graph, "Editor", images=["962", 0]))
+
+
+def test_editing_runs_the_editor_alone(comfy_client, small_take):
+    comfy_client.run(editor_graph(trajectory_to_json(TRAJECTORY)))
+    started = []
+    moved = Trajectory(TRAJECTORY.keyframes[:2], width=64, height=64)
+    comfy_client.run(
+        editor_graph(trajectory_to_json(moved)), on_progress=lambda progress: started.append(progress.title)
+    )
+    assert set(started) == {"Editor", "Export"}
