@@ -1,8 +1,8 @@
 """Back end `sdpa`: GGA on torch's scaled_dot_product_attention, for every device.
 
-The bias of a chunk of ego queries is made, used and overwritten: at most 20 MB, where the whole one would take 1.6 GB
-in bfloat16 at EgoX's size. A chunk goes on into the next frame, for with few queries torch's CPU kernels are up to
-twice as slow.
+The bias of a chunk of ego queries is made, used and overwritten: 26 MB at EgoX's size, where the whole one would take
+1.6 GB in bfloat16. A chunk goes on into the next frame, for with few queries torch's CPU kernels are up to twice as
+slow.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from .directions import TokenDirections
 from .extended_directions import ExtendedDirections
 from .layout import TokenLayout
 
-MASK_BYTES = 20 << 20
+# Of a chunk of ego queries: their bias, themselves and their result.
+CHUNK_BYTES = 36 << 20
 _FACTOR_BYTES = 8 << 20
 
 # Masks whose rows begin at multiples of this many numbers are taken as they are; others would be copied by CUDA's
@@ -55,11 +56,13 @@ def attend(
     key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (k, v))  # [B, heads, n_tokens, d]
     # Rows of tokens of all frames, one after the other: [B, T * rows, ego_columns, heads * d].
     ego_queries, ego_out = (layout.as_grid(x).flatten(1, 2)[:, :, layout.exo_columns :] for x in (q, out))
-    row_bytes = layout.ego_columns * layout.n_tokens * q.element_size()
-    rows = min(ego_queries.shape[1], max(1, MASK_BYTES // row_bytes))
+    n_rows = ego_queries.shape[1]
+    row_bytes = layout.ego_columns * (layout.n_tokens + 2 * len(q) * q.shape[2]) * q.element_size()
+    chunks = -(-n_rows // max(1, CHUNK_BYTES // row_bytes))
+    rows = -(-n_rows // chunks)  # chunks of one size: a small last one would be slow
     aligned = -(-layout.n_tokens // _ALIGNMENT) * _ALIGNMENT
     buffer = torch.zeros(rows * layout.ego_columns, aligned, dtype=q.dtype, device=q.device)
-    for first in range(0, ego_queries.shape[1], rows):
+    for first in range(0, n_rows, rows):
         chunk = ego_queries[:, first : first + rows]
         query = chunk.flatten(1, 2).unflatten(2, (heads, -1)).transpose(1, 2)  # [B, heads, Q, d]
         mask = buffer[: query.shape[2], : layout.n_tokens]  # ego keys stay zero

@@ -142,7 +142,7 @@ def test_without_any_direction_attention_is_plain():
 
 
 def test_chunks_of_exo_queries_and_of_masks_change_nothing(monkeypatch):
-    """At EgoX's size exo queries go in ten chunks and the bias of a frame in two."""
+    """At EgoX's size exo queries go in 9 chunks, ego queries in 22."""
     layout = LAYOUTS[-1]
     directions = random_directions(layout)
     q, k, v = random_qkv(layout, 2)
@@ -154,7 +154,7 @@ def test_chunks_of_exo_queries_and_of_masks_change_nothing(monkeypatch):
         return plain(query, key, value)
 
     monkeypatch.setattr("exo2ego.attention.dispatch._EXO_BYTES", 6_000)
-    monkeypatch.setattr("exo2ego.attention.sdpa.MASK_BYTES", 40_000)
+    monkeypatch.setattr("exo2ego.attention.sdpa.CHUNK_BYTES", 40_000)
     monkeypatch.setattr("exo2ego.attention.sdpa._FACTOR_BYTES", 4_000)
     chunked = gga_attention(q, k, v, HEADS, layout, directions, GGABias(), counting, Backend.SDPA)
     assert len(calls) > 2
