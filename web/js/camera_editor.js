@@ -1,0 +1,91 @@
+// Camera Editor: the 3D editor on the node Exo2EgoCameraEditor.
+//
+// The widget `trajectory` is the only truth; the editor is a DOM widget that shows and writes it. What a run sent stays in
+// the node's properties, so that it is there after a reload for as long as the server keeps its temporary files.
+
+import { api } from "../../../scripts/api.js";
+import { app } from "../../../scripts/app.js";
+import { Editor } from "./camera_editor/editor.js";
+
+const NODE = "Exo2EgoCameraEditor";
+const ANSWER = "exo2ego_editor";
+const VIEW = "exo2ego_view";
+const SIZE = [1180, 900];
+const LEAST_SIZE = [740, 620];
+const TEXT_HEIGHT = 64;
+
+function chained(before, after) {
+  return function (...args) {
+    const result = before?.apply(this, args);
+    after.apply(this, args);
+    return result;
+  };
+}
+
+const address = ({ filename, subfolder, type }) => api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`);
+
+// One edit is one step of the graph's own undo.
+function asOneStep(change) {
+  app.canvas?.emitBeforeChange?.();
+  try {
+    change();
+  } finally {
+    app.canvas?.emitAfterChange?.();
+  }
+}
+
+// The line of text below the node takes half of the room otherwise.
+function leaveRoom(node) {
+  for (const widget of node.widgets) {
+    if (widget.name === "$$node-text-preview") widget.options.getMaxHeight ??= () => TEXT_HEIGHT;
+  }
+}
+
+function attach(node) {
+  const text = node.widgets?.find((widget) => widget.name === "trajectory");
+  if (!text) return;
+  text.hidden = true; // the canvas' way
+  text.options.hidden = true; // the Vue renderer's way
+  text.computeLayoutSize = () => ({ minHeight: 0, maxHeight: 0, minWidth: 0 });
+
+  const editor = new Editor({
+    write: (value) => asOneStep(() => {
+      text.value = value;
+      text.callback?.(value);
+    }),
+    keepView: (view) => (node.properties[VIEW] = view),
+  });
+  text.callback = chained(text.callback, (value) => editor.loadText(value ?? ""));
+
+  const answered = (output) => output?.[ANSWER]?.[0];
+  const show = (payload) => editor.loadPayload(payload, address);
+  node.onExecuted = chained(node.onExecuted, (output) => {
+    const payload = answered(output);
+    if (!payload) return;
+    node.properties[ANSWER] = payload;
+    leaveRoom(node);
+    show(payload);
+  });
+  // After reload, paste and undo of the graph. Outputs are put back after the nodes are made.
+  node.onConfigure = chained(node.onConfigure, () => {
+    editor.loadText(text.value ?? "");
+    editor.loadView(node.properties[VIEW]);
+    setTimeout(() => show(answered(app.nodeOutputs?.[node.id]) ?? node.properties[ANSWER]));
+  });
+  node.onRemoved = chained(node.onRemoved, () => editor.dispose());
+
+  const options = { serialize: false, hideOnZoom: false };
+  const widget = node.addDOMWidget("editor", "exo2ego_camera_editor", editor.root, options);
+  widget.serialize = false;
+  widget.computeLayoutSize = () => ({ minHeight: LEAST_SIZE[1], maxHeight: undefined, minWidth: LEAST_SIZE[0] });
+  node.setSize([Math.max(node.size[0], SIZE[0]), Math.max(node.size[1], SIZE[1])]);
+  /** For scripts and tests: `state()`, `poses()`, `placeOf()`; see `camera_editor/editor.js`. */
+  node.exo2egoEditor = editor;
+}
+
+app.registerExtension({
+  name: "exo2ego.camera_editor",
+  nodeCreated(node) {
+    if (node.comfyClass === NODE) attach(node);
+  },
+});

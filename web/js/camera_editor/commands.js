@@ -1,0 +1,79 @@
+// What buttons and keys do: one function a command.
+
+import { lookAt, MOVES } from "./moves.js";
+import { withKey, withoutKey } from "./trajectory.js";
+
+let copied = null; // a key, for every editor of the page
+
+const keyFrames = (editor) => editor.shown.keyframes.map((key) => key.frame);
+
+/** @type {Record<string, (editor: import("./editor.js").Editor) => void>} */
+export const COMMANDS = {
+  place: (editor) => editor.take(editor.tool === "eyes" || editor.tool === "gaze" ? null : "eyes"),
+  lookAt: (editor) => editor.take(editor.tool === "lookAt" ? null : "lookAt"),
+  cancel: (editor) => {
+    editor.take(null);
+    editor.help.hidden = true;
+  },
+  help: (editor) => (editor.help.hidden = !editor.help.hidden),
+  rollLock: (editor) => editor.setOption("rollLock", !editor.options.rollLock),
+  eyeSnap: (editor) => editor.setOption("eyeSnap", !editor.options.eyeSnap),
+  exoPicture: (editor) => editor.setOption("exoPicture", !editor.options.exoPicture),
+  undo: (editor) => editor.step(-1),
+  redo: (editor) => editor.step(1),
+
+  play: (editor) => editor.play(!editor.playing),
+  back: (editor) => editor.goTo(editor.frame - 1),
+  forth: (editor) => editor.goTo(editor.frame + 1),
+  first: (editor) => editor.goTo(0),
+  last: (editor) => editor.goTo(editor.nFrames - 1),
+  previousKey: (editor) => editor.goTo(keyFrames(editor).findLast((frame) => frame < editor.frame) ?? editor.frame),
+  nextKey: (editor) => editor.goTo(keyFrames(editor).find((frame) => frame > editor.frame) ?? editor.frame),
+
+  setKey: (editor) => editor.edit(withKey(editor.shown, editor.frame, editor.pose())),
+  deleteKey: (editor) => {
+    if (editor.key()) editor.edit(withoutKey(editor.shown, editor.frame));
+    else editor.tell("There is no key at this frame.");
+  },
+  copyKey: (editor) => {
+    copied = { ease_in: 0, ease_out: 0, ...editor.pose(), ...editor.key() };
+    editor.tell("Copied. Go to another frame and paste it there.");
+  },
+  pasteKey: (editor) => {
+    if (copied) editor.edit(withKey(editor.shown, editor.frame, copied, copied));
+    else editor.tell("Nothing was copied yet.");
+  },
+
+  showEgo: (editor) => editor.orbit.showEgo(),
+  showAll: (editor) => editor.orbit.showAll(),
+  top: (editor) => editor.orbit.camera.face("top"),
+  front: (editor) => editor.orbit.camera.face("front"),
+  side: (editor) => editor.orbit.camera.face("side"),
+};
+
+/** What the pointer does next, while a tool is in hand. */
+export const TOOL_HINTS = {
+  eyes: "Click where the eyes are, in the scene or in the exo picture. Esc ends this.",
+  gaze: "Now click where they look. Esc keeps the direction.",
+  lookAt: "Click the point that all keys look at. Esc ends this.",
+};
+
+/** Make a whole trajectory by a preset of `moves.js`. */
+export function applyMove(editor, name) {
+  try {
+    editor.edit(MOVES[name].make(momentOf(editor)));
+    if (name === "static") editor.goTo(0);
+  } catch (error) {
+    editor.tell(error.message);
+  }
+}
+
+/** Turn every key to a point. */
+export function lookAtPoint(editor, point) {
+  editor.edit(lookAt(momentOf(editor), point));
+}
+
+function momentOf(editor) {
+  const { shown: trajectory, frame, nFrames, scene, options } = editor;
+  return { trajectory, pose: editor.pose(), frame, nFrames, scene, rollLock: options.rollLock };
+}

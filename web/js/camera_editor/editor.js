@@ -1,0 +1,236 @@
+// The camera editor: views, timeline and numbers around one trajectory. It knows nothing of ComfyUI; see ../camera_editor.js.
+
+import { element, themeColors } from "./canvas_view.js";
+import { applyMove, COMMANDS, lookAtPoint, TOOL_HINTS } from "./commands.js";
+import { EgoView } from "./ego_view.js";
+import { ExoView } from "./exo_view.js";
+import { turnedTo } from "./handles.js";
+import { helpOverlay, meaningOf } from "./keys.js";
+import { clamp, sub } from "./math.js";
+import { OrbitView } from "./orbit_view.js";
+import { Panel } from "./panel.js";
+import { EditorState } from "./state.js";
+import { addStyle } from "./style.js";
+import { Timeline } from "./timeline.js";
+import { Toolbar } from "./toolbar.js";
+
+const FPS = 16; // Wan's own rate
+const TELLING = 4000; // ms that a passing message stays
+const FLY = 0.9; // of the distance to the target, a second
+
+export class Editor extends EditorState {
+  /** @param {object} host see `EditorState` */
+  constructor(host) {
+    super(host);
+    addStyle();
+    this.playing = false;
+    this.tool = null; // "eyes", "gaze" or "lookAt"
+    this.moving = false; // while something is dragged: draw quicker
+    this.held = new Map(); // keys that fly
+    this.#build();
+  }
+
+  #build() {
+    this.keys = element("textarea", { className: "e2e-keys", readOnly: true, tabIndex: 0 }); // where ComfyUI leaves keys alone
+    this.keys.setAttribute("aria-label", "Camera editor: press ? for the keys");
+    this.orbit = new OrbitView(this);
+    this.ego = new EgoView(this);
+    this.exo = new ExoView(this);
+    this.timeline = new Timeline(this);
+    this.toolbar = new Toolbar(this);
+    this.panel = new Panel(this);
+    this.help = helpOverlay(() => this.run("help"));
+    this.message = element("div", { className: "e2e-message" });
+    this.empty = element("div", { className: "e2e-empty" }, element("b", {}, "Run once to see the cloud"), element("span"));
+    this.orbit.root.append(this.empty, this.message);
+    const views = element("div", { className: "e2e-views" }, this.orbit.root, this.ego.root, this.exo.root);
+    const parts = [this.toolbar.root, views, this.toolbar.transport, this.timeline.root, this.panel.root];
+    this.root = element("div", { className: "e2e widget-expands" }, this.keys, ...parts, this.help);
+    this.root.dataset.captureWheel = "true"; // the Vue renderer would zoom the graph
+    this.#listen();
+  }
+
+  #listen() {
+    const { root } = this;
+    for (const name of ["pointerdown", "pointermove", "dblclick", "contextmenu", "wheel"]) {
+      root.addEventListener(name, (event) => event.stopPropagation()); // the graph would drag, open or zoom
+    }
+    const typed = (target) => target.matches("input, select");
+    root.addEventListener("pointerdown", (event) => typed(event.target) || this.focus());
+    root.addEventListener("click", (event) => typed(event.target) || this.focus());
+    root.addEventListener("keydown", (event) => {
+      const meaning = typed(event.target) ? null : meaningOf(event);
+      if (typed(event.target) && !event.ctrlKey) event.stopPropagation();
+      if (!meaning) return;
+      event.preventDefault();
+      event.stopPropagation();
+      if (meaning.command) return this.run(meaning.command);
+      this.held.set(event.key.toLowerCase(), meaning.fly);
+      this.fast = event.shiftKey;
+      this.#fly();
+    });
+    root.addEventListener("keyup", (event) => this.held.delete(event.key.toLowerCase()));
+    root.addEventListener("focusout", () => this.held.clear());
+  }
+
+  /** Let the keyboard act on the editor. */
+  focus() {
+    this.keys.focus({ preventScroll: true });
+  }
+
+  dispose() {
+    this.playing = false;
+    cancelAnimationFrame(this.drawing);
+    for (const view of [this.orbit, this.ego, this.exo, this.timeline]) view.dispose();
+  }
+
+  // What the artist does -------------------------------------------------------------------------------------------
+
+  /** Run a command of `commands.js` by its name. */
+  run(command) {
+    COMMANDS[command](this);
+    this.redraw();
+  }
+
+  applyMove(name) {
+    if (name) applyMove(this, name);
+  }
+
+  /** Take a tool into the hand, or put it away (null). */
+  take(tool) {
+    this.tool = tool;
+    this.redraw();
+  }
+
+  /** What a click with a tool hit: a world point, or null. */
+  pick(point) {
+    if (!point) return this.tell("There is no point. Click where the picture shows the cloud.");
+    const pose = this.pose();
+    if (this.tool === "lookAt") {
+      this.tool = null;
+      return lookAtPoint(this, point);
+    }
+    if (this.tool === "eyes") this.setPose({ ...pose, position: point });
+    else this.setPose({ ...pose, rotation: turnedTo(pose.rotation, sub(point, pose.position), { ground: this.scene.ground, rollLock: true }) });
+    this.tool = this.tool === "eyes" ? "gaze" : null;
+    this.commit();
+  }
+
+  /** Go to a frame. */
+  goTo(frame, moving = false) {
+    this.frame = clamp(frame, 0, this.nFrames - 1);
+    this.scene.paintPlane(this.frame);
+    this.redraw(moving);
+  }
+
+  play(playing) {
+    this.playing = playing;
+    let last = performance.now();
+    const tick = (now) => {
+      if (!this.playing || !this.root.isConnected) return;
+      const frames = Math.floor(((now - last) * FPS) / 1000);
+      if (frames > 0) {
+        last += (frames * 1000) / FPS;
+        this.goTo((this.frame + frames) % this.nFrames, true);
+      }
+      requestAnimationFrame(tick);
+    };
+    if (playing) requestAnimationFrame(tick);
+    else this.settle();
+  }
+
+  #fly() {
+    if (this.flying) return;
+    this.flying = true;
+    let last = performance.now();
+    const tick = (now) => {
+      const way = (FLY * this.orbit.camera.distance * (now - last) * (this.fast ? 3 : 1)) / 1000;
+      last = now;
+      for (const direction of this.held.values()) this.orbit.camera.fly(...direction.map((value) => value * way));
+      this.flying = this.held.size > 0;
+      this.redraw(this.flying);
+      if (this.flying) requestAnimationFrame(tick);
+      else this.settle();
+    };
+    requestAnimationFrame(tick);
+  }
+
+  // Drawing --------------------------------------------------------------------------------------------------------
+
+  /** Say something for a few seconds. */
+  tell(text) {
+    this.said = text;
+    clearTimeout(this.forgetting);
+    this.forgetting = setTimeout(() => {
+      this.said = "";
+      this.redraw();
+    }, TELLING);
+    this.redraw();
+  }
+
+  /** Draw with the next frame of the screen; `moving`: in haste, until `settle`. */
+  redraw(moving = false) {
+    this.moving ||= moving;
+    if (this.drawing) return;
+    this.drawing = requestAnimationFrame(() => {
+      this.drawing = null;
+      this.draw();
+    });
+  }
+
+  /** Draw in full again, after `delay` ms. */
+  settle(delay = 0) {
+    clearTimeout(this.settling);
+    this.settling = setTimeout(() => {
+      this.moving = this.playing;
+      this.redraw();
+    }, delay);
+  }
+
+  draw() {
+    if (!this.moving || !this.colors) this.colors = themeColors();
+    for (const part of [this.orbit, this.ego, this.exo, this.timeline, this.toolbar, this.panel]) part.draw();
+    this.#drawMessages();
+  }
+
+  #drawMessages() {
+    const { scene, shown } = this;
+    this.empty.hidden = Boolean(scene.cloud);
+    this.empty.lastChild.textContent =
+      this.lost || "The points come from the server: queue the graph, then they stay here while you edit.";
+    const beyond = scene.nFrames && shown.keyframes.some((key) => key.frame >= scene.nFrames);
+    const notes = [
+      this.problem,
+      beyond ? `The clip ends at frame ${scene.nFrames - 1}: move or delete the keys beyond it.` : "",
+      this.said,
+      scene.cloud && !shown.keyframes.length ? "No keys yet: the exo camera stands in. Drag a handle, or press P to place the eyes." : "",
+    ];
+    const text = TOOL_HINTS[this.tool] ?? notes.filter(Boolean).join("\n");
+    this.message.textContent = this.tool && this.said ? `${this.said}\n${text}` : text;
+    this.message.classList.toggle("e2e-tool", Boolean(this.tool));
+  }
+
+  // For scripts and tests ------------------------------------------------------------------------------------------
+
+  /** @returns {object} what is shown now; `poses()` has the camera */
+  state() {
+    const { frame, nFrames, text, tool, options, playing, shown } = this;
+    const { coverage, splatter } = this.ego;
+    return {
+      frame, nFrames, text, tool, playing, options: { ...options }, keyframes: structuredClone(shown.keyframes),
+      lens: this.lens.json, coverage, egoRows: splatter.height, hasCloud: Boolean(this.scene.cloud), message: this.message.textContent,
+    };
+  }
+
+  /**
+   * Where something is on the screen, for a mouse to go there.
+   * @param {{handle?: string, key?: number, view?: "orbit" | "ego" | "exo", at?: number[]}} what a handle's kind, a key's
+   *     frame, or a share [x, y] of a view
+   * @returns {number[]} client x and y
+   */
+  placeOf({ handle, key, view, at }) {
+    if (handle) return this.orbit.toClient(this.orbit.placeOfHandle(handle));
+    if (key !== undefined) return this.timeline.toClient(this.timeline.placeOf(key));
+    return this[view].toClient([at[0] * this[view].width, at[1] * this[view].height]);
+  }
+}

@@ -1,0 +1,117 @@
+// What the ego camera sees of the cloud, through the chosen lens, and how much of its picture that covers.
+
+import { CanvasView, element, Picture } from "./canvas_view.js";
+import { anglesOf, rotationOf } from "./ground.js";
+import { along, clamp, quatAxes } from "./math.js";
+import { Splatter } from "./splat.js";
+
+const FULL_ROWS = 448; // of the picture at rest
+const MOVING_ROWS = 224;
+const MOST_PITCH = 89.5; // degrees
+const METRES_PER_PIXEL = 0.004;
+
+export class EgoView extends CanvasView {
+  /** @param {import("./editor.js").Editor} editor */
+  constructor(editor) {
+    super("e2e-ego", "Ego view: drag to turn the gaze", () => editor.redraw());
+    this.editor = editor;
+    this.splatter = new Splatter();
+    this.picture = new Picture(this.splatter);
+    this.coverage = null; // share, 0 to 1
+    this.badge = element("div", { className: "e2e-badge" });
+    this.root.append(element("div", { className: "e2e-caption" }, "Ego view"), this.badge);
+    this.canvas.style.cursor = "grab";
+  }
+
+  draw() {
+    if (!this.begin()) return;
+    const { editor, context, splatter } = this;
+    const { width, height } = editor.shown;
+    context.fillStyle = editor.colors.background;
+    context.fillRect(0, 0, this.width, this.height);
+    const fit = Math.min(this.width / width, this.height / height);
+    this.box = [(this.width - width * fit) / 2, (this.height - height * fit) / 2, width * fit, height * fit];
+    context.fillStyle = "#000";
+    context.fillRect(...this.box);
+    if (!editor.scene.cloud) {
+      this.coverage = null;
+      this.badge.textContent = "";
+      return;
+    }
+    const rows = Math.min(height, editor.moving ? MOVING_ROWS : FULL_ROWS);
+    const share = rows / height;
+    splatter.resize(Math.max(1, Math.round(width * share)), rows);
+    splatter.clear();
+    splatter.drawDiscs(editor.scene.cloud, editor.frame, editor.pose(), this.#lens(share), editor.moving ? 2 : 1);
+    this.coverage = splatter.coverage();
+    this.picture.draw(context, ...this.box);
+    this.#drawMiddle();
+    this.badge.textContent = `covered ${(100 * this.coverage).toFixed(1)} %`;
+    this.badge.classList.toggle("e2e-low", this.coverage < 0.05);
+  }
+
+  // The lens at the picture's own resolution, made once for each.
+  #lens(share) {
+    if (this.lensOf !== this.editor.lens || this.lensShare !== share) {
+      [this.lensOf, this.lensShare] = [this.editor.lens, share];
+      this.scaledLens = this.editor.lens.scaled(share);
+    }
+    return this.scaledLens;
+  }
+
+  #drawMiddle() {
+    const { context, box } = this;
+    const [x, y] = [box[0] + box[2] / 2, box[1] + box[3] / 2];
+    context.beginPath();
+    for (const [dx, dy] of [[1, 0], [-1, 0], [0, 1], [0, -1]]) {
+      context.moveTo(x + 4 * dx, y + 4 * dy);
+      context.lineTo(x + 10 * dx, y + 10 * dy);
+    }
+    context.strokeStyle = "rgba(255, 255, 255, 0.8)";
+    context.lineWidth = 1;
+    context.stroke();
+  }
+
+  press(event, from) {
+    const { editor } = this;
+    if (!this.box) return null;
+    const pose = editor.pose();
+    const moves = event.button !== 0 || event.shiftKey;
+    return {
+      move: (to) => editor.setPose(moves ? this.#moved(pose, from, to) : this.#turned(pose, from, to), { moving: true }),
+      end: (moved) => moved && editor.commit(),
+    };
+  }
+
+  #moved(pose, from, to) {
+    const { right, down } = quatAxes(pose.rotation);
+    const [dx, dy] = [to[0] - from[0], to[1] - from[1]];
+    return { ...pose, position: along(pose.position, right, -dx * METRES_PER_PIXEL, down, -dy * METRES_PER_PIXEL) };
+  }
+
+  // What was under the pointer follows it.
+  #turned(pose, from, to) {
+    const [before, after] = [from, to].map(([x, y]) => {
+      const scale = this.editor.shown.width / this.box[2];
+      const ray = this.editor.lens.unproject((x - this.box[0]) * scale, (y - this.box[1]) * scale);
+      return [Math.atan2(ray[0], ray[2]), Math.atan2(-ray[1], Math.hypot(ray[0], ray[2]))];
+    });
+    const degrees = 180 / Math.PI;
+    const { scene, options } = this.editor;
+    const [yaw, pitch, roll] = anglesOf(scene.ground, pose.rotation);
+    const turned = [
+      yaw + (before[0] - after[0]) * degrees,
+      clamp(pitch + (before[1] - after[1]) * degrees, -MOST_PITCH, MOST_PITCH),
+      options.rollLock ? 0 : roll,
+    ];
+    return { ...pose, rotation: rotationOf(scene.ground, turned) };
+  }
+
+  wheel(event) {
+    const pose = this.editor.pose();
+    const { forward } = quatAxes(pose.rotation);
+    const position = along(pose.position, forward, -0.0006 * event.deltaY);
+    this.editor.setPose({ ...pose, position }, { moving: true });
+    this.editor.commitSoon();
+  }
+}

@@ -1,0 +1,77 @@
+// The keyboard, and the list of it. Keys fly and step while held; the others run a command of the editor.
+
+import { element } from "./canvas_view.js";
+
+/** [keys as shown, what they do, combination, command]; without a command it is a gesture. */
+const SHORTCUTS = {
+  Scene: [
+    ["Drag", "look around"],
+    ["Shift + drag, right drag", "pan"],
+    ["Wheel", "zoom"],
+    ["W A S D, Q E", "fly; with Shift faster"],
+  ],
+  Camera: [
+    ["Drag a handle", "move, turn or roll the camera"],
+    ["Drag in the ego view", "turn the gaze; with Shift move"],
+    ["Wheel in the ego view", "move ahead and back"],
+    ["P", "place the eyes: click there, then where they look", "p", "place"],
+    ["L", "look at: all keys look at the point you click", "l", "lookAt"],
+    ["R", "roll lock", "r", "rollLock"],
+    ["H", "eye-height snap", "h", "eyeSnap"],
+    ["Esc", "put the tool away", "escape", "cancel"],
+  ],
+  Timeline: [
+    ["Space", "play and pause", " ", "play"],
+    ["\u2190 \u2192", "a frame back or on", "arrowleft", "back"],
+    [", .", "previous and next key", ",", "previousKey"],
+    ["Home End", "first and last frame", "home", "first"],
+    ["K", "set a key", "k", "setKey"],
+    ["Delete", "delete the key", "delete", "deleteKey"],
+    ["Ctrl+C, Ctrl+V", "copy and paste a key", "ctrl+c", "copyKey"],
+    ["Drag a key, with Alt", "move it, copy it"],
+  ],
+  Views: [
+    ["F", "come near the camera", "f", "showEgo"],
+    ["G", "show the whole scene", "g", "showAll"],
+    ["1 2 3", "from above, front, side", "1", "top"],
+    ["X", "exo picture in the scene", "x", "exoPicture"],
+    ["Ctrl+Z, Ctrl+Shift+Z", "undo, redo", "ctrl+z", "undo"],
+    ["?", "this list", "?", "help"],
+  ],
+};
+
+// Keys that share a line of the list with another.
+const MORE = {
+  arrowright: "forth", ".": "nextKey", end: "last", "ctrl+v": "pasteKey", "2": "front", "3": "side",
+  backspace: "deleteKey", "ctrl+y": "redo", "ctrl+shift+z": "redo",
+};
+const FLY = { w: [0, 0, 1], s: [0, 0, -1], a: [-1, 0, 0], d: [1, 0, 0], e: [0, 1, 0], q: [0, -1, 0] };
+
+const listed = Object.values(SHORTCUTS).flat().filter((entry) => entry[3]);
+const COMMANDS = { ...Object.fromEntries(listed.map(([, , combination, command]) => [combination, command])), ...MORE };
+
+/**
+ * What a key press means.
+ * @param {KeyboardEvent} event
+ * @returns {{command: string} | {fly: number[]} | null} fly: right, up, ahead
+ */
+export function meaningOf(event) {
+  const key = event.key.toLowerCase();
+  const ctrl = event.ctrlKey || event.metaKey;
+  if (event.altKey) return null;
+  if (!ctrl && FLY[key]) return { fly: FLY[key] };
+  const shift = event.shiftKey && ctrl ? "shift+" : "";
+  const command = COMMANDS[`${ctrl ? "ctrl+" : ""}${shift}${key}`];
+  return command ? { command } : null;
+}
+
+/** @returns {HTMLElement} the list, over the editor; a click closes it */
+export function helpOverlay(close) {
+  const columns = Object.entries(SHORTCUTS).map(([name, entries]) => {
+    const rows = entries.map(([keys, what]) => element("div", {}, element("kbd", {}, keys), element("span", {}, what)));
+    return element("section", {}, element("h4", {}, name), ...rows);
+  });
+  const overlay = element("div", { className: "e2e-help", hidden: true }, ...columns);
+  overlay.addEventListener("click", close);
+  return overlay;
+}

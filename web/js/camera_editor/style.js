@@ -1,0 +1,65 @@
+// The editor's looks: ComfyUI's theme colours, nothing that reaches outside the editor.
+
+const CSS = `
+.e2e { container-type: size; position: relative; display: flex; flex-direction: column; gap: 6px; box-sizing: border-box;
+  width: 100%; height: 100%; min-width: 700px; min-height: 600px; padding: 6px; overflow: hidden; border-radius: 8px;
+  background: var(--comfy-menu-bg, #353535); color: var(--input-text, #ddd); font: 12px/1.3 sans-serif; user-select: none; }
+.e2e * { box-sizing: border-box; }
+.e2e [hidden] { display: none !important; }
+.e2e-keys { position: absolute; width: 1px; height: 1px; padding: 0; border: 0; opacity: 0; resize: none; pointer-events: none; }
+.e2e-bar, .e2e-transport, .e2e-panel { display: flex; flex-wrap: wrap; align-items: center; gap: 4px; flex: none; }
+.e2e-gap { width: 10px; }
+.e2e button, .e2e select, .e2e input { height: 26px; border: 1px solid var(--border-color, #4e4e4e); border-radius: 5px;
+  background: var(--comfy-input-bg, #222); color: inherit; font: inherit; outline-offset: 1px; }
+.e2e button { display: inline-flex; align-items: center; gap: 5px; padding: 0 7px; cursor: pointer; }
+.e2e button:hover, .e2e select:hover { border-color: var(--descrip-text, #999); }
+.e2e button[aria-pressed="true"] { border-color: #ffb02e; color: #ffb02e; }
+.e2e button svg { width: 14px; height: 14px; fill: none; stroke: currentColor; stroke-width: 1.5; stroke-linecap: round;
+  stroke-linejoin: round; flex: none; }
+.e2e select { padding: 0 4px; max-width: 172px; }
+.e2e input { padding: 0 4px; width: 66px; text-align: right; font-variant-numeric: tabular-nums; appearance: textfield; user-select: text; }
+.e2e input::-webkit-inner-spin-button { display: none; }
+.e2e input:disabled { opacity: 0.45; }
+.e2e :is(button, select, input):focus-visible { outline: 2px solid #ffb02e; }
+.e2e-metres { display: inline-flex; align-items: center; gap: 4px; color: var(--descrip-text, #999); }
+.e2e-metres input { width: 52px; }
+.e2e-views { display: grid; grid-template: minmax(0, 1.45fr) minmax(0, 1fr) / minmax(0, 1.75fr) minmax(0, 1fr); gap: 6px; flex: 1; min-height: 0; }
+.e2e-view { position: relative; overflow: hidden; border-radius: 6px; min-width: 0; min-height: 0; background: var(--comfy-input-bg, #222); }
+.e2e-view canvas { position: absolute; inset: 0; width: 100%; height: 100%; display: block; touch-action: none; }
+.e2e-orbit-box { grid-row: 1 / 3; }
+.e2e-timeline-box { flex: none; height: 54px; }
+.e2e-caption, .e2e-badge, .e2e-message { position: absolute; padding: 2px 7px; border-radius: 4px; background: rgba(0, 0, 0, 0.62);
+  color: #fff; pointer-events: none; }
+.e2e-caption { top: 6px; left: 6px; }
+.e2e-badge { top: 6px; right: 6px; font-variant-numeric: tabular-nums; }
+.e2e-badge:empty, .e2e-message:empty { display: none; }
+.e2e-badge.e2e-low { background: #b3261e; }
+.e2e-message { left: 6px; right: 6px; bottom: 6px; padding: 5px 9px; white-space: pre-line; }
+.e2e-message.e2e-tool { background: #ffb02e; color: #1a1a1a; }
+.e2e-empty { position: absolute; inset: 0; display: flex; flex-direction: column; align-items: center; justify-content: center; gap: 6px;
+  padding: 24px; text-align: center; pointer-events: none; }
+.e2e-empty b { font-size: 16px; }
+.e2e-empty span { color: var(--descrip-text, #999); max-width: 44ch; }
+.e2e-panel { gap: 6px; }
+.e2e-panel fieldset { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; margin: 0; padding: 0 8px 0 0; border: 0; min-width: 0; }
+.e2e-panel legend { float: left; padding: 0 2px 0 0; font-weight: 600; }
+.e2e-panel label { display: inline-flex; align-items: center; gap: 3px; color: var(--descrip-text, #999); }
+.e2e-panel label input { color: var(--input-text, #ddd); }
+.e2e-help { position: absolute; inset: 6px; z-index: 2; columns: 270px; column-gap: 28px; padding: 20px 24px; overflow: auto;
+  border-radius: 6px; background: rgba(16, 16, 18, 0.95); color: #eee; cursor: pointer; }
+.e2e-help section { break-inside: avoid; padding-bottom: 14px; }
+.e2e-help h4 { margin: 0 0 6px; font-size: 13px; color: #ffb02e; }
+.e2e-help div { display: grid; grid-template-columns: 128px 1fr; gap: 10px; padding: 2.5px 0; }
+.e2e-help kbd { font: 600 11px/1.4 sans-serif; color: #fff; }
+.e2e-help span { color: #c8c8c8; }
+@container (max-width: 900px) { .e2e-bar button { font-size: 0; gap: 0; } }
+`;
+
+/** Put the style sheet into the page, once. */
+export function addStyle() {
+  if (document.getElementById("exo2ego-camera-editor")) return;
+  const style = document.createElement("style");
+  style.id = "exo2ego-camera-editor";
+  style.textContent = CSS;
+  document.head.append(style);
+}

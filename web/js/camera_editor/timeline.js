@@ -1,0 +1,155 @@
+// The timeline: a ruler to scrub, keys to click, move and copy, and how fast the camera goes between them.
+
+import { CanvasView, EGO, KEY } from "./canvas_view.js";
+import { clamp, length, sub } from "./math.js";
+import { withKeyMoved } from "./trajectory.js";
+
+const SIDE = 16; // layout pixels left and right of the first and last frame
+const RULER = 18; // height
+const REACH = 8; // from the middle of a key
+const LABEL = 48; // least distance of numbers
+
+export class Timeline extends CanvasView {
+  /** @param {import("./editor.js").Editor} editor */
+  constructor(editor) {
+    super("e2e-timeline", "Timeline: drag to scrub", () => editor.redraw());
+    this.editor = editor;
+    this.dragged = null; // {from, to, copy} while a key moves
+  }
+
+  #x(frame) {
+    return SIDE + (frame / Math.max(1, this.editor.nFrames - 1)) * (this.width - 2 * SIDE);
+  }
+
+  #frame(x) {
+    const share = (x - SIDE) / Math.max(1, this.width - 2 * SIDE);
+    return clamp(Math.round(share * (this.editor.nFrames - 1)), 0, this.editor.nFrames - 1);
+  }
+
+  /** @returns {number} the vertical middle of the keys */
+  get #row() {
+    return RULER + (this.height - RULER) / 2;
+  }
+
+  draw() {
+    if (!this.begin()) return;
+    const { editor, context, width, height } = this;
+    const { colors, nFrames } = editor;
+    context.fillStyle = colors.background;
+    context.fillRect(0, 0, width, height);
+    this.#drawRuler(colors, nFrames);
+    this.#drawSpeed();
+    for (const key of editor.shown.keyframes) {
+      const moves = this.dragged?.from === key.frame;
+      if (!moves || this.dragged.copy) this.#drawKey(key.frame, key.frame === editor.frame);
+    }
+    if (this.dragged) this.#drawKey(this.dragged.to, true);
+    const x = this.#x(editor.frame);
+    context.fillStyle = EGO;
+    context.fillRect(x - 0.75, 0, 1.5, height);
+    context.font = "600 10px sans-serif";
+    const label = String(editor.frame);
+    const half = context.measureText(label).width / 2 + 5;
+    const middle = clamp(x, half, width - half);
+    context.fillRect(middle - half, 1, 2 * half, 14);
+    context.fillStyle = "#1a1a1a";
+    context.textAlign = "center";
+    context.fillText(label, middle, 11.5);
+  }
+
+  #drawRuler(colors, nFrames) {
+    const { context, width } = this;
+    const perFrame = (width - 2 * SIDE) / Math.max(1, nFrames - 1);
+    const step = [1, 2, 4, 5, 8, 10, 20, 25, 50, 100, 200, 500, 1000].find((frames) => frames * perFrame >= LABEL) ?? 5000;
+    context.fillStyle = colors.raised;
+    context.fillRect(0, 0, width, RULER);
+    context.font = "10px sans-serif";
+    context.textAlign = "center";
+    for (let frame = 0; frame < nFrames; frame++) {
+      const named = frame % step === 0;
+      if (!named && perFrame < 4) continue;
+      context.fillStyle = colors.border;
+      context.fillRect(this.#x(frame) - 0.5, named ? RULER - 5 : RULER - 2, 1, named ? 5 : 2);
+      if (!named) continue;
+      context.fillStyle = colors.faint;
+      context.fillText(String(frame), this.#x(frame), 11);
+    }
+  }
+
+  // How many metres the camera goes in each frame, as a faint area.
+  #drawSpeed() {
+    const { context, height, editor } = this;
+    const path = editor.path();
+    if (path.length < 3) return;
+    const speeds = path.slice(1).map((point, i) => length(sub(point, path[i])));
+    const most = Math.max(...speeds);
+    if (most < 1e-9) return;
+    context.beginPath();
+    context.moveTo(this.#x(0), height);
+    speeds.forEach((speed, i) => context.lineTo(this.#x(i + 0.5), height - (0.8 * (height - RULER) * speed) / most));
+    context.lineTo(this.#x(path.length - 1), height);
+    context.globalAlpha = 0.16;
+    context.fillStyle = EGO;
+    context.fill();
+    context.globalAlpha = 1;
+  }
+
+  #drawKey(frame, current) {
+    const { context } = this;
+    context.save();
+    context.translate(this.#x(frame), this.#row);
+    context.rotate(Math.PI / 4);
+    context.fillStyle = KEY;
+    context.fillRect(-5.5, -5.5, 11, 11);
+    context.lineWidth = current ? 2 : 1;
+    context.strokeStyle = current ? "#fff" : "rgba(0, 0, 0, 0.6)";
+    context.strokeRect(-5.5, -5.5, 11, 11);
+    context.restore();
+  }
+
+  /** @returns {number | null} the frame of the key under the pointer */
+  #keyAt([x, y]) {
+    if (Math.abs(y - this.#row) > REACH + 3) return null;
+    const near = this.editor.shown.keyframes.find((key) => Math.abs(this.#x(key.frame) - x) < REACH);
+    return near?.frame ?? null;
+  }
+
+  /** @returns {number[]} where a frame's key is, layout pixels from the upper left */
+  placeOf(frame) {
+    return [this.#x(frame), this.#row];
+  }
+
+  press(event, at) {
+    const { editor } = this;
+    const from = this.#keyAt(at);
+    if (from === null) {
+      editor.goTo(this.#frame(at[0]), true);
+      return { move: ([x]) => editor.goTo(this.#frame(x), true), end: () => editor.settle() };
+    }
+    return {
+      move: ([x], moved) => {
+        this.dragged = { from, to: this.#frame(x), copy: moved.altKey || moved.ctrlKey || moved.metaKey };
+        this.redraw();
+      },
+      end: (moved) => {
+        const { dragged } = this;
+        this.dragged = null;
+        if (!moved || !dragged) return editor.goTo(from);
+        editor.edit(withKeyMoved(editor.shown, dragged.from, dragged.to, dragged.copy));
+        editor.goTo(dragged.to);
+      },
+    };
+  }
+
+  hover(event, at) {
+    const key = at && this.#keyAt(at);
+    this.canvas.style.cursor = key === null ? "ew-resize" : "grab";
+    this.canvas.title = key === null || !at ? "" : `Key at frame ${key}: drag to move, with Alt to copy`;
+  }
+
+  wheel(event) {
+    const step = Math.sign(event.deltaY || event.deltaX);
+    this.editor.goTo(clamp(this.editor.frame + step, 0, this.editor.nFrames - 1), true);
+    this.editor.settle(200);
+  }
+}

@@ -1,0 +1,157 @@
+// The trajectory: keyframes, the lens, and the text that stores them. The same curve as geometry/trajectory.py, the same
+// text as geometry/trajectory_json.py. A trajectory is never changed in place: every edit makes a new one.
+
+import { hermite, quatNormalize, quatToMatrix, slerp } from "./math.js";
+import { ARIA } from "./presets.js";
+
+const FORMAT = "exo2ego.trajectory";
+const VERSION = 1;
+const HISTORY = 200; // steps that can be undone
+
+/**
+ * @typedef {object} Keyframe
+ * @property {number} frame from 0
+ * @property {number[]} position camera centre [x, y, z], metres
+ * @property {number[]} rotation [w, x, y, z], camera to world
+ * @property {number} ease_in 0 (even speed) to 1 (comes to rest)
+ * @property {number} ease_out
+ */
+/**
+ * @typedef {object} Trajectory
+ * @property {object} lens `{preset}` or `{type, ...}`
+ * @property {number} width pixels
+ * @property {number} height
+ * @property {Keyframe[]} keyframes sorted by frame, one a frame at most
+ */
+/** @typedef {{position: number[], rotation: number[]}} Pose */
+
+/** @returns {Trajectory} */
+export function emptyTrajectory() {
+  return { lens: { preset: ARIA }, width: 448, height: 448, keyframes: [] };
+}
+
+const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
+const areNumbers = (values, count) => Array.isArray(values) && values.length === count && values.every(isNumber);
+
+/**
+ * Read the widget's text.
+ * @param {string | object} given text, or what it parses to
+ * @returns {Trajectory}
+ * @throws {Error} with a reason the artist can act on
+ */
+export function readTrajectory(given) {
+  const text = typeof given === "string" ? given.trim() : null;
+  if (text === "" || given == null) return emptyTrajectory();
+  const content = text === null ? given : JSON.parse(text);
+  if (content?.format !== FORMAT) throw new Error(`Expected a trajectory with "format": "${FORMAT}".`);
+  if (content.version !== VERSION) throw new Error(`Version ${content.version} is unknown here. Update the pack.`);
+  const { lens, width, height } = { ...emptyTrajectory(), ...content };
+  const keyframes = (content.keyframes ?? []).map((entry, number) => {
+    const { frame, position, rotation, ease_in = 0, ease_out = 0 } = entry;
+    const sound =
+      Number.isInteger(frame) && frame >= 0 && areNumbers(position, 3) && areNumbers(rotation, 4) &&
+      Math.hypot(...rotation) > 1e-6 && isNumber(ease_in) && isNumber(ease_out);
+    if (!sound) throw new Error(`Keyframe ${number} misses a number, or has one out of range.`);
+    return { frame, position: [...position], rotation: unit(rotation), ease_in, ease_out };
+  });
+  for (let i = 1; i < keyframes.length; i++) {
+    if (keyframes[i].frame <= keyframes[i - 1].frame) throw new Error("Keyframes must be sorted, one a frame.");
+  }
+  return { lens, width, height, keyframes };
+}
+
+// A quaternion that is of unit length already stays as it is, bit by bit.
+const unit = (q) => (Math.abs(Math.hypot(...q) - 1) > 1e-12 ? quatNormalize(q) : [...q]);
+
+/** @returns {string} the widget's text */
+export function writeTrajectory({ lens, width, height, keyframes }) {
+  return JSON.stringify({ format: FORMAT, version: VERSION, lens, width, height, keyframes });
+}
+
+/**
+ * The pose at a frame, which may be a fraction.
+ * @param {Keyframe[]} keyframes one at least
+ * @param {number} frame
+ * @returns {Pose}
+ */
+export function poseAt(keyframes, frame) {
+  const last = keyframes.length - 1;
+  if (frame <= keyframes[0].frame || last === 0) return keyframes[0];
+  if (frame >= keyframes[last].frame) return keyframes[last];
+  let left = 0;
+  while (keyframes[left + 1].frame <= frame) left++;
+  const [from, to] = [keyframes[left], keyframes[left + 1]];
+  const span = to.frame - from.frame;
+  const s = hermite((frame - from.frame) / span, 0, 1, 1 - from.ease_out, 1 - to.ease_in);
+  const [leaving, arriving] = [tangent(keyframes, left), tangent(keyframes, left + 1)];
+  const position = [0, 1, 2].map((i) =>
+    hermite(s, from.position[i], to.position[i], leaving[i] * span, arriving[i] * span),
+  );
+  return { position, rotation: slerp(from.rotation, to.rotation, s) };
+}
+
+// Metres a frame; one-sided at both ends.
+function tangent(keyframes, index) {
+  const before = keyframes[Math.max(index - 1, 0)];
+  const after = keyframes[Math.min(index + 1, keyframes.length - 1)];
+  return after.position.map((value, i) => (value - before.position[i]) / (after.frame - before.frame));
+}
+
+/** @returns {number[][]} the world-to-camera matrix of a pose, four rows */
+export function worldToCamera({ position, rotation }) {
+  const m = quatToMatrix(rotation); // camera to world: its columns are the rows here
+  const rows = [0, 1, 2].map((i) => [m[i], m[3 + i], m[6 + i]]);
+  return [...rows.map((row) => [...row, -(row[0] * position[0] + row[1] * position[1] + row[2] * position[2])]), [0, 0, 0, 1]];
+}
+
+// Edits ----------------------------------------------------------------------------------------------------------------
+
+/** @returns {Trajectory} with a key at `frame`; a key that was there keeps its easing */
+export function withKey(trajectory, frame, pose, eases = {}) {
+  const there = trajectory.keyframes.find((key) => key.frame === frame);
+  const key = { ease_in: there?.ease_in ?? 0, ease_out: there?.ease_out ?? 0, ...eases };
+  const { position, rotation } = pose;
+  const made = { frame, position: [...position], rotation: [...rotation], ease_in: key.ease_in, ease_out: key.ease_out };
+  const others = trajectory.keyframes.filter((other) => other.frame !== frame);
+  return { ...trajectory, keyframes: [...others, made].sort((a, b) => a.frame - b.frame) };
+}
+
+/** @returns {Trajectory} without the key at `frame` */
+export function withoutKey(trajectory, frame) {
+  return { ...trajectory, keyframes: trajectory.keyframes.filter((key) => key.frame !== frame) };
+}
+
+/** @returns {Trajectory} with the key at `from` moved to `to`, or copied there; a key that was there is replaced */
+export function withKeyMoved(trajectory, from, to, copy = false) {
+  const key = trajectory.keyframes.find((other) => other.frame === from);
+  if (!key || from === to) return trajectory;
+  return withKey(copy ? trajectory : withoutKey(trajectory, from), to, key, key);
+}
+
+/** What can be undone: texts of trajectories, oldest first. */
+export class History {
+  constructor(text) {
+    this.reset(text);
+  }
+
+  reset(text) {
+    this.texts = [text];
+    this.index = 0;
+  }
+
+  /** Note the text after an edit. */
+  push(text) {
+    if (text === this.texts[this.index]) return;
+    this.texts.splice(this.index + 1, Infinity, text);
+    if (this.texts.length > HISTORY) this.texts.shift();
+    this.index = this.texts.length - 1;
+  }
+
+  /** @returns {string | null} the text `steps` away (-1 undoes, 1 redoes), or null where there is none */
+  go(steps) {
+    const text = this.texts[this.index + steps];
+    if (text === undefined) return null;
+    this.index += steps;
+    return text;
+  }
+}
