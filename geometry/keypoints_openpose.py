@@ -1,0 +1,177 @@
+"""POSE_KEYPOINT: OpenPose's JSON, as DWPose and OpenPose nodes, SDPose and OpenPose itself give it.
+
+One dictionary a frame: `people`, each with `pose_keypoints_2d` (x, y, confidence of 18 or 25 body joints, flat) and, if
+the estimator saw one, `face_keypoints_2d` (70 points); `canvas_width` and `canvas_height`. Coordinates are pixels, or
+0 to 1 in some versions of the DWPose pack. (Format: OpenPose's doc/02_output.md and 03_python_api.md.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .keypoints import N_JOINTS, Joint, Keypoints, People
+
+# Index of each joint of ours in OpenPose's two body models.
+_COCO_18 = {
+    Joint.NOSE: 0,
+    Joint.NECK: 1,
+    Joint.RIGHT_SHOULDER: 2,
+    Joint.LEFT_SHOULDER: 5,
+    Joint.RIGHT_HIP: 8,
+    Joint.LEFT_HIP: 11,
+    Joint.RIGHT_EYE: 14,
+    Joint.LEFT_EYE: 15,
+    Joint.RIGHT_EAR: 16,
+    Joint.LEFT_EAR: 17,
+}
+_BODY_25 = {**_COCO_18, Joint.RIGHT_HIP: 9, Joint.LEFT_HIP: 12} | {
+    Joint.RIGHT_EYE: 15,
+    Joint.LEFT_EYE: 16,
+    Joint.RIGHT_EAR: 17,
+    Joint.LEFT_EAR: 18,
+}
+_BODIES = {18: _COCO_18, 25: _BODY_25}
+
+# Points of the 70 of a face (68 of the iBUG scheme and two pupils) whose mean stands for a joint.
+_FACE_POINTS = {Joint.NOSE: (30,), Joint.RIGHT_EYE: tuple(range(36, 42)), Joint.LEFT_EYE: tuple(range(42, 48))}
+
+# Below this confidence a joint is a guess.
+_LEAST_CONFIDENCE = 0.1
+# A face point says more than a body joint from this confidence on.
+_SURE_FACE = 0.3
+# Coordinates of 0 to 1 may lie a little outside; no picture has people within two pixels.
+_LARGEST_SHARE = 2.0
+
+Size = tuple[int, int]
+
+
+def read_openpose(payload: Any, size: Size | None = None) -> People:
+    """Read POSE_KEYPOINT.
+
+    Args:
+        payload: the frames: a sequence of dictionaries, or a single one.
+        size: width and height of the picture, for frames that do not tell.
+
+    Returns:
+        The people of every frame.
+
+    Raises:
+        ValueError: if it is something else, the number of joints is unknown, or the picture's size is.
+    """
+    if isinstance(payload, Mapping):
+        payload = [payload]
+    if not isinstance(payload, Sequence) or isinstance(payload, str | bytes) or not payload:
+        raise ValueError(
+            f"Expected OpenPose keypoints as one dictionary a frame, got {_what(payload)}. Connect POSE_KEYPOINT of a "
+            "DWPose, OpenPose or SDPose node."
+        )
+    frames = [_frame(frame, index) for index, frame in enumerate(payload)]
+    raw = [_people(frame, index) for index, frame in enumerate(frames)]  # per frame: numbers [P, J, 3]
+    sizes = {found for frame in frames if (found := _canvas(frame))} or ({size} if size else set())
+    if len(sizes) > 1:
+        raise ValueError(f"The frames' canvas sizes differ: {sorted(sizes)}. Take all keypoints from one clip.")
+    if not sizes:
+        raise ValueError(
+            "The keypoints do not tell their picture's size (canvas_width, canvas_height). Give the size, or use files "
+            "that hold it, as DWPose saves them."
+        )
+    width, height = sizes.pop()
+    everything = torch.cat(raw)
+    known = everything[everything[..., 2] > 0]
+    if len(known) and float(known[:, :2].abs().max()) <= _LARGEST_SHARE:
+        scale = torch.tensor([width, height, 1], dtype=torch.float64)
+        raw = [numbers * scale for numbers in raw]
+    return People(tuple(_keypoints(numbers) for numbers in raw), width, height)
+
+
+def openpose_frames(keypoints: Keypoints, width: int, height: int) -> list[dict[str, Any]]:
+    """Write one person over a clip as POSE_KEYPOINT: the joints of the 18-joint body that `Joint` knows."""
+    frames = []
+    for pixels, confidence in zip(keypoints.pixels, keypoints.confidence):
+        numbers = torch.zeros(len(_COCO_18) + 8, 3, dtype=torch.float64)
+        for joint, index in _COCO_18.items():
+            if confidence[joint] > 0:
+                numbers[index] = torch.cat([pixels[joint], confidence[joint : joint + 1]])
+        people = [{"pose_keypoints_2d": numbers.flatten().tolist()}] if bool((confidence > 0).any()) else []
+        frames.append({"people": people, "canvas_width": width, "canvas_height": height})
+    return frames
+
+
+def _frame(frame: Any, index: int) -> Mapping[str, Any]:
+    if isinstance(frame, Sequence) and len(frame) == 1:  # a batch of one, as some nodes wrap it
+        frame = frame[0]
+    if not isinstance(frame, Mapping) or not isinstance(frame.get("people"), Sequence):
+        raise ValueError(f'Expected frame {index} as a dictionary with a list "people", got {_what(frame)}.')
+    return frame
+
+
+def _canvas(frame: Mapping[str, Any]) -> Size | None:
+    try:
+        width, height = int(frame["canvas_width"]), int(frame["canvas_height"])
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return None
+    return (width, height) if width > 0 and height > 0 else None
+
+
+def _people(frame: Mapping[str, Any], index: int) -> Tensor:
+    """Return column, row and confidence of our joints [P, J, 3]; confidence 0 where a joint was not found."""
+    found = [numbers for person in frame["people"] if (numbers := _person(person, index)) is not None]
+    return torch.stack(found) if found else torch.zeros(0, N_JOINTS, 3, dtype=torch.float64)
+
+
+def _person(person: Any, index: int) -> Tensor | None:
+    if not isinstance(person, Mapping):
+        raise ValueError(f"Expected a person of frame {index} as a dictionary, got {_what(person)}.")
+    body = _triples(person.get("pose_keypoints_2d"), index)
+    face = _triples(person.get("face_keypoints_2d"), index)
+    if body is not None and len(body) not in _BODIES:
+        raise ValueError(
+            f"A person of frame {index} has {len(body)} body joints; expected {' or '.join(map(str, _BODIES))} "
+            "(OpenPose's COCO and BODY_25)."
+        )
+    numbers = torch.zeros(N_JOINTS, 3, dtype=torch.float64)
+    if body is not None:
+        for joint, place in _BODIES[len(body)].items():
+            numbers[joint] = body[place]
+    if face is not None and len(face) >= 68:
+        for joint, places in _FACE_POINTS.items():
+            points = face[list(places)]
+            if float(points[:, 2].min()) >= _SURE_FACE:
+                numbers[joint] = points.mean(dim=0)
+    return numbers if bool((numbers[:, 2] > 0).any()) else None
+
+
+def _triples(numbers: Any, index: int) -> Tensor | None:
+    """Return [N, 3] of a flat list; confidence 0 where a point was not found, `None` where there is no list."""
+    if numbers is None or len(numbers) == 0:
+        return None
+    try:
+        values = torch.tensor([math.nan if value is None else float(value) for value in numbers], dtype=torch.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The keypoints of frame {index} are no list of numbers: {error}.") from error
+    if len(values) % 3:
+        raise ValueError(f"The keypoints of frame {index} are no triples: {len(values)} numbers.")
+    points = values.view(-1, 3)
+    found = torch.isfinite(points).all(dim=-1) & (points[:, 2] >= _LEAST_CONFIDENCE)
+    found &= ~(points[:, :2] <= 0).all(dim=-1)  # (0, 0) or (-1, -1) stands for "not found"
+    points = points.nan_to_num(0.0, 0.0, 0.0)
+    points[:, 2] = torch.where(found, points[:, 2].clamp(max=1), 0.0)
+    return points
+
+
+def _keypoints(numbers: Tensor) -> Keypoints:
+    rotations = torch.full((len(numbers), 3, 3), torch.nan, dtype=torch.float64)
+    return Keypoints(numbers[..., :2].contiguous(), numbers[..., 2].contiguous(), rotations)
+
+
+def _what(value: Any) -> str:
+    return (
+        f"{type(value).__name__} with the keys {sorted(map(str, value))}"
+        if isinstance(value, Mapping)
+        else (f"{type(value).__name__} of length {len(value)}" if hasattr(value, "__len__") else type(value).__name__)
+    )
