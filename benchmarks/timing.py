@@ -47,15 +47,46 @@ def measure(name: str, run: Callable[[], object], repeats: int) -> Row:
     return min(rows, key=lambda row: row.cpu_seconds)
 
 
-def machine() -> str:
-    """Name processor, cores, threads in use, and the versions that matter."""
+def machine(device: torch.device | None = None) -> str:
+    """Name processor, cores, threads in use, the GPU where `device` is one, and the versions that matter."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     model = models[0] if models else platform.processor() or platform.machine()
+    graphics = ""
+    if device is not None and device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        graphics = f"{properties.name}, {properties.total_memory / 1e9:.0f} GB, CUDA {torch.version.cuda}; "
     return (
-        f"{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
+        f"{graphics}{model}, {os.cpu_count()} cores, {torch.get_num_threads()} threads; "
         f"Python {platform.python_version()}, PyTorch {torch.__version__}"
     )
+
+
+class Neighbours:
+    """Counts the cores that other processes use, from its creation on; only on Linux."""
+
+    def __init__(self) -> None:
+        self._start = self._now()
+
+    def cores(self) -> float:
+        """Return how many cores others kept busy on average since then; 0 where that cannot be told."""
+        wall, everyone, own = (now - start for now, start in zip(self._now(), self._start))
+        return max(0.0, (everyone - own) / wall)
+
+    def warn(self) -> None:
+        """Print a warning if that was more than a fifth of a core."""
+        if (cores := self.cores()) > 0.2:
+            print(f"Other processes used {cores:.1f} cores meanwhile: times are too long. Repeat on idle cores.")
+
+    @staticmethod
+    def _now() -> tuple[float, float, float]:
+        """Return wall clock, CPU seconds of all processes, and CPU seconds of this one and its children."""
+        stat, own = Path("/proc/stat"), sum(os.times()[:4])
+        if not stat.exists():
+            return time.perf_counter(), own, own
+        user, nice, system, _, _, irq, softirq, steal = map(int, stat.read_text().split()[1:9])
+        ticks = user + nice + system + irq + softirq + steal
+        return time.perf_counter(), ticks / os.sysconf("SC_CLK_TCK"), own
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
