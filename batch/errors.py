@@ -1,0 +1,23 @@
+"""What goes wrong in a batch, told to people."""
+
+from __future__ import annotations
+
+
+class BatchError(Exception):
+    """The whole batch cannot go on: a wrong manifest, workflow, folder or command."""
+
+
+class ServersGoneError(BatchError):
+    """No server answers; the same command goes on once one does."""
+
+
+class ClipError(Exception):
+    """One clip cannot be made; the others go on."""
+
+
+class ServerUnreachableError(Exception):
+    """No answer from a server: it may be down, restarting, or cut off. What it was told may have arrived or not."""
+
+
+class ServerRefusedError(ClipError):
+    """A server answered that it will not do this."""

@@ -1,0 +1,98 @@
+"""The report of a batch: one HTML file beside the outputs, one row a clip."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from .journal import Clip, Journal
+from .outputs import CLIPS
+
+FILE = "report.html"
+_COVERAGE = ".coverage_percent"
+_PICTURES, _VIDEOS = (".png", ".jpg", ".jpeg", ".webp"), (".mp4", ".webm", ".mov")
+_HASH_LETTERS = 12
+
+_PAGE = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Batch of {total} clips</title>
+<style>
+body {{ font: 14px system-ui, sans-serif; margin: 2em; color: #222; }}
+table {{ border-collapse: collapse; }}
+td, th {{ border-top: 1px solid #ddd; padding: .5em .8em; text-align: left; vertical-align: top; }}
+img, video {{ max-width: 24em; max-height: 14em; }}
+pre {{ white-space: pre-wrap; max-width: 50em; margin: 0; color: #a00; }}
+.failed {{ background: #fff3f3; }} small {{ color: #777; }}
+</style>
+<h1>{total} clips: {counts}</h1>
+<p>Written {now}. Seconds are the server's, from the first node to the last.</p>
+<table><tr><th>clip</th><th>state</th><th>seconds</th><th>coverage</th><th>outputs</th></tr>
+{rows}
+</table></html>
+"""
+
+
+def write_report(folder: Path, journal: Journal) -> Path:
+    """Write the report, whole or not at all; returns its path."""
+    clips = journal.clips()
+    counts = ", ".join(f"{count} {state}" for state, count in journal.counts().items() if count)
+    page = _PAGE.format(
+        total=len(clips), counts=counts, now=time.strftime("%Y-%m-%d %H:%M"), rows="\n".join(_rows(clips))
+    )
+    path, unfinished = folder / FILE, folder / f".{FILE}"
+    unfinished.write_text(page, encoding="utf-8")
+    os.replace(unfinished, path)
+    return path
+
+
+def coverage_of(clip: Clip) -> list[float]:
+    """Return what the ego prior covers in each frame in percent; empty where no node told."""
+    return next((values for name, values in (clip.shown or {}).items() if name.endswith(_COVERAGE)), [])
+
+
+def seconds_of(clip: Clip) -> float | None:
+    """Return the time that a clip ran; `None` where that is not known."""
+    return None if clip.started is None or clip.ended is None else clip.ended - clip.started
+
+
+def _rows(clips: Iterable[Clip]) -> Iterable[str]:
+    for clip in clips:
+        about = [f"seed {clip.seed}" if clip.seed is not None else "", clip.server or "", _attempts(clip)]
+        small = "<br>".join(escape(text) for text in about if text)
+        cells = [
+            f"<b>{escape(clip.name)}</b><br><small>{small}</small>",
+            escape(clip.state),
+            "" if (seconds := seconds_of(clip)) is None else f"{seconds:.1f}",
+            _coverage(clip),
+            f"<pre>{escape(clip.error)}</pre>" if clip.error else "".join(_outputs(clip)),
+        ]
+        yield f'<tr class="{clip.state}">' + "".join(f"<td>{cell}</td>" for cell in cells)
+
+
+def _attempts(clip: Clip) -> str:
+    return f"{clip.attempts} attempts" if clip.attempts > 1 else ""
+
+
+def _coverage(clip: Clip) -> str:
+    values = coverage_of(clip)
+    return f"{sum(values) / len(values):.1f}% on average<br>{min(values):.1f}% at least" if values else ""
+
+
+def _outputs(clip: Clip) -> Iterable[str]:
+    for output in sorted(clip.outputs or [], key=_sheet_first):
+        address = escape(quote(f"{CLIPS}/{clip.name}/{output['file']}"))
+        label = f"{escape(output['file'])} <small>{output['size']:,} bytes, {output['sha256'][:_HASH_LETTERS]}</small>"
+        name = output["file"].lower()
+        if name.endswith(_PICTURES):
+            yield f'<a href="{address}"><img loading="lazy" src="{address}" alt=""></a><br>'
+        elif name.endswith(_VIDEOS):
+            yield f'<video controls preload="none" src="{address}"></video><br>'
+        yield f'<a href="{address}">{label}</a><br>'
+
+
+def _sheet_first(output: dict[str, Any]) -> tuple[bool, str]:
+    return "sheet" not in output["file"], output["file"]

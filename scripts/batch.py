@@ -1,0 +1,14 @@
+"""The batch client from a checkout: what `python -m ComfyUI-Exo2Ego.batch` is in custom_nodes."""
+
+from __future__ import annotations
+
+import sys
+
+import pack
+
+pack.register()
+
+from exo2ego.batch.cli import main  # noqa: E402
+
+if __name__ == "__main__":
+    sys.exit(main())
