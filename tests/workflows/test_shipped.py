@@ -17,7 +17,7 @@ def ui_graph(name: str) -> dict:
 
 
 def test_there_are_workflows():
-    assert WORKFLOWS == ["attention_map", "ego_prior", "egox", "egox_take", "exo2egosyn", "vawan"]
+    assert WORKFLOWS == ["attention_map", "ego_camera", "ego_prior", "egox", "egox_take", "exo2egosyn", "vawan"]
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
