@@ -15,8 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-WEIGHTS_FILE = "model.safetensors"
-FILES = ("config.json", "preprocessor_config.json", WEIGHTS_FILE)
+from .depth_pro_files import FILES, WEIGHTS_FILE, missing_files
 
 # The model's own bounds of inverse depth, in 1/metres: 10 km to 0.1 mm.
 _INVERSE_RANGE = (1e-4, 1e4)
@@ -145,8 +144,7 @@ def _load(folder: Path, device: torch.device | str, dtype: torch.dtype) -> tuple
 
 
 def _check_files(folder: Path) -> None:
-    missing = [name for name in FILES if not (folder / name).is_file()]
-    if missing:
+    if missing := missing_files(folder):
         raise ValueError(
             f"DepthPro's weights are not complete: {folder} lacks {', '.join(missing)}. Put {', '.join(FILES)} of "
             "apple/DepthPro-hf there; nothing is downloaded."

@@ -11,7 +11,8 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..geometry.depth import Depth, DepthMeaning
-from ..networks.depth_pro import WEIGHTS_FILE, estimate_depth
+from ..networks.depth_pro import estimate_depth
+from ..networks.depth_pro_files import WEIGHTS_FILE
 from .previews import depth_picture, video_preview
 from .progress import progress_bar, show_text
 from .schema import schema

@@ -21,8 +21,9 @@ LAYERS = {
     "takes": {"geometry", "media"},
     "wan": {"attention", "geometry", "networks"},
     "nodes": {"attention", "geometry", "media", "networks", "takes", "wan"},
+    "doctor": {"networks", "wan"},
 }
-PURE = {"geometry", "attention", "networks", "media", "takes"}
+PURE = {"geometry", "attention", "networks", "media", "takes", "doctor"}
 HEAVY = {"kornia", "matplotlib", "transformers", "av", "PIL", "diffusers", "pytorch3d", "triton"}
 # Imported only where Triton runs: kernels cannot be written without it.
 KERNELS = {ROOT / "attention" / "triton_kernel.py"}

@@ -1,0 +1,1 @@
+"""Checks a ComfyUI installation for this pack; reads only, needs neither a GPU nor a running ComfyUI."""

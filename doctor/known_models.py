@@ -1,0 +1,58 @@
+"""Sizes of the models that the shipped workflows name: what a download page shows, so that a short file is seen.
+
+Which models there are, and where each belongs, is read from the workflows; this table adds what they do not say. The
+README's table of models is held against it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class KnownModel:
+    """What the workflows do not say of a model.
+
+    Attributes:
+        gigabytes: size of the file, or of all shards and files, in 10^9 bytes.
+        source: where it comes from.
+        optional: whether the workflow can be used without it.
+    """
+
+    gigabytes: float
+    source: str
+    optional: bool = False
+
+
+_TEMPLATE_21 = "ComfyUI's Wan 2.1 image-to-video template (Workflow > Browse Templates > Video) links it"
+_TEMPLATE_22 = "ComfyUI's Wan 2.2 14B image-to-video template (Workflow > Browse Templates > Video) links it"
+_EXO2EGOSYN = "a training run of Exo2EgoSyn writes it"
+
+# By file name without the number of a shard. Sizes of Exo2EgoSyn's parts: 2 bytes a parameter, align and poseinj 4.
+KNOWN = {
+    "wan2.1_i2v_480p_14B_fp8_scaled.safetensors": KnownModel(17, _TEMPLATE_21),
+    "wan2.2_i2v_low_noise_14B_fp8_scaled.safetensors": KnownModel(14, _TEMPLATE_22),
+    "egox_lora_rank256.safetensors": KnownModel(
+        1.7, "pytorch_lora_weights.safetensors of the EgoX release, under this name"
+    ),
+    "umt5_xxl_fp8_e4m3fn_scaled.safetensors": KnownModel(6.7, _TEMPLATE_21),
+    "wan_2.1_vae.safetensors": KnownModel(0.25, _TEMPLATE_21),
+    "clip_vision_h.safetensors": KnownModel(1.3, _TEMPLATE_21),
+    "DepthPro-hf": KnownModel(
+        1.9, "config.json, preprocessor_config.json and model.safetensors of apple/DepthPro-hf", optional=True
+    ),
+    "exo2egosyn_align.safetensors": KnownModel(0.2, _EXO2EGOSYN),
+    "exo2egosyn_multiexocon.safetensors": KnownModel(8.4, f"{_EXO2EGOSYN}, in three shards"),
+    "exo2egosyn_poseinj.safetensors": KnownModel(0.13, _EXO2EGOSYN),
+    "exo2egosyn_lora.safetensors": KnownModel(0.42, _EXO2EGOSYN),
+    "exo2egosyn_vawan.safetensors": KnownModel(0.42, _EXO2EGOSYN),
+}
+
+_SHARD = re.compile(r"-(\d{5})-of-\d{5}(?=\.safetensors$)")
+
+
+def without_shard(name: str) -> tuple[str, int]:
+    """Return the name of the whole of which a file is a shard, and its number; a whole file's is 1."""
+    match = _SHARD.search(name)
+    return _SHARD.sub("", name), 1 if match is None else int(match[1])
