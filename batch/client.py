@@ -31,10 +31,12 @@ class Ended:
     Attributes:
         error: what failed; `None` for a success.
         outputs: what each node showed, by its number.
+        graph: what ran, as the server has it.
     """
 
     error: str | None
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    graph: Graph = field(default_factory=dict)
 
 
 class ComfyConnection:
@@ -68,7 +70,7 @@ class ComfyConnection:
         entry = (await self._json("GET", f"/history/{prompt_id}")).get(prompt_id)
         if entry is None:
             return None
-        return Ended(_error_of(entry, graph), entry.get("outputs") or {})
+        return Ended(_error_of(entry, graph), entry.get("outputs") or {}, entry["prompt"][2])
 
     # Doing ------------------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ CREATE TABLE clips (
 CREATE TABLE attempts (
     prompt_id TEXT PRIMARY KEY, name TEXT, server TEXT, submitted REAL, ended REAL, result TEXT);
 CREATE TABLE servers (url TEXT PRIMARY KEY, client_id TEXT);
+CREATE TABLE numbers (key TEXT PRIMARY KEY, numbers TEXT);
 """
 
 
@@ -136,6 +137,26 @@ class Journal:
         """Return the number under which a server knows us: the same after a restart, so that its messages reach us."""
         self._db.execute("INSERT OR IGNORE INTO servers VALUES (?, ?)", (server, new))
         return self._db.execute("SELECT client_id FROM servers WHERE url=?", (server,)).fetchone()[0]
+
+    def numbers(self, keys: Mapping[str, str], shown: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep the numbers that nodes showed, and add those that equal nodes of other clips showed.
+
+        Args:
+            keys: `result_keys` of the clip's graph, by node.
+            shown: numbers by node.
+
+        Returns:
+            Numbers by node.
+        """
+        known = dict(shown)
+        with self._transaction():
+            for number, key in keys.items():
+                if number in shown:
+                    values = (key, json.dumps(shown[number]))
+                    self._db.execute("INSERT OR REPLACE INTO numbers VALUES (?, ?)", values)
+                elif row := self._db.execute("SELECT numbers FROM numbers WHERE key=?", (key,)).fetchone():
+                    known[number] = json.loads(row[0])
+        return known
 
     def submitted(self, name: str, server: str, prompt_id: str, client_id: str) -> None:
         """A clip is about to be sent."""

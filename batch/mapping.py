@@ -61,6 +61,10 @@ class Plan:
         graph = copy.deepcopy(self.workflow.graph)
         for (number, name), value in {**job.values, **placed}.items():
             graph[number]["inputs"][name] = value
+        for (number, _), value in placed.items():
+            # The content is in the name. ComfyUI would else put the server's path and the file's time here, and so
+            # into every output, and compute a file anew that was sent twice.
+            graph[number].setdefault("is_changed", []).append(value)
         for number, base in self.bases.items():
             graph[number]["inputs"][PREFIX] = f"{SERVER_FOLDER}/{key_of(job.name)}/{base}"
         return graph

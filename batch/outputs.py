@@ -19,8 +19,6 @@ from .sources import sha256_of
 from .workflow import Graph, title_of
 
 CLIPS, PARTIAL = "clips", ".partial"
-# Numbers that a node shows, such as the coverage of each frame, are kept; pictures and long texts are not.
-_LONGEST_SHOWN = 5000
 
 
 class OutputFolder:
@@ -105,17 +103,6 @@ def saved_files(
             found.append((counted + (suffix[0].lower() if suffix else ""), file))
     if missing := [title_of(graph, number) for number in bases if not any(_files(outputs.get(number, {})))]:
         raise ClipError(f"It ended, but {', '.join(map(repr, missing))} saved nothing. Look at the server's log.")
-    return found
-
-
-def shown_values(outputs: Mapping[str, Mapping[str, Any]], graph: Graph) -> dict[str, Any]:
-    """Return the plain numbers that nodes showed, by title and name, such as `Ego prior.coverage_percent`."""
-    found = {}
-    for number, shown in outputs.items():
-        for name, values in shown.items():
-            numbers = isinstance(values, list) and all(type(value) in (int, float) for value in values)
-            if numbers and 0 < len(values) <= _LONGEST_SHOWN:
-                found[f"{title_of(graph, number)}.{name}"] = values
     return found
 
 

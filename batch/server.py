@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 from .client import ComfyConnection, Ended
 from .errors import ClipError, ServerUnreachableError
 from .mapping import Job
-from .outputs import saved_files, shown_values
+from .outputs import saved_files
+from .shown import result_keys, shown_numbers
 from .sources import Upload, uploads_of
 from .workflow import title_of
 
@@ -286,7 +287,9 @@ class Server:
         for file_name, file in files:
             size, digest = await self._connection.fetch(file, folder / file_name)
             outputs.append({"file": file_name, "size": size, "sha256": digest})
-        batch.journal.fetched(name, outputs, shown_values(ended.outputs, graph))
+        shown = batch.journal.numbers(result_keys(ended.graph), shown_numbers(ended.outputs))
+        titled = {f"{title_of(graph, node)}.{key}": values for node in shown for key, values in shown[node].items()}
+        batch.journal.fetched(name, outputs, titled)
         await asyncio.to_thread(batch.folder.publish, name, flight.prompt_id)
         batch.journal.done(name)
         batch.emit("done", clip=name, server=self.url, files=[output["file"] for output in outputs])
