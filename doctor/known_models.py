@@ -27,7 +27,7 @@ class KnownModel:
 
 _TEMPLATE_21 = "ComfyUI's Wan 2.1 image-to-video template (Workflow > Browse Templates > Video) links it"
 _TEMPLATE_22 = "ComfyUI's Wan 2.2 14B image-to-video template (Workflow > Browse Templates > Video) links it"
-_EXO2EGOSYN = "a training run of Exo2EgoSyn writes it"
+_EXO2EGOSYN = "a training run of Exo2EgoSyn writes it; no weights are public yet"
 
 # By file name without the number of a shard. Sizes of Exo2EgoSyn's parts: 2 bytes a parameter, align and poseinj 4.
 KNOWN = {
@@ -43,7 +43,7 @@ KNOWN = {
         1.9, "config.json, preprocessor_config.json and model.safetensors of apple/DepthPro-hf", optional=True
     ),
     "exo2egosyn_align.safetensors": KnownModel(0.2, _EXO2EGOSYN),
-    "exo2egosyn_multiexocon.safetensors": KnownModel(8.4, f"{_EXO2EGOSYN}, in three shards"),
+    "exo2egosyn_multiexocon.safetensors": KnownModel(8.4, f"three shards; {_EXO2EGOSYN}"),
     "exo2egosyn_poseinj.safetensors": KnownModel(0.13, _EXO2EGOSYN),
     "exo2egosyn_lora.safetensors": KnownModel(0.42, _EXO2EGOSYN),
     "exo2egosyn_vawan.safetensors": KnownModel(0.42, _EXO2EGOSYN),
