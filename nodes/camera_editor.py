@@ -16,12 +16,10 @@ from ..geometry.settings import describe_camera
 from ..geometry.trajectory import Trajectory
 from ..geometry.trajectory_json import trajectory_from_json
 from .editor_answer import editor_answer
+from .prior import LOW_COVERAGE_PERCENT
 from .progress import progress_bar, show_text, warn
 from .schema import schema
 from .sockets import CameraSocket, PointsSocket
-
-# Below this share of the picture the prior gives the model next to nothing to hold on to.
-_LOW_COVERAGE_PERCENT = 5.0
 
 
 class Exo2EgoCameraEditor(io.ComfyNode):
@@ -135,7 +133,7 @@ def _warning(has_keys: bool, has_start: bool, lowest_percent: float, frame: int)
     warnings = []
     if not has_keys and not has_start:
         warnings.append("There are no keyframes and no ego camera, so the exo camera stands in, and stands still.")
-    if lowest_percent < _LOW_COVERAGE_PERCENT:
+    if lowest_percent < LOW_COVERAGE_PERCENT:
         warnings.append(f"Frame {frame} sees {lowest_percent:.1f}% of its picture: the model will invent the rest.")
     return " ".join(warnings)
 

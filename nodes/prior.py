@@ -22,7 +22,7 @@ from .sockets import CameraSocket, DepthSocket, PointsSocket
 _ESTIMATED, _NONE = "mask, or estimated", "none"
 
 # Below this share of the picture the prior gives the model next to nothing to hold on to.
-_LOW_COVERAGE_PERCENT = 5.0
+LOW_COVERAGE_PERCENT = 5.0
 # Above this share of the clip the mask is inverted, or the depth flickers more than the estimate can take out.
 _MUCH_MOVING_PERCENT = 50.0
 # A GPU renders several frames at once; more than this makes it no faster.
@@ -198,7 +198,7 @@ class Exo2EgoRenderPrior(io.ComfyNode):
         percent = rendering.coverage_percent  # [F]
         mean, lowest = float(percent.mean()), float(percent.min())
         text = f"Coverage {mean:.1f}% on average, {lowest:.1f}% at least (frame {int(percent.argmin())})."
-        if lowest < _LOW_COVERAGE_PERCENT:
+        if lowest < LOW_COVERAGE_PERCENT:
             warn(cls, f"{text} {_coverage_advice(mean)}")
         else:
             show_text(cls, text)

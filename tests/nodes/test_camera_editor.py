@@ -15,10 +15,14 @@ from exo2ego.geometry.packed_cloud import unpack_cloud
 from exo2ego.geometry.presets import LensPreset, preset_lens
 from exo2ego.geometry.trajectory import Keyframe, Trajectory
 from exo2ego.geometry.trajectory_json import trajectory_from_json, trajectory_to_json
+from exo2ego.takes.camera_files import CameraRole
 from exo2ego.takes.egox import read_take
-from support.graphs import Graph, node_id, prior_graph, with_inputs, with_node
+from exo2ego.takes.library import example_camera
+from support.graphs import SMALL_TAKE, Graph, api_graph, node_id, only_outputs, with_inputs, with_node
 
-EDITOR, EXPORT = "960", "961"
+GRAPH = api_graph("ego_camera")
+EDITOR, EXPORT = node_id(GRAPH, "Camera editor"), node_id(GRAPH, "Export camera")
+EGO_CAMERA = [node_id(GRAPH, "Take"), 3]
 TRAJECTORY = Trajectory(
     (
         Keyframe(0, (0.1, -0.2, 1.0), (1.0, 0.0, 0.0, 0.0), ease_out=1.0),
@@ -31,19 +35,12 @@ TRAJECTORY = Trajectory(
 
 
 def editor_graph(trajectory: str = "", **inputs: object) -> Graph:
-    """The editor behind the small take's points, and its camera saved."""
-    graph = prior_graph()
-    take, points = node_id(graph, "Take"), node_id(graph, "Point cloud")
-    needed = {
-        "images": [take, 0],
-        "points": [points, 0],
-        "exo_camera": graph[points]["inputs"]["camera"],
-        "trajectory": trajectory,
-    }
-    graph = {key: graph[key] for key in (take, points)}
-    graph = with_node(graph, EDITOR, "Exo2EgoCameraEditor", "Editor", **{**needed, **inputs})
-    export = {"format": "JSON", "filename_prefix": "editor/camera", "frame": 0, "fps": 24.0}
-    return with_node(graph, EXPORT, "Exo2EgoCameraExport", "Export", camera=[EDITOR, 0], **export)
+    """The shipped graph for the small take, up to the saved camera; without a camera to start from."""
+    graph = with_inputs(api_graph("ego_camera"), "Take", take=SMALL_TAKE)
+    graph = with_inputs(graph, "Camera editor", trajectory=trajectory, **inputs)
+    if "start_camera" not in inputs:
+        del graph[EDITOR]["inputs"]["start_camera"]
+    return only_outputs(graph, "Camera editor", "Export camera")
 
 
 @pytest.fixture
@@ -104,15 +101,13 @@ def test_no_keyframes_no_camera(edited, small_take):
 
 
 def test_a_camera_to_start_from(edited, small_take):
-    graph = prior_graph()
-    connected = graph[node_id(graph, "Ego prior")]["inputs"]["camera"]
-    answer, camera = edited(start_camera=connected)
+    answer, camera = edited(start_camera=EGO_CAMERA)
     ego = read_take(small_take).ego_camera
     assert torch.allclose(camera.world_to_camera, ego.world_to_camera), "no keyframes: as it is"
     start = trajectory_from_json(answer["start"])
     assert start.lens == ego.lens
     assert float((start.to_camera(5).centers - ego.centers).norm(dim=-1).max()) <= 0.005
-    answer, camera = edited(trajectory_to_json(TRAJECTORY), start_camera=connected)
+    answer, camera = edited(trajectory_to_json(TRAJECTORY), start_camera=EGO_CAMERA)
     assert torch.allclose(camera.world_to_camera, TRAJECTORY.to_camera(5).world_to_camera), "keyframes count"
     assert trajectory_from_json(answer["start"]) == start
 
@@ -121,7 +116,7 @@ def test_a_viewers_camera_to_start_from_and_to_give(comfy_client, edited):
     """One frame out as LOAD3D_CAMERA, and in again."""
     level = Trajectory(TRAJECTORY.keyframes, LensPreset.PINHOLE, 80, 60)
     graph = editor_graph(trajectory_to_json(level))
-    graph = with_inputs(graph, "Export", frame=3)
+    graph = with_inputs(graph, "Export camera", frame=3)
     graph = with_node(
         graph,
         "970",
@@ -144,11 +139,49 @@ def test_a_viewers_camera_to_start_from_and_to_give(comfy_client, edited):
         ("{", "Expected a trajectory as JSON text"),
         (json.dumps({"format": "exo2ego.trajectory", "version": 7}), "version 1, got 7"),
         (json.dumps({"format": "exo2ego.trajectory", "version": 1, "keyframes": [{}]}), "misses frame, position"),
+        ("[" * 200_000, "Expected a trajectory as JSON text"),
+        ("x" * 3_000_000, "at most 1,000,000 characters, got 3,000,000"),
+        ({"format": "exo2ego.trajectory"}, "Expected a trajectory as JSON text"),
+        (17, "something else"),
     ],
+    ids=lambda value: str(value)[:20],
 )
 def test_bad_text_is_refused_before_anything_runs(comfy_client, small_take, trajectory, match):
     with pytest.raises(PromptRejectedError, match=match):
         comfy_client.run(editor_graph(trajectory))
+
+
+def test_text_through_a_link(edited, comfy_client, small_take):
+    def linked(text: str) -> Graph:
+        graph = with_node(editor_graph(), "970", "PrimitiveStringMultiline", "Text", value=text)
+        return with_inputs(graph, "Camera editor", trajectory=["970", 0])
+
+    (saved,) = comfy_client.run(linked(trajectory_to_json(TRAJECTORY))).files(EXPORT)
+    camera = Camera.from_json(comfy_client.fetch(saved).decode())
+    assert torch.allclose(camera.world_to_camera, TRAJECTORY.to_camera(5).world_to_camera)
+    with pytest.raises(ExecutionFailedError, match="something else"):
+        comfy_client.run(linked("7"))
+
+
+def test_the_shipped_trajectory_is_the_example_rooms():
+    shipped = trajectory_from_json(GRAPH[EDITOR]["inputs"]["trajectory"])
+    truth = example_camera(CameraRole.EGO, lens=LensPreset.EGOX_RELEASE)
+    camera = shipped.to_camera(49)
+    assert float((camera.centers - truth.centers).norm(dim=-1).max()) < 0.03
+    assert camera.lens == truth.lens
+
+
+def test_a_long_clip_sends_few_pictures(comfy_client, small_take):
+    """Points of one frame serve all of them."""
+    size = {"width": 128, "height": 64, "batch_size": 60, "color": 0}
+    graph = with_node(with_inputs(editor_graph(), "Take", max_frames=1), "970", "EmptyImage", "Long", **size)
+    run = comfy_client.run(with_inputs(graph, "Camera editor", images=["970", 0]))
+    (answer,) = run.outputs[EDITOR]["exo2ego_editor"]
+    frames = [picture["frame"] for picture in answer["pictures"]]
+    assert answer["frames"] == 60
+    assert len(frames) == 25
+    assert (frames[0], frames[-1]) == (0, 59)
+    assert len({picture["filename"] for picture in answer["pictures"]}) == 1, "files are named by what they hold"
 
 
 def test_what_does_not_fit_the_clip_is_refused(comfy_client, small_take):
@@ -158,7 +191,7 @@ def test_what_does_not_fit_the_clip_is_refused(comfy_client, small_take):
     graph = with_node(editor_graph(), "962", "Exo2EgoLoadTake", "Short", **editor_graph()["1"]["inputs"])
     graph = with_inputs(graph, "Short", max_frames=3)
     with pytest.raises(ExecutionFailedError, match="video has 3 frames and the points 5"):
-        comfy_client.run(with_inputs(graph, "Editor", images=["962", 0]))
+        comfy_client.run(with_inputs(graph, "Camera editor", images=["962", 0]))
 
 
 def test_editing_runs_the_editor_alone(comfy_client, small_take):
@@ -168,4 +201,4 @@ def test_editing_runs_the_editor_alone(comfy_client, small_take):
     comfy_client.run(
         editor_graph(trajectory_to_json(moved)), on_progress=lambda progress: started.append(progress.title)
     )
-    assert set(started) == {"Editor", "Export"}
+    assert set(started) == {"Camera editor", "Export camera"}

@@ -72,6 +72,19 @@ def test_egox_file_is_in_egoxs_axes(tmp_path):
     assert exo.lens == EXO.lens
 
 
+def test_a_released_file_comes_out_as_it_went_in(tmp_path, shared_take):
+    source = shared_take("joker") / "meta.json"
+    given = json.loads(source.read_text())
+    entry = given["test_datasets"][0] if "test_datasets" in given else given
+    exo = read_camera(source, CameraRole.EXO)
+    write_camera(tmp_path / "meta.json", read_camera(source), CameraFormat.EGOX, exo_camera=exo)
+    written = json.loads((tmp_path / "meta.json").read_text())
+    for key in ("ego_extrinsics", "camera_extrinsics"):
+        released, ours = (torch.tensor(content[key], dtype=torch.float64) for content in (entry, written))
+        assert float((ours - released).abs().max()) < 1e-12
+    assert written["ego_intrinsics"] == entry["ego_intrinsics"]
+
+
 def test_what_a_format_needs_or_cannot_hold(tmp_path):
     with pytest.raises(ValueError, match="connect exo_camera"):
         write_camera(tmp_path / "a.json", moving(ARIA, 2), CameraFormat.EGOX)
