@@ -49,6 +49,7 @@ function attach(node) {
   text.computeLayoutSize = () => ({ minHeight: 0, maxHeight: 0, minWidth: 0 });
 
   const editor = new Editor({
+    node: () => node,
     write: (value) => asOneStep(() => {
       text.value = value;
       text.callback?.(value);

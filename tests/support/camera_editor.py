@@ -1,0 +1,162 @@
+"""The camera editor on its node in the real frontend: a graph to load, and hands for mouse and keyboard."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .browser import Editor, screenshot
+
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "output" / "screenshots"
+FRAMES = 9
+TAKE = "camera_editor_take"  # a folder of ComfyUI's input
+CLASSIC, VUE = "classic", "vue"
+
+_NODE = "Exo2EgoCameraEditor"
+_API_GRAPH = {
+    "1": {
+        "class_type": "Exo2EgoLoadTake",
+        "inputs": {"take": TAKE, "ego_lens": "EgoX release (Aria RGB)", "max_frames": FRAMES},
+    },
+    "2": {
+        "class_type": "Exo2EgoPointCloud",
+        "inputs": {
+            "images": ["1", 0],
+            "depth": ["1", 2],
+            "camera": ["1", 1],
+            "background": "mean",
+            "moving_parts": "mask, or estimated",
+            "keep_moving": True,
+            "stride": 2,
+            "reliability": 0.1,
+        },
+    },
+    "3": {
+        "class_type": _NODE,
+        "inputs": {"images": ["1", 0], "points": ["2", 0], "exo_camera": ["1", 1], "trajectory": ""},
+    },
+}
+
+
+class CameraEditor:
+    """The editor of the one Camera Editor node of the page's graph.
+
+    State is read through the editor's own `state`, `poses` and `placeOf` (web/js/camera_editor/editor.js); whatever
+    changes it goes through mouse and keyboard.
+    """
+
+    def __init__(self, opened: Editor, renderer: str):
+        self.opened = opened
+        self.page = opened.page
+        self.renderer = renderer
+
+    def load(self, start: bool = False) -> None:
+        """Load a fresh graph: take, point cloud, editor; `start` connects the take's ego camera."""
+        graph = json.loads(json.dumps(_API_GRAPH))
+        if start:
+            graph["3"]["inputs"]["start_camera"] = ["1", 3]
+        self.page.evaluate(_LOAD, [graph, self.renderer == VUE])
+        self._ready()
+
+    def reload(self) -> None:
+        """Reload the page, as an artist does by F5; ComfyUI brings the graph back."""
+        self.page.wait_for_timeout(500)  # it stores the graph a moment after a change
+        self.page.reload()
+        self.page.wait_for_function("window.app?.graph?._nodes?.length && window.app.canvas", timeout=60_000)
+        self._ready()
+
+    def _ready(self) -> None:
+        self.page.wait_for_function(f"app.graph._nodes.some((n) => n.comfyClass === '{_NODE}' && n.exo2egoEditor)")
+        self.page.evaluate(_PLACE)
+        self.page.wait_for_timeout(700)
+
+    def run(self) -> None:
+        """Queue the graph and wait for the cloud."""
+        self.page.evaluate("app.queuePrompt(0)")
+        self.wait("hasCloud", timeout=120_000)
+        self.page.wait_for_timeout(400)
+
+    def wait(self, condition: str, timeout: float = 10_000) -> None:
+        """Wait until a field of the state, or an expression of it, is true."""
+        self.page.wait_for_function(f"{_FIND}.state().{condition}", timeout=timeout)
+
+    def state(self) -> dict[str, Any]:
+        """Return what the editor shows."""
+        return self.page.evaluate(f"{_FIND}.state()")
+
+    def poses(self) -> list[list[list[float]]]:
+        """Return the world-to-camera matrices that the page shows."""
+        return self.page.evaluate(f"{_FIND}.poses()")
+
+    def widget(self) -> str:
+        """Return the text of the one widget that counts."""
+        return self.page.evaluate(f"{_FIND}.host.node().widgets.find((w) => w.name === 'trajectory').value")
+
+    def picture(self, view: str) -> list[int]:
+        """Return a coarse copy of what a view shows, 32 x 32 RGBA."""
+        return self.page.evaluate(_PICTURE, view)
+
+    def drag(self, what: dict[str, Any], dx: float, dy: float, keys: str = "") -> None:
+        """Drag a handle, a key or a place of a view by pixels of the screen."""
+        x, y = self.place(what)
+        self.page.mouse.move(x, y)
+        if keys:
+            self.page.keyboard.down(keys)
+        self.page.mouse.down()
+        self.page.mouse.move(x + dx / 2, y + dy / 2, steps=3)
+        self.page.mouse.move(x + dx, y + dy, steps=3)
+        self.page.mouse.up()
+        if keys:
+            self.page.keyboard.up(keys)
+        self.page.wait_for_timeout(250)
+
+    def click(self, what: dict[str, Any]) -> None:
+        """Click a place."""
+        self.page.mouse.click(*self.place(what))
+        self.page.wait_for_timeout(250)
+
+    def press(self, *keys: str) -> None:
+        """Press keys, one after the other; the editor has the focus after a click into it."""
+        for key in keys:
+            self.page.keyboard.press(key)
+        self.page.wait_for_timeout(250)
+
+    def place(self, what: dict[str, Any]) -> list[float]:
+        """Return where something is on the screen; see `placeOf`."""
+        return self.page.evaluate(f"(what) => {_FIND}.placeOf(what)", what)
+
+    def screenshot(self, name: str) -> None:
+        """Write what the page shows to output/screenshots."""
+        screenshot(self.opened, SCREENSHOTS / f"camera_editor_{name}_{self.renderer}.png")
+
+
+_FIND = f"window.app.graph._nodes.find((n) => n.comfyClass === '{_NODE}').exo2egoEditor"
+
+_LOAD = """async ([graph, vue]) => {
+  const settings = app.extensionManager.setting;
+  await settings.set('Comfy.Minimap.Visible', false);
+  await settings.set('Comfy.VueNodes.Enabled', vue);
+  await app.loadApiJson(graph, 'camera.json');
+  const made = app.graph.serialize();
+  for (const node of made.nodes) {
+    const editor = node.type === 'Exo2EgoCameraEditor';
+    node.pos = editor ? [440, 60] : [40, 60 + 400 * (node.id - 1)];
+    if (editor) node.size = [1060, 860];
+  }
+  await app.loadGraphData(made);
+}"""
+
+_PLACE = """() => {
+  app.canvas.ds.scale = 1;
+  app.canvas.ds.offset = [40, 60];
+  app.canvas.setDirty(true, true);
+}"""
+
+_PICTURE = f"""(view) => {{
+  const small = document.createElement('canvas');
+  small.width = small.height = 32;
+  const context = small.getContext('2d');
+  context.drawImage({_FIND}[view].canvas, 0, 0, 32, 32);
+  return [...context.getImageData(0, 0, 32, 32).data];
+}}"""

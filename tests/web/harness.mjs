@@ -1,0 +1,86 @@
+// Runs the page's own modules under node. Reads {task, ...} as JSON from stdin, writes the answer as JSON to stdout.
+
+import { readFileSync } from "node:fs";
+
+const MODULES = new URL("../../web/js/camera_editor/", import.meta.url);
+const load = (name) => import(new URL(`${name}.js`, MODULES));
+
+const TASKS = {
+  async project({ lens, points }) {
+    const made = (await load("lens")).makeLens(lens);
+    const out = new Float64Array(2);
+    return points.map(([x, y, z]) => (made.project(x, y, z, out) ? [...out] : null));
+  },
+
+  async unproject({ lens, pixels }) {
+    const made = (await load("lens")).makeLens(lens);
+    return pixels.map(([column, row]) => made.unproject(column, row));
+  },
+
+  async preset({ lens, width, height, lenses }) {
+    const { lensOf, namedLens } = await load("presets");
+    const made = lensOf(lens, width, height, lenses).json;
+    return { made, named: namedLens(made, width, height, lenses) };
+  },
+
+  async interpolate({ text, frames, count }) {
+    const { poseAt, readTrajectory, worldToCamera } = await load("trajectory");
+    const { keyframes } = readTrajectory(text);
+    return {
+      at: frames.map((frame) => poseAt(keyframes, frame)),
+      matrices: Array.from({ length: count }, (_, frame) => worldToCamera(poseAt(keyframes, frame))),
+    };
+  },
+
+  async rewrite({ text }) {
+    const { readTrajectory, writeTrajectory } = await load("trajectory");
+    return writeTrajectory(readTrajectory(text));
+  },
+
+  async cloud({ path }) {
+    const { rangesOf } = await load("cloud");
+    const cloud = await cloudOf(path);
+    const frames = Array.from({ length: cloud.nFrames }, (_, frame) =>
+      rangesOf(cloud, frame).flatMap(([start, end]) => Array.from({ length: end - start }, (_, i) => start + i)),
+    );
+    return { positions: [...cloud.positions], colors: [...cloud.colors], frames };
+  },
+
+  async coverage({ path, views, lens, width, height }) {
+    const { Splatter } = await load("splat");
+    const { makeLens } = await load("lens");
+    const { poseOfMatrix } = await load("scene");
+    const cloud = await cloudOf(path);
+    const splatter = new Splatter(width, height);
+    return views.map(({ matrix, frame }) => {
+      splatter.clear();
+      splatter.drawDiscs(cloud, frame, poseOfMatrix(matrix), makeLens(lens));
+      const covered = Array.from(splatter.depth, (depth) => (depth < Infinity ? 1 : 0)).join("");
+      return { share: splatter.coverage(), covered, colors: [...splatter.bytes] };
+    });
+  },
+
+  async ground({ path, matrix }) {
+    const { findGround } = await load("ground");
+    const { poseOfMatrix } = await load("scene");
+    return findGround(await cloudOf(path), poseOfMatrix(matrix));
+  },
+
+  async angles({ angles }) {
+    const { anglesOf, rotationOf } = await load("ground");
+    const { worldToCamera } = await load("trajectory");
+    const world = { up: [0, -1, 0], right: [1, 0, 0], forward: [0, 0, 1], point: [0, 0, 0] };
+    return angles.map((given) => {
+      const rotation = rotationOf(world, given);
+      return { matrix: worldToCamera({ position: [0, 0, 0], rotation }), back: anglesOf(world, rotation) };
+    });
+  },
+};
+
+async function cloudOf(path) {
+  const bytes = readFileSync(path);
+  return (await load("cloud")).readCloud(bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength));
+}
+
+const request = JSON.parse(readFileSync(0, "utf8"));
+process.stdout.write(JSON.stringify(await TASKS[request.task](request)));

@@ -1,0 +1,272 @@
+"""The camera editor in ComfyUI's real frontend, classic and Vue, by mouse and keyboard."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+
+import pytest
+import torch
+
+from exo2ego.geometry.trajectory_json import trajectory_from_json
+from exo2ego.takes.egox_write import write_take
+from exo2ego.takes.example_room import example_take
+from support.browser import editor
+from support.camera_editor import CLASSIC, FRAMES, TAKE, VUE, CameraEditor
+
+in_both_renderers = pytest.mark.parametrize("camera_editor", [CLASSIC, VUE], indirect=True)
+
+
+@pytest.fixture(scope="module")
+def opened(comfy_server):
+    write_take(example_take(FRAMES, exo_width=560, exo_height=320, ego_size=64), comfy_server.base / "input" / TAKE)
+    with editor(comfy_server.url) as page:
+        page.page.set_viewport_size({"width": 1600, "height": 1080})
+        yield page
+
+
+@pytest.fixture
+def camera_editor(request, opened):
+    """The editor in a renderer: the classic one, or what the test names."""
+    return CameraEditor(opened, getattr(request, "param", CLASSIC))
+
+
+@pytest.fixture
+def fresh(camera_editor):
+    """A graph with an empty trajectory that ran once."""
+    camera_editor.load()
+    camera_editor.run()
+    camera_editor.opened.errors.clear()
+    yield camera_editor
+    ours = [error for error in camera_editor.opened.errors if "camera_editor" in error or "exo2ego" in error.lower()]
+    errors = [error for error in ours if "Content Security Policy" not in error]
+    assert errors == []
+
+
+def difference(a: list[int], b: list[int]) -> float:
+    """Return the share of small pixels that differ clearly."""
+    return float((torch.tensor(a) - torch.tensor(b)).abs().view(-1, 4).amax(dim=1).gt(24).float().mean())
+
+
+def three_keys(fresh: CameraEditor) -> None:
+    """Set keys at the frames 0, 4 and 8 by dragging."""
+    fresh.press("p")
+    fresh.click({"view": "exo", "at": [0.36, 0.22]})  # the figure's head
+    fresh.click({"view": "exo", "at": [0.62, 0.68]})  # the table
+    fresh.drag({"handle": "up"}, 0, -25)
+    for _ in range(4):
+        fresh.press("ArrowRight")
+    fresh.drag({"handle": "eyes"}, 30, -10)
+    fresh.press("End")
+    fresh.drag({"handle": "gaze"}, 40, 15)
+
+
+@in_both_renderers
+def test_run_once_then_the_cloud_is_there(camera_editor):
+    camera_editor.load()
+    assert "Run once" in camera_editor.page.locator(".e2e-empty").inner_text()
+    camera_editor.screenshot("before_the_first_run")
+    blank = camera_editor.picture("orbit")
+    camera_editor.run()
+    state = camera_editor.state()
+    assert state["nFrames"] == FRAMES
+    assert 0.02 < state["coverage"] < 0.98
+    assert difference(blank, camera_editor.picture("orbit")) > 0.2
+    assert len(set(zip(*[iter(camera_editor.picture("ego"))] * 4))) > 50
+    assert not camera_editor.page.locator(".e2e-empty").is_visible()
+    assert camera_editor.page.locator("textarea").filter(visible=True).count() <= 1  # the text itself is hidden
+    assert camera_editor.widget() == ""
+    camera_editor.screenshot("first_run")
+
+
+@in_both_renderers
+def test_three_keyframes_reload_and_queue(fresh, comfy_server):
+    before = fresh.picture("ego")
+    three_keys(fresh)
+    state = fresh.state()
+    assert [key["frame"] for key in state["keyframes"]] == [0, 4, 8]
+    assert difference(before, fresh.picture("ego")) > 0.1
+    assert fresh.widget() == state["text"]
+    fresh.screenshot("three_keys")
+
+    poses = fresh.poses()
+    fresh.reload()
+    fresh.wait("hasCloud", timeout=30_000)
+    assert fresh.widget() == state["text"]
+    assert fresh.state()["keyframes"] == state["keyframes"]
+    assert fresh.poses() == poses
+    fresh.screenshot("after_reload")
+
+    fresh.page.evaluate("app.queuePrompt(0)")
+    sent, outputs = finished_run(comfy_server.url, state["text"])
+    assert set(sent) == {"images", "points", "exo_camera", "trajectory"}
+    received = trajectory_from_json(sent["trajectory"]).to_camera(FRAMES)
+    shown = torch.tensor(fresh.poses(), dtype=torch.float64)
+    assert float((received.world_to_camera - shown).abs().max()) < 1e-6
+    assert [received.width, received.height] == [448, 448]
+    for frame in (0, 8):  # the server's picture of that trajectory covers what the page's covers
+        assert outputs["coverage_percent"][frame] == pytest.approx(100 * covered_at(fresh, frame), abs=2)
+
+
+def finished_run(url: str, text: str) -> tuple[dict[str, object], dict[str, object]]:
+    """Wait for the run that got a trajectory; return the editor node's inputs and what it answered."""
+    for _ in range(120):
+        with urllib.request.urlopen(f"{url}/history?max_items=3") as answer:
+            runs = json.load(answer).values()
+        for run in runs:
+            for key, node in run["prompt"][2].items():
+                if node["inputs"].get("trajectory") == text and key in run["outputs"]:
+                    return node["inputs"], run["outputs"][key]["exo2ego_editor"][0]
+        time.sleep(0.5)
+    raise AssertionError("the run did not end")
+
+
+def covered_at(fresh: CameraEditor, frame: int) -> float:
+    """Return the covered share that the ego view shows at a frame, drawn in full."""
+    fresh.click({"key": frame})
+    fresh.wait("egoRows === 448")
+    fresh.page.wait_for_timeout(300)
+    return fresh.state()["coverage"]
+
+
+@in_both_renderers
+def test_undo_of_the_graph_and_of_the_editor(fresh):
+    three_keys(fresh)
+    text = fresh.widget()
+    fresh.press("Control+z")  # the focus is in the editor
+    one_less = fresh.widget()
+    assert one_less != text
+    assert len(fresh.state()["keyframes"]) == 2
+    fresh.press("Control+Shift+z")
+    assert fresh.widget() == text
+    fresh.press("Control+z", "Control+z", "Control+y", "Control+y")
+    assert fresh.widget() == text
+
+    fresh.page.mouse.click(300, 1000)  # onto the empty graph
+    fresh.press("Control+z")
+    fresh.page.wait_for_timeout(800)
+    assert fresh.widget() != text
+    assert fresh.state()["text"] == fresh.widget()
+    fresh.wait("hasCloud", timeout=30_000)
+    fresh.press("Control+y")
+    fresh.page.wait_for_timeout(800)
+    assert fresh.widget() == text
+    assert fresh.state()["text"] == text
+
+
+@in_both_renderers
+def test_copy_and_paste_of_the_node(fresh):
+    three_keys(fresh)
+    text = fresh.widget()
+    fresh.page.evaluate("app.canvas.selectNode(app.graph._nodes.find((n) => n.exo2egoEditor))")
+    fresh.page.evaluate("app.canvas.copyToClipboard(); app.canvas.pasteFromClipboard()")
+    fresh.page.wait_for_timeout(800)
+    editors = "app.graph._nodes.flatMap((n) => n.exo2egoEditor ?? [])"
+    fresh.page.wait_for_function(f"{editors}.every((one) => one.state().hasCloud)")
+    texts = fresh.page.evaluate(f"{editors}.map((one) => [one.state().text, one.poses()])")
+    assert texts == [[text, fresh.poses()]] * 2
+
+
+def test_keys_on_the_timeline(fresh):
+    fresh.click({"view": "timeline", "at": [0.5, 0.2]})
+    assert fresh.state()["frame"] == FRAMES // 2
+    fresh.press("k")
+    assert [key["frame"] for key in fresh.state()["keyframes"]] == [4]
+    step = fresh.place({"key": 5})[0] - fresh.place({"key": 4})[0]
+    fresh.drag({"key": 4}, -3 * step, 0)
+    assert [key["frame"] for key in fresh.state()["keyframes"]] == [1]
+    fresh.drag({"key": 1}, 5 * step, 0, keys="Alt")
+    assert [key["frame"] for key in fresh.state()["keyframes"]] == [1, 6]
+    fresh.press("Control+c", "End", "Control+v")
+    assert [key["frame"] for key in fresh.state()["keyframes"]] == [1, 6, 8]
+    fresh.press(",", "Delete")
+    assert [key["frame"] for key in fresh.state()["keyframes"]] == [1, 8]
+    fresh.click({"key": 1})
+    fresh.page.get_by_label("How softly the camera leaves this key").fill("0.5")
+    fresh.press("Enter")
+    assert fresh.state()["keyframes"][0]["ease_out"] == 0.5
+    fresh.page.get_by_label("Position of the eyes in the world, metres: x").fill("0.25")
+    fresh.press("Enter")
+    assert fresh.state()["keyframes"][0]["position"][0] == 0.25
+    assert [key["frame"] for key in trajectory_keys(fresh)] == [1, 8]
+    fresh.press(" ")
+    fresh.wait("playing")
+    fresh.wait("frame > 2")
+    fresh.press(" ")
+    assert not fresh.state()["playing"]
+
+
+def trajectory_keys(fresh: CameraEditor) -> list[dict[str, object]]:
+    return json.loads(fresh.widget())["keyframes"]
+
+
+def test_tools_snaps_and_the_list_of_keys(fresh):
+    fresh.click({"view": "timeline", "at": [0.01, 0.2]})  # the focus
+    fresh.press("?")
+    assert fresh.page.locator(".e2e-help").is_visible()
+    fresh.screenshot("help")
+    fresh.press("?")
+    assert not fresh.page.locator(".e2e-help").is_visible()
+
+    fresh.press("p")
+    assert fresh.state()["tool"] == "eyes"
+    fresh.screenshot("placing_the_eyes")
+    fresh.press("Escape")
+    assert fresh.state()["tool"] is None
+    three_keys(fresh)
+    looked = camera(fresh)
+
+    fresh.press("h")  # eye height: the next move puts the eyes 1.6 m above the ground
+    fresh.drag({"handle": "right"}, 25, 5)
+    height = float(fresh.page.get_by_label("Height of the eyes above the ground").input_value())
+    assert height == pytest.approx(1.6, abs=2e-3)
+    fresh.press("h", "r")  # no roll lock: the handle of the roll is there
+    fresh.drag({"handle": "roll"}, 30, -20)
+    roll = fresh.page.get_by_label("Degrees clockwise as the eye sees it")
+    assert abs(float(roll.input_value())) > 3
+    fresh.press("r")
+    assert float(roll.input_value()) == pytest.approx(0, abs=0.01)
+    fresh.press("l")
+    fresh.click({"view": "exo", "at": [0.62, 0.68]})
+    assert not torch.allclose(camera(fresh), looked)
+
+
+def camera(fresh: CameraEditor) -> torch.Tensor:
+    return trajectory_from_json(fresh.widget()).to_camera(FRAMES).world_to_camera
+
+
+def test_the_ego_view_turns_the_gaze_and_lenses_change(fresh):
+    fresh.drag({"view": "ego", "at": [0.5, 0.5]}, 60, 20)
+    (key,) = fresh.state()["keyframes"]
+    assert key["position"] == pytest.approx([0, 0, 0], abs=1e-9)
+    yaw = fresh.page.get_by_label("Degrees to the right")
+    assert float(yaw.input_value()) < -5  # what was in the middle went to the right
+    fisheye = fresh.state()["coverage"]
+    fresh.page.get_by_label("Lens of the ego camera").select_option("pinhole")
+    fresh.page.wait_for_timeout(400)
+    assert fresh.state()["lens"]["type"] == "pinhole"
+    assert fresh.state()["coverage"] > fisheye
+    fresh.page.get_by_label("Horizontal field of view").fill("50")
+    fresh.press("Enter")
+    assert trajectory_from_json(fresh.widget()).lens_in_pixels.fx == pytest.approx(224 / 0.46630766, rel=1e-6)
+    fresh.screenshot("pinhole")
+
+
+def test_starting_from_a_connected_camera(camera_editor):
+    camera_editor.load(start=True)
+    camera_editor.run()
+    state = camera_editor.state()
+    assert len(state["keyframes"]) >= 2
+    assert camera_editor.widget() == ""  # nothing was edited
+    camera_editor.screenshot("start_camera")
+    camera_editor.page.get_by_label("Presets").select_option("static")
+    camera_editor.page.wait_for_timeout(300)
+    assert [key["frame"] for key in trajectory_keys(camera_editor)] == [0]
+    assert len(camera_editor.poses()) == 1
+    camera_editor.page.get_by_label("Presets").select_option("watch")
+    camera_editor.page.wait_for_timeout(300)
+    assert [key["frame"] for key in trajectory_keys(camera_editor)] == [0, 6, 8]
+    camera_editor.page.get_by_label("Presets").select_option("start")
+    camera_editor.page.wait_for_timeout(300)
+    assert trajectory_keys(camera_editor) == state["keyframes"]
