@@ -79,7 +79,10 @@ def condition_exo2egosyn(
 
 
 def grey_tail(vae: Any, n_frames: int, width: int, height: int) -> Tensor:
-    """Return the latent frames after the first [1, 16, T - 1, h, w] of a grey clip, in the VAE's scale."""
+    """Return the latent frames after the first [1, 16, T - 1, h, w] of a grey clip, in the VAE's scale.
+
+    Encoded, not taken from published constants: the VAE that made the first latent is there.
+    """
     if n_frames == 1:
         return torch.zeros(1, LATENT_CHANNELS, 0, height // VAE_STRIDE, width // VAE_STRIDE)
     latent = encode_video(vae, torch.full((n_frames, height, width, 3), _GREY), "Exo2EgoSyn")

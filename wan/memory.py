@@ -67,10 +67,10 @@ class MemoryEstimate(ABC):
 
     @contextmanager
     def _corrected(self, shape: Sequence[int]) -> Iterator[list[int]]:
-        corrected = list(shape) if _is_corrected.get() else self.enlarged(list(shape))
+        was_corrected = _is_corrected.get()
         token = _is_corrected.set(True)
         try:
-            yield corrected
+            yield list(shape) if was_corrected else self.enlarged(list(shape))
         finally:
             _is_corrected.reset(token)
 

@@ -43,8 +43,7 @@ def test_the_witness_is_wan(wan22):
     assert_near(wan(weights, x, timestep, embedded_text(weights, text)), expected)
 
 
-@pytest.mark.parametrize("batch", [1, 2])
-@pytest.mark.parametrize("cfg", [1.0, 3.5])
+@pytest.mark.parametrize(("cfg", "batch"), [(1.0, 1), (3.5, 2)])  # all four over HTTP, in tests/nodes
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_graph_equals_the_plain_loop(wan22, syn_clip, system, cfg, batch):
     parts = parts_of(system)
