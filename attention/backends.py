@@ -94,7 +94,7 @@ def ego_attention(
         except Exception as error:  # compilers of kernels fail in many ways
             if candidate is Backend.SDPA:
                 raise
-            _failed[candidate] = f"it failed with {type(error).__name__}: {str(error).splitlines()[0]}"
+            _failed[candidate] = f"it failed with {_first_line(error)}"
             _log.warning("GGA's back end '%s' is left out: %s", candidate.value, _failed[candidate], exc_info=error)
 
 
@@ -128,6 +128,11 @@ def _candidates(q: Tensor, heads: int) -> Iterator[Backend]:
         _say(f"GGA's attention runs on the back end '{candidate.value}'{because}.")
         yield candidate
         passed_over.append(f"{candidate.value}: {_failed.get(candidate, '')}")
+
+
+def _first_line(error: Exception) -> str:
+    # Assertions of compilers often come without a text.
+    return f"{type(error).__name__}: {error}".splitlines()[0].removesuffix(": ")
 
 
 def _say(text: str) -> None:

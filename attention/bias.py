@@ -61,8 +61,8 @@ class GGABias:
         """Return the bias of every pair of directions.
 
         Directions are taken as they are: the released ones are means of unit vectors and shorter than 1, so their
-        product is smaller than the cosine. It is clamped to [-1, 1]. A pair with a missing direction (exactly zero,
-        or not finite) has the bias 0, as if there were no geometry.
+        product is smaller than the cosine. Longer ones are shortened to 1. A pair with a missing direction (exactly
+        zero, or not finite) has the bias 0, as if there were no geometry.
 
         Args:
             ego_queries: [..., Q, 3] directions of ego rays.
@@ -89,9 +89,14 @@ class GGABias:
 
 
 def without_missing(directions: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the directions with missing ones set to zero, and which are there."""
+    """Return the directions with missing ones set to zero, and which are there.
+
+    Rounding can leave a direction a little longer than 1. It is shortened to 1: opposite such directions would have a
+    product below -1, and a kernel that does without the clamp would get a negative factor.
+    """
     present = directions.isfinite().all(dim=-1) & (directions != 0).any(dim=-1)
-    return torch.where(present.unsqueeze(-1), directions, 0.0), present
+    length = directions.norm(dim=-1, keepdim=True).clamp(min=1.0)
+    return torch.where(present.unsqueeze(-1), directions / length, 0.0), present
 
 
 def _products(queries: Tensor, keys: Tensor) -> Tensor:

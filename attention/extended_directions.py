@@ -38,12 +38,13 @@ class ExtendedDirections:
         queries: [T, Q, 5] float32, ego tokens of each frame.
         keys: [query frame T, K, 5] float32, exo tokens of all frames.
         boost: what multiplies positive cosines beyond `x`; 1 for none.
-        largest: upper bound of the factors.
+        smallest, largest: bounds of the factors.
     """
 
     queries: Tensor
     keys: Tensor
     boost: float
+    smallest: float
     largest: float
 
     @classmethod
@@ -58,6 +59,7 @@ class ExtendedDirections:
             torch.cat([queries * slope, query_ends], dim=-1),
             torch.cat([keys, key_ends], dim=-1),
             boost,
+            min(1.0, constant - slope),
             max(1.0, constant + slope * boost),
         )
 
@@ -72,6 +74,11 @@ class ExtendedDirections:
             return products
         boosted = (products * self.boost).sub_(self.offset)
         return torch.maximum(products, boosted, out=boosted)
+
+    @cached_property
+    def numbers(self) -> Tensor:
+        """`boost`, `offset` and `smallest` on the device, for kernels that are compiled once for all of them."""
+        return torch.tensor([self.boost, self.offset, self.smallest], device=self.queries.device)
 
     @cached_property
     def split_queries(self) -> Tensor:

@@ -1,6 +1,6 @@
 """Back end `flex`: GGA as a score_mod of FlexAttention, which torch compiles into one kernel.
 
-The score_mod reads two direction vectors a pair; no bias is ever stored. torch.compile takes half a minute at the first
+The score_mod reads two extended directions a pair; no bias is ever stored. torch.compile takes half a minute at the first
 call of a size.
 """
 
@@ -12,8 +12,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from .bias import GGABias, without_missing
+from .bias import GGABias
 from .directions import TokenDirections
+from .extended_directions import EXTENDED, ExtendedDirections
 from .layout import TokenLayout
 from .triton_attention import missing_triton
 
@@ -47,14 +48,13 @@ def attend(
 
     Frame by frame, so that the queries gathered at a time are few. Arguments as of `sdpa.attend`.
     """
+    extended = directions.extended(bias)
     key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (k, v))  # [B, heads, n_tokens, d]
     ego_queries, ego_out = (layout.as_grid(x)[:, :, :, layout.exo_columns :] for x in (q, out))
     for frame in range(layout.frames):
         chunk = ego_queries[:, frame]  # [B, rows, ego_columns, heads * d]
         query = chunk.flatten(1, 2).unflatten(2, (heads, -1)).transpose(1, 2)  # [B, heads, Q, d]
-        modify = score_mod(
-            directions.ego_queries[frame].flatten(0, 1), directions.exo_keys[frame].flatten(0, 2), layout, bias
-        )
+        modify = score_mod(extended, frame, layout)
         attended = _compiled_flex_attention()(query.contiguous(), key, value, score_mod=modify)
         ego_out[:, frame] = attended.transpose(1, 2).flatten(2).view(chunk.shape)
 
@@ -62,27 +62,30 @@ def attend(
 ScoreMod = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
-def score_mod(ego_queries: Tensor, exo_keys: Tensor, layout: TokenLayout, bias: GGABias) -> ScoreMod:
+def score_mod(extended: ExtendedDirections, frame: int, layout: TokenLayout) -> ScoreMod:
     """Return the score_mod of one frame of ego queries.
 
+    What it closes over are tensors and the layout: torch compiles it once for all frames, forms and lambdas of a size,
+    and only eight times in all.
+
     Args:
-        ego_queries: [Q, 3] directions of the frame's ego tokens.
-        exo_keys: [K, 3] directions of all exo tokens, seen from that frame.
+        extended: directions with the bias folded in.
+        frame: of the queries.
         layout: order of the keys.
-        bias: which bias to add.
     """
     columns, exo_columns = layout.columns, layout.exo_columns
-    queries, has_query = without_missing(ego_queries.float())
-    keys, has_key = without_missing(exo_keys.float())
+    queries, keys, numbers = extended.queries[frame], extended.keys[frame], extended.numbers
 
     def add_bias(score: Tensor, batch: Tensor, head: Tensor, query: Tensor, token: Tensor) -> Tensor:
         row = token // columns
         column = token - row * columns
         is_exo = column < exo_columns
         key = torch.where(is_exo, row * exo_columns + column, 0)
-        cosine = queries[query, 0] * keys[key, 0] + queries[query, 1] * keys[key, 1] + queries[query, 2] * keys[key, 2]
-        is_guided = is_exo & has_query[query] & has_key[key]
-        return score + torch.where(is_guided, bias.of_cosine(cosine), 0.0)
+        x = queries[query, 0] * keys[key, 0]
+        for place in range(1, EXTENDED):
+            x = x + queries[query, place] * keys[key, place]
+        factor = torch.maximum(torch.maximum(x, x * numbers[0] - numbers[1]), numbers[2])
+        return score + torch.where(is_exo, factor.log(), 0.0)
 
     return add_bias
 

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch._dynamo.utils import counters
 from torch.nn.functional import normalize
 
 from exo2ego.attention import flex
 from exo2ego.attention.backends import Backend
-from exo2ego.attention.bias import GGABias
+from exo2ego.attention.bias import GGABias, GGAForm
 from exo2ego.attention.directions import TokenDirections
 from exo2ego.attention.dispatch import gga_attention
 from exo2ego.attention.layout import TokenLayout
@@ -60,23 +61,24 @@ def test_score_mod_of_flex_equals_the_dense_bias(layout, bias):
     expected = dense_bias(layout, directions, bias)
     is_ego = torch.arange(layout.n_tokens) % layout.columns >= layout.exo_columns
     for frame, rows in enumerate(expected[is_ego].split(layout.ego_tokens_per_frame)):
-        queries, keys = directions.ego_queries[frame].flatten(0, 1), directions.exo_keys[frame].flatten(0, 2)
-        add_bias = flex.score_mod(queries, keys, layout, bias)
-        query, token = torch.meshgrid(torch.arange(len(queries)), torch.arange(layout.n_tokens), indexing="ij")
-        got = add_bias(torch.full(rows.shape, 0.5), query, query, query, token)
-        torch.testing.assert_close(got - 0.5, rows, rtol=1e-5, atol=1e-6)
+        add_bias = flex.score_mod(directions.extended(bias), frame, layout)
+        query, token = torch.meshgrid(torch.arange(len(rows)), torch.arange(layout.n_tokens), indexing="ij")
+        got = add_bias(torch.zeros(rows.shape), query, query, query, token)
+        torch.testing.assert_close(got.exp(), rows.exp(), rtol=1e-5, atol=4e-6)
 
 
 def test_compiled_flex_equals_the_oracle_and_compiles_once():
-    """Under compiler.disable, as the hooks of the model call it; a second clip and frame take the compiled kernel."""
+    """Under compiler.disable, as the hooks of the model call it; other clips, frames and lambdas take that kernel."""
     layout = LAYOUTS[0]
     run = torch.compiler.disable(gga_attention)
-    for seed in (0, 1):
+    compiled_before = counters["stats"]["unique_graphs"]
+    for seed, bias in enumerate((GGABias(), GGABias(GGAForm.RELEASE, 7.0), GGABias(GGAForm.PAPER, 0.3))):
         directions = with_missing(random_directions(layout, seed))
         q, k, v = random_qkv(layout, 2, head_dim=16, seed=seed)
         with torch.compiler.set_stance("default" if seed == 0 else "fail_on_recompile"):
-            got = run(q, k, v, HEADS, layout, directions, GGABias(), plain, Backend.FLEX)
-        assert relative_error(got, oracle(q, k, v, layout, directions, GGABias())) < 1e-5
+            got = run(q, k, v, HEADS, layout, directions, bias, plain, Backend.FLEX)
+        assert relative_error(got, oracle(q, k, v, layout, directions, bias)) < 1e-5
+    assert counters["stats"]["unique_graphs"] == compiled_before + 1
 
 
 def test_exo_queries_go_through_the_plain_attention_untouched():
