@@ -63,6 +63,7 @@ def comfy_server(
     custom_nodes: Sequence[Path] = (),
     extra_model_paths: Path | None = None,
     arguments: Sequence[str] = (),
+    port: int | None = None,
     timeout: float = 300,
 ) -> Iterator[ComfyServer]:
     """Start ComfyUI, wait until it answers, and stop it at the end of the block, whatever happens in it.
@@ -76,6 +77,7 @@ def comfy_server(
         custom_nodes: more custom-node folders to link.
         extra_model_paths: an `extra_model_paths.yaml`.
         arguments: more command-line arguments.
+        port: the port to listen on; any free one without.
         timeout: seconds until it must answer.
 
     Raises:
@@ -83,7 +85,7 @@ def comfy_server(
     """
     packs = {PACK_FOLDER: ROOT, **{folder.name: folder for folder in custom_nodes}}
     _prepare(base, packs)
-    port = _free_port()
+    port = port or free_port()
     command = [
         *([str(python), "-c", _DIE_WITH_PARENT] if sys.platform == "linux" else [str(python)]),
         *(str(comfyui / "main.py"), "--port", str(port), "--base-directory", str(base)),
@@ -120,7 +122,8 @@ def _prepare(base: Path, packs: dict[str, Path]) -> None:
         link.symlink_to(target.resolve(), target_is_directory=True)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
