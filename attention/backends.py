@@ -89,7 +89,7 @@ def ego_attention(
         try:
             MODULES[candidate].attend(q, k, v, heads, layout, directions, bias, out)
             return
-        except torch.OutOfMemoryError:
+        except torch.cuda.OutOfMemoryError:
             raise  # ComfyUI frees memory and tries again
         except Exception as error:  # compilers of kernels fail in many ways
             if candidate is Backend.SDPA:

@@ -1,7 +1,7 @@
 """Back end `flex`: GGA as a score_mod of FlexAttention, which torch compiles into one kernel.
 
-The score_mod reads two extended directions a pair; no bias is ever stored. torch.compile takes half a minute at the first
-call of a size.
+The score_mod reads two extended directions a pair; no bias is ever stored. torch.compile takes half a minute at the
+first call of a size.
 """
 
 from __future__ import annotations

@@ -17,6 +17,9 @@ from .layout import TokenLayout
 HEAD_DIMS = (64, 128)
 DTYPES = (torch.float16, torch.bfloat16)
 
+# Before it there are neither bfloat16 nor copies into shared memory that run beside the products.
+OLDEST_CAPABILITY = 80
+
 # Weights in float16 end at 65,504 = 2^16 and lose precision below 2^-14: their largest is lifted up to this exponent.
 _FLOAT16_TOP = 14
 
@@ -42,6 +45,8 @@ def unsupported(q: Tensor, heads: int) -> str | None:
     """Return why the kernel cannot take these queries, or None."""
     if q.device.type != "cuda" and not _interpreted():
         return f"the device is {q.device.type}, not a CUDA GPU"
+    if q.device.type == "cuda" and _capability(q.device) < OLDEST_CAPABILITY:
+        return f"the kernel needs compute capability {OLDEST_CAPABILITY / 10} (Ampere) or newer"
     if q.dtype not in DTYPES:
         return f"the kernel takes float16 and bfloat16, not {str(q.dtype).removeprefix('torch.')}"
     if q.shape[-1] // heads not in HEAD_DIMS:
@@ -114,8 +119,7 @@ def tile_for(q: Tensor, head_dim: int) -> Tile:
     """Return a tile whose keys and values fit the shared memory of the GPU that holds `q`."""
     if q.device.type != "cuda":
         return Tile(64, 32, 4, 1)
-    major, minor = torch.cuda.get_device_capability(q.device)
-    return tile_of_capability(10 * major + minor, head_dim)
+    return tile_of_capability(_capability(q.device), head_dim)
 
 
 def tile_of_capability(capability: int, head_dim: int) -> Tile:
@@ -125,6 +129,12 @@ def tile_of_capability(capability: int, head_dim: int) -> Tile:
     if capability in (80, 90, 100):
         return Tile(128, 64, 8, 3 if capability > 80 else 2)
     return Tile(128, 32, 8, 2)
+
+
+def _capability(device: torch.device) -> int:
+    """Return a GPU's compute capability such as 89."""
+    major, minor = torch.cuda.get_device_capability(device)
+    return 10 * major + minor
 
 
 def _span(queries: int, layout: TokenLayout) -> int:

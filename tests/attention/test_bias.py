@@ -88,6 +88,15 @@ def test_short_directions_count_as_they_are():
     assert expected != 0
 
 
+def test_directions_longer_than_1_are_shortened():
+    """Else opposite ones would have a product below -1."""
+    queries, keys = unit_vectors(8, 11, torch.float64), unit_vectors(9, 12, torch.float64)
+    torch.testing.assert_close(GGABias()(1.001 * queries, 1.001 * keys), GGABias()(queries, keys), rtol=0, atol=1e-9)
+    torch.testing.assert_close(
+        GGABias()(0.9 * queries, 1.001 * keys), GGABias()(0.9 * queries, keys), rtol=0, atol=1e-9
+    )
+
+
 def test_half_precision_directions_are_computed_in_float32():
     queries, keys = unit_vectors(30, 9).bfloat16(), unit_vectors(40, 10).bfloat16()
     got = GGABias()(queries, keys)

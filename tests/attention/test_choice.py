@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -102,3 +103,35 @@ def test_a_kernel_that_fails_is_reported_once_and_left_out():
     assert first == "INFO GGA's attention runs on the back end 'triton'."
     assert warning.startswith("WARNING GGA's back end 'triton' is left out: it failed with ModuleNotFoundError")
     assert "'sdpa' (triton: it failed with" in second
+
+
+def failing_with(monkeypatch, error: Exception) -> None:
+    """Put a back end that fails before the others."""
+
+    def attend(*args) -> None:
+        raise error
+
+    broken = SimpleNamespace(unsupported=lambda q, heads: None, attend=attend)
+    monkeypatch.setitem(backends.MODULES, Backend.TRITON, broken)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (AssertionError(), "it failed with AssertionError"),
+        (RuntimeError("no compiler\nat all"), "it failed with RuntimeError: no compiler"),
+    ],
+)
+def test_errors_of_compilers_are_told_in_one_line(caplog, monkeypatch, error, told):
+    """Assertions often have no text."""
+    failing_with(monkeypatch, error)
+    with caplog.at_level(logging.WARNING, logger="exo2ego.attention"):
+        assert attention().isfinite().all()
+    assert caplog.messages == [f"GGA's back end 'triton' is left out: {told}"]
+
+
+def test_out_of_memory_goes_to_comfyui_and_leaves_nothing_out(monkeypatch):
+    failing_with(monkeypatch, torch.cuda.OutOfMemoryError("full"))
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        attention()
+    assert not backends._failed

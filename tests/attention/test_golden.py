@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from exo2ego.attention import flex
 from exo2ego.attention.bias import GGABias, GGAForm
 from exo2ego.attention.directions import TokenDirections
 from exo2ego.attention.layout import TokenLayout
@@ -39,6 +40,21 @@ def test_bias_of_2000_pairs(golden, strength, field):
     assert guided.sum() > 1500
     assert (got - expected)[cosine > -0.99].abs().max() < 1e-4
     assert (got - expected).abs().max() < 1e-3
+
+
+def test_score_mod_of_2000_pairs(golden):
+    directions = TokenDirections(torch.from_numpy(golden["q_dir"]), torch.from_numpy(golden["k_dir"]))
+    query, key = (torch.from_numpy(golden[name]).long() for name in ("pair_q", "pair_k"))
+    expected = torch.from_numpy(golden["bias_lam3"]).float()
+    frame, row, column = place(query)
+    extended = directions.extended(GGABias())
+    for t in range(LAYOUT.frames):
+        chosen = (frame == t) & (column >= LAYOUT.exo_columns)
+        ego_token = (row * LAYOUT.ego_columns + column - LAYOUT.exo_columns)[chosen]
+        add_bias = flex.score_mod(extended, t, LAYOUT)
+        got = add_bias(torch.zeros(len(ego_token)), ego_token, ego_token, ego_token, key[chosen])
+        assert len(got) > 50
+        assert (got - expected[chosen]).abs().max() < 1e-3
 
 
 def test_one_frame_of_a_real_take(golden):

@@ -90,6 +90,8 @@ def random_cases() -> dict[str, float]:
         behind = opposite(LAYOUTS[0])
         errors[f"all behind {name}"] = error(LAYOUTS[0], behind, GGABias(), dtype)
         errors[f"all behind, steep logits {name}"] = error(LAYOUTS[0], behind, GGABias(), dtype, scale=8.0)
+        rounded = TokenDirections(1.0009 * behind.ego_queries, behind.exo_keys)
+        errors[f"all behind, a little too long {name}"] = error(LAYOUTS[0], rounded, GGABias(), dtype, scale=8.0)
     return errors
 
 
