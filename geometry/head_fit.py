@@ -26,7 +26,8 @@ _ROTATION_ERROR = math.radians(5)  # of axes that an estimator gave
 _BENT_DOWN = math.radians(15)
 _HELD = tuple(math.radians(angle) for angle in (22, 40, 15))
 # Where the face shows, the trunk breaks ties and no more: a mean posture would bend every turn of the head towards it.
-_FACE_OVER_TRUNK = 3.0
+# Factor of these deviations by the number of the head's joints, 0 to 5.
+_FACE_OVER_TRUNK = (1.0, 1.0, 1.0, 1.5, 3.0, 3.0)
 _EYES_FROM_NECK_ERROR = 0.07  # metres
 _LEVEL_ERROR = 0.3  # sine of the angle by which the line through the eyes is off level
 _UPRIGHT_ERROR = 0.6  # of 1 - cosine between the head's and the scene's downward directions
@@ -136,7 +137,9 @@ def _given_rotation(evidence: HeadEvidence, rotations: Tensor) -> Term:
 
 def _over_the_torso(evidence: HeadEvidence, rotations: Tensor) -> Term:
     bent = vectors_to_matrices(rotations.new_tensor([-_BENT_DOWN, 0, 0]))
-    errors = rotations.new_tensor(_HELD) * torch.where(evidence.shows_face, _FACE_OVER_TRUNK, 1.0)[:, None]
+    joints = torch.where(evidence.has_rotation, len(HEAD_POINTS), evidence.n_joints)
+    looser = rotations.new_tensor(_FACE_OVER_TRUNK)[joints]
+    errors = rotations.new_tensor(_HELD) * looser[:, None]
     return _turned(rotations, evidence.torso.rotations @ bent, errors)
 
 

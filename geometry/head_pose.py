@@ -7,7 +7,6 @@ steps lie in files of their own: `head_evidence` lifts keypoints, `head_search` 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from .camera import Camera
 from .depth import Depth
+from .frame_ranges import frame_ranges
 from .head_evidence import gather_evidence
 from .head_search import find_heads
 from .keypoints import Keypoints
@@ -118,17 +118,6 @@ def estimate_head_pose(
         torso_frames=_numbers(known & ~evidence.shows_face),
         head_size=size,
     )
-
-
-def frame_ranges(frames: Sequence[int]) -> str:
-    """Write frame numbers in ascending order as text: "none", "4", "0-3, 7"."""
-    ranges: list[list[int]] = []
-    for frame in frames:
-        if ranges and frame == ranges[-1][1] + 1:
-            ranges[-1][1] = frame
-        else:
-            ranges.append([frame, frame])
-    return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in ranges) or "none"
 
 
 def _worn_camera(rotations: Tensor, positions: Tensor, lens: Lens, width: int, height: int, tilt: float) -> Camera:

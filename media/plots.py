@@ -87,6 +87,40 @@ def coverage_chart(percent: Sequence[float] | Tensor, width: int = 960, height: 
     return _as_image(figure)
 
 
+def confidence_chart(
+    confidence: Tensor, filled_frames: Sequence[int], torso_frames: Sequence[int], width: int = 960, height: int = 320
+) -> Tensor:
+    """Draw how far each frame's head pose can be trusted.
+
+    Args:
+        confidence: [F] in [0, 1].
+        filled_frames: frames that were filled from their neighbours.
+        torso_frames: frames whose face is hidden.
+        width: width of the chart in pixels.
+        height: height of the chart in pixels.
+
+    Returns:
+        The chart as an image [1, H, W, 3] in [0, 1].
+    """
+    figure = _new_figure(width, height)
+    axes = figure.subplots()
+    colors = [_FITTED if frame in set(torso_frames) else _USED for frame in range(len(confidence))]
+    axes.bar(range(len(confidence)), confidence.tolist(), width=0.8, color=colors, alpha=0.75)
+    for frame in filled_frames:
+        axes.axvspan(frame - 0.5, frame + 0.5, color=_FAILED, alpha=0.15, linewidth=0)
+    for color, opacity, label in (
+        (_USED, 0.75, "face"),
+        (_FITTED, 0.75, "face hidden: trunk"),
+        (_FAILED, 0.3, "filled from neighbours"),
+    ):
+        axes.plot([], [], color=color, alpha=opacity, linewidth=6, label=label)
+    axes.set_ylim(0, 1.15)  # room for the legend
+    axes.set_xlim(-0.6, len(confidence) - 0.4)
+    _label(axes, "confidence of the head pose (0.5: known to 10 degrees)")
+    axes.legend(loc="upper right", fontsize="small", ncols=3)
+    return _as_image(figure)
+
+
 def _draw_jitter(axes: Axes, alignment: Alignment) -> None:
     values = [100 * alignment.jitter_before, 100 * alignment.jitter_after]
     bars = axes.bar(["metric depth", "aligned"], values, width=0.5, color=[_FITTED, _USED])

@@ -37,6 +37,8 @@ class Moment:
         occluders: rods of it that darken nearby surfaces.
         eye: the point between its eyes [3], metres in the room.
         gaze: the point it looks at [3].
+        shoulders: its shoulder joints [2, 3], left and right.
+        hips: its hip joints [2, 3], left and right.
     """
 
     body: tuple[Shape, ...]
@@ -44,6 +46,8 @@ class Moment:
     occluders: tuple[Occluder, ...]
     eye: Tensor
     gaze: Tensor
+    shoulders: Tensor
+    hips: Tensor
 
 
 def moment(time: float) -> Moment:
@@ -53,9 +57,8 @@ def moment(time: float) -> Moment:
     skull = neck + _point(0.012 * math.sin(5 * time), 0.17, 0.045)
     right_palm, grip = _right_hand(time)
     left_palm = _point(-0.17 + 0.015 * math.sin(4 * time), TABLE_HEIGHT + 0.05, 0.40 + 0.01 * math.cos(5 * time))
-    right_arm, left_arm = (
-        _arm(chest + _point(0.19 * side, 0.07, 0.0), palm, side) for side, palm in ((1, right_palm), (-1, left_palm))
-    )
+    shoulders = torch.stack([chest + _point(0.19 * side, 0.07, 0.0) for side in (-1, 1)])
+    right_arm, left_arm = _arm(shoulders[1], right_palm, 1), _arm(shoulders[0], left_palm, -1)
     right_hand, left_hand = _hand(right_palm, right_arm[1], 1, grip), _hand(left_palm, left_arm[1], -1, 0.25)
     orange = _orange(time, right_palm)
     orange_ball = Ball(origin=tuple(orange.tolist()), radius=_ORANGE_RADIUS, paint=plain((0.94, 0.56, 0.16), 0.07))
@@ -72,6 +75,8 @@ def moment(time: float) -> Moment:
         occluders=tuple(_occluder(shape) for shape in near_things),
         eye=skull + 0.10 * facing + _point(0, 0.03, 0),
         gaze=gaze,
+        shoulders=shoulders,
+        hips=torch.stack([hips + _point(0.09 * side, -0.05, 0) for side in (-1, 1)]),
     )
 
 

@@ -151,6 +151,21 @@ class ExampleRoom:
             dynamic.append((rays.image(hits.shape) >= len(self._static)) & in_field)
         return torch.stack(depths), torch.stack(dynamic)
 
+    def joints(self, head: Tensor) -> Tensor:
+        """Return the figure's joints in the world [F, J, 3], in the order of `geometry.keypoints.Joint`.
+
+        Args:
+            head: its head joints [5, 3] in the ego camera's axes, metres.
+        """
+        to_world = self.ego_camera(Pinhole.from_fov(90, 1, 1), 1, 1).camera_to_world
+        on_head = torch.einsum("fij,nj->fni", to_world[:, :3, :3], head) + to_world[:, None, :3, 3]
+        shoulders, hips = (
+            torch.stack([getattr(moment, name) for moment in self._moments]) for name in ("shoulders", "hips")
+        )
+        in_room = torch.cat([shoulders.mean(dim=1, keepdim=True), shoulders, hips], dim=1)
+        to_exo = _exo_pose()
+        return torch.cat([on_head, in_room @ to_exo[:3, :3].T + to_exo[:3, 3]], dim=1)
+
     def _moving(self, present: Moment, with_head: bool) -> dict[int, Shape]:
         shapes = [*present.body, *(present.head if with_head else ())]
         return dict(enumerate(shapes, start=len(self._static)))

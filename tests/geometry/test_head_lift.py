@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+
 from exo2ego.geometry.head_lift import joint_depths
 from exo2ego.geometry.keypoints import N_JOINTS, Joint, Keypoints
 

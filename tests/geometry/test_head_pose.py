@@ -11,7 +11,8 @@ from torch import Tensor
 
 from exo2ego.geometry.camera import Camera
 from exo2ego.geometry.depth import Depth, DepthMeaning
-from exo2ego.geometry.head_pose import HeadPose, estimate_head_pose, frame_ranges
+from exo2ego.geometry.frame_ranges import frame_ranges
+from exo2ego.geometry.head_pose import HeadPose, estimate_head_pose
 from exo2ego.geometry.keypoints import HEAD_JOINTS, Joint, Keypoints
 from exo2ego.geometry.lens import Pinhole
 from exo2ego.geometry.rotation_vectors import shortest_turns, vectors_to_matrices

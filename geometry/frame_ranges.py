@@ -1,0 +1,16 @@
+"""Frame numbers as people write them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def frame_ranges(frames: Sequence[int]) -> str:
+    """Write frame numbers in ascending order as text: "none", "4", "0-3, 7"."""
+    ranges: list[list[int]] = []
+    for frame in frames:
+        if ranges and frame == ranges[-1][1] + 1:
+            ranges[-1][1] = frame
+        else:
+            ranges.append([frame, frame])
+    return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in ranges) or "none"
