@@ -23,6 +23,8 @@ FILE = "journal.sqlite"
 VERSION = 1
 QUEUED, SUBMITTED, RUNNING, DONE, FAILED = STATES = ("queued", "submitted", "running", "done", "failed")
 
+_TWO_64 = 2**64
+
 _SCHEMA = """
 CREATE TABLE clips (
     name TEXT PRIMARY KEY, position INTEGER, digest TEXT, state TEXT, attempts INTEGER DEFAULT 0,
@@ -247,9 +249,11 @@ def _clip(row: sqlite3.Row) -> Clip:
     values = dict(row)
     for column in ("outputs", "shown"):
         values[column] = json.loads(values[column]) if values[column] else None
+    if values["seed"] is not None and values["seed"] < 0:
+        values["seed"] += _TWO_64
     return Clip(**values)
 
 
 def _small(seed: int | None) -> int | None:
     """Return a seed as SQLite can hold it: ComfyUI's go to 2^64, SQLite's numbers to 2^63."""
-    return seed if seed is None or seed < 2**63 else seed - 2**64
+    return seed if seed is None or seed < _TWO_64 // 2 else seed - _TWO_64
