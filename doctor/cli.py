@@ -39,8 +39,14 @@ def main(arguments: Sequence[str] | None = None, pack: Path = PACK) -> int:
     except DoctorError as error:
         print(f"The doctor cannot run: {error}", file=sys.stderr)
         return 2
-    print(report.to_json() if options.json else report.to_text())
+    _show(report.to_json() if options.json else report.to_text())
     return report.exit_code
+
+
+def _show(text: str) -> None:
+    """Print, whatever letters the terminal lacks: paths may hold any."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def examine(pack: Path, options: argparse.Namespace) -> Report:

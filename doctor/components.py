@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..networks.component_metadata import Component
-from .file_kinds import wan_prefix
+from .file_kinds import wan_size
 from .findings import Finding, Severity
 from .library import Library
 
@@ -49,23 +48,12 @@ def check_components(library: Library, paths: Mapping[str, Path], base: Path | N
             findings.append(_finding(str(error), _EXPECTED, _EXPORT))
     together = SynComponents(parts)
     findings += [_finding(note, "parts of one training run", _EXPORT, Severity.WARNING) for note in together.notes()]
-    if base is not None and (size := _size(library, base)) is not None:
+    if base is not None and (size := wan_size(library.header(base).tensors)) is not None:
         try:
             together.check_fits(*size)
         except ValueError as error:
             findings.append(_finding(str(error), f"parts that were trained on {base.name}", _EXPORT))
     return findings
-
-
-def _size(library: Library, base: Path) -> tuple[int, int] | None:
-    """Return width and number of blocks of a Wan file, None if it is none."""
-    tensors = library.header(base).tensors
-    prefix = wan_prefix(tensors)
-    if prefix is None:
-        return None
-    block = re.compile(re.escape(prefix) + r"blocks\.(\d+)\.")
-    blocks = {match[1] for match in map(block.match, tensors) if match}
-    return tensors[f"{prefix}head.modulation"].shape[-1], len(blocks)
 
 
 def _finding(found: str, expected: str, remedy: str, severity: Severity = Severity.ERROR) -> Finding:

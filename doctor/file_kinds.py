@@ -5,6 +5,7 @@ The tensors asked for are those by which ComfyUI itself tells the models apart (
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -42,6 +43,16 @@ def kind_of(header: Header) -> str | None:
 def wan_prefix(tensors: Mapping[str, Entry]) -> str | None:
     """Return what stands before the names of a Wan transformer's tensors; None if there is none."""
     return next((prefix for prefix in _PREFIXES if f"{prefix}head.modulation" in tensors), None)
+
+
+def wan_size(tensors: Mapping[str, Entry]) -> tuple[int, int] | None:
+    """Return width and number of blocks of a Wan transformer; None if there is none."""
+    prefix = wan_prefix(tensors)
+    if prefix is None:
+        return None
+    block = re.compile(re.escape(prefix) + r"blocks\.(\d+)\.")
+    blocks = {match[1] for match in map(block.match, tensors) if match}
+    return tensors[f"{prefix}head.modulation"].shape[-1], len(blocks)
 
 
 def is_high_noise(path: Path) -> bool:

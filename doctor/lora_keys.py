@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..wan.lora_keys import block_of
 from ..wan.lora_layers import WHAT_FILE, factors_by_layer, saved_alpha
-from .file_kinds import wan_prefix
+from .file_kinds import wan_prefix, wan_size
 from .findings import Finding, Severity
 from .library import Library
 from .weights import DamagedFileError, Entry
@@ -35,27 +36,31 @@ def check_lora(library: Library, path: Path, base: Path | None) -> list[Finding]
     if base is None:
         return []
     weights = library.header(base).tensors
-    prefix = wan_prefix(weights)
-    return [] if prefix is None else _check_fits(path.name, layers, base.name, weights, prefix)
+    return _check_fits(path.name, layers, base.name, weights)
 
 
 def _check_fits(
-    file: str, layers: Mapping[str, Mapping[str, Entry]], base: str, weights: Mapping[str, Entry], prefix: str
+    file: str, layers: Mapping[str, Mapping[str, Entry]], base: str, weights: Mapping[str, Entry]
 ) -> list[Finding]:
-    """Compare the size of each update with the weight that it is added to."""
+    """Compare the number of blocks, and the size of each update with the weight that it is added to."""
+    prefix, size = wan_prefix(weights), wan_size(weights)
+    if prefix is None or size is None:
+        return []
+    blocks = len({block_of(layer) for layer in layers})
+    if blocks != size[1]:
+        return [_misfit(f"{file} updates {blocks} blocks, and {base} has {size[1]}")]
     for layer, factors in layers.items():
         update = (factors["up"].shape[0], factors["down"].shape[1])
         weight = weights.get(f"{prefix}{layer}.weight")
         if weight is None or weight.shape != update:
             there = "none" if weight is None else f"one of {weight.shape[0]} x {weight.shape[1]}"
-            return [
-                _finding(
-                    f"{file} updates {layer} by {update[0]} x {update[1]}, and {base} has {there}",
-                    "a LoRA that was trained on this base model",
-                    f"Choose another LoRA or another base model. {WHAT_FILE} It goes on Wan 2.1 I2V 14B.",
-                )
-            ]
+            return [_misfit(f"{file} updates {layer} by {update[0]} x {update[1]}, and {base} has {there}")]
     return []
+
+
+def _misfit(found: str) -> Finding:
+    remedy = f"Choose another LoRA or another base model. {WHAT_FILE} It goes on Wan 2.1 I2V 14B."
+    return _finding(found, "a LoRA that was trained on this base model", remedy)
 
 
 def _finding(found: str, expected: str, remedy: str) -> Finding:

@@ -49,7 +49,7 @@ def ask(url: str) -> Server:
     Raises:
         DoctorError: if it does not answer as ComfyUI does.
     """
-    url = url.rstrip("/")
+    url = (url if "://" in url else f"http://{url}").rstrip("/")
     stats = _get(f"{url}/system_stats")
     nodes = _get(f"{url}/object_info")
     if not isinstance(stats, dict) or "comfyui_version" not in stats.get("system", {}) or not isinstance(nodes, dict):

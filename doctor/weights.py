@@ -18,7 +18,6 @@ from . import gguf
 from .findings import gigabytes
 
 SUFFIXES = (".safetensors", ".sft", ".gguf")
-PICKLE_SUFFIXES = (".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl")
 
 # What browsers, download managers and tools put behind or before the name of a file that they have not finished.
 _UNFINISHED = re.compile(

@@ -10,7 +10,8 @@ import torch
 
 from exo2ego.doctor.known_models import KNOWN
 from exo2ego.doctor.workflows import LOADERS, shipped_workflows
-from support.tiny_wan import wan_state_dict
+from support.tiny_gguf import write_gguf
+from support.tiny_wan import egox_lora_state_dict, wan_state_dict
 
 from .conftest import BASE, BASE_22, LORA, ROOT
 
@@ -83,6 +84,17 @@ def test_another_file_of_the_same_kind_will_do(complete):
     assert finding["severity"] == "note"
     assert "mine/wan2.1_i2v_720p.safetensors is Wan 2.1 I2V" in finding["found"]
     assert "choose it in the node 'Base model'" in finding["remedy"]
+
+
+def test_a_gguf_stands_in_from_the_older_folder(complete):
+    (complete.folder("diffusion_models") / BASE).unlink()
+    write_gguf(complete.folder("unet") / "wan2.1-i2v-14b-480p-Q4_K_M.gguf", wan_state_dict())
+    report = complete.visit(*EGOX)
+    assert report["exit"] == 0
+    finding = only(report["findings"], f"{BASE} is missing")
+    assert "Unet Loader (GGUF)" in finding["remedy"]
+    complete.save("loras", LORA, egox_lora_state_dict(dim=512))
+    assert complete.findings("lora keys", *EGOX)
 
 
 @pytest.mark.parametrize("kind", ["t2v", "i2v_2.2", "fun_control", "vace", "camera", "flf2v"])
