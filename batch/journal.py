@@ -109,6 +109,11 @@ class Journal:
         query = "SELECT prompt_id FROM attempts WHERE server=? AND result='given up'"
         return [row[0] for row in self._db.execute(query, (server,))]
 
+    def results(self, name: str, result: str) -> int:
+        """Return how many of a clip's attempts ended in one way, since it was last queued by hand."""
+        query = "SELECT COUNT(*) FROM attempts WHERE name=? AND result=?"
+        return self._db.execute(query, (name, result)).fetchone()[0]
+
     # Changing ---------------------------------------------------------------------------------------------------
 
     def enter(self, jobs: Iterable[Job]) -> list[str]:
@@ -217,6 +222,7 @@ class Journal:
         with self._transaction():
             for name in chosen:
                 self._set(name, state=QUEUED, error=None)
+                self._db.execute("UPDATE attempts SET result=result || ', then retried' WHERE name=?", (name,))
         return chosen
 
     def _end(self, name: str, state: str, result: str, **values: Any) -> None:

@@ -78,6 +78,10 @@ class Batch:
 
     def _take_up(self, clip: Clip, job: Job) -> None:
         """Give a clip that an earlier run has sent to its server: also to one that gets no more."""
+        if not str(clip.server).startswith("http"):  # a Ray worker, gone with the run that started it
+            self.journal.queued(clip.name, "lost")
+            self._waiting.append(job)
+            return
         server = next((server for server in self._servers if server.url == clip.server), None)
         if server is None:
             server = Server(self, str(clip.server), 0)

@@ -30,6 +30,8 @@ _POLL_SECONDS = 5.0  # a look now and then, should a message get lost
 _POLL_SECONDS_BLIND = 0.5  # without a websocket
 _HISTORY_SECONDS = 0.01  # from the message of the end until the history has it
 _RECONNECT_SECONDS = (0.25, 5.0)
+# A clip that is lost so often while it ran is taken for the reason (out of memory, say), and fails.
+LOST_RUNNING, LOSSES = "lost while it ran", 3
 _LATE_SECONDS = 2.0  # in which a message that was cut off arrives, if ever
 
 
@@ -238,8 +240,8 @@ class Server:
                     await self._collect(flight, ended)
                     return
                 if not await self._is_there(flight):
-                    result = "given up" if flight.unsure else "taken back" if flight.wanted else "lost"
-                    self._requeue(flight, result)
+                    kinds = {"given up": flight.unsure, LOST_RUNNING: flight.begun, "taken back": flight.wanted}
+                    self._requeue(flight, next((kind for kind, so in kinds.items() if so), "lost"))
                     return
                 flight.wanted = False
             except ServerUnreachableError as error:
@@ -271,6 +273,8 @@ class Server:
 
     def _requeue(self, flight: Flight, result: str) -> None:
         self._batch.journal.queued(flight.job.name, result)
+        if self._batch.journal.results(flight.job.name, LOST_RUNNING) >= LOSSES:
+            raise ClipError(f"Its server went down {LOSSES} times while it ran; the last was {self.url}.")
         self._batch.emit("queued again", clip=flight.job.name, server=self.url, reason=result)
         self._batch.put_back(flight.job)
         if result == "given up" and self.up:
@@ -288,8 +292,7 @@ class Server:
             size, digest = await self._connection.fetch(file, folder / file_name)
             outputs.append({"file": file_name, "size": size, "sha256": digest})
         shown = batch.journal.numbers(result_keys(ended.graph), shown_numbers(ended.outputs))
-        titled = {f"{title_of(graph, node)}.{key}": values for node in shown for key, values in shown[node].items()}
-        batch.journal.fetched(name, outputs, titled)
+        batch.journal.fetched(name, outputs, batch.plan.workflow.titled(shown))
         await asyncio.to_thread(batch.folder.publish, name, flight.prompt_id)
         batch.journal.done(name)
         batch.emit("done", clip=name, server=self.url, files=[output["file"] for output in outputs])

@@ -46,6 +46,10 @@ class Workflow:
         """Return a node's title, or its type."""
         return title_of(self.graph, number)
 
+    def titled(self, numbers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        """Return values by node and name as values by `Title.name`."""
+        return {f"{self.title(node)}.{name}": value for node in numbers for name, value in numbers[node].items()}
+
     def save_nodes(self) -> dict[str, str]:
         """Return the prefix of each node that names its files by one."""
         found = {number: node["inputs"].get(PREFIX) for number, node in self.graph.items()}
