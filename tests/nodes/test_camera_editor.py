@@ -15,9 +15,7 @@ from exo2ego.geometry.packed_cloud import unpack_cloud
 from exo2ego.geometry.presets import LensPreset, preset_lens
 from exo2ego.geometry.trajectory import Keyframe, Trajectory
 from exo2ego.geometry.trajectory_json import trajectory_from_json, trajectory_to_json
-from exo2ego.takes.camera_files import CameraRole
 from exo2ego.takes.egox import read_take
-from exo2ego.takes.library import example_camera
 from support.graphs import SMALL_TAKE, Graph, api_graph, node_id, only_outputs, with_inputs, with_node
 
 GRAPH = api_graph("ego_camera")
@@ -161,14 +159,6 @@ def test_text_through_a_link(edited, comfy_client, small_take):
     assert torch.allclose(camera.world_to_camera, TRAJECTORY.to_camera(5).world_to_camera)
     with pytest.raises(ExecutionFailedError, match="something else"):
         comfy_client.run(linked("7"))
-
-
-def test_the_shipped_trajectory_is_the_example_rooms():
-    shipped = trajectory_from_json(GRAPH[EDITOR]["inputs"]["trajectory"])
-    truth = example_camera(CameraRole.EGO, lens=LensPreset.EGOX_RELEASE)
-    camera = shipped.to_camera(49)
-    assert float((camera.centers - truth.centers).norm(dim=-1).max()) < 0.03
-    assert camera.lens == truth.lens
 
 
 def test_a_long_clip_sends_few_pictures(comfy_client, small_take):
