@@ -8,6 +8,7 @@ are few, what the trunk allows decides. Everything is in the exo camera's axes.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +18,7 @@ from .head_evidence import HeadEvidence
 from .head_model import EYES_FROM_NECK, HEAD_POINTS
 from .rotation_vectors import cross_matrices, matrices_to_vectors, vectors_to_matrices
 
-_ROUNDS = 25
+ROUNDS = 25
 _CAUCHY = 2.5  # standard deviations from which a joint counts less
 # A joint may lie behind the surface that hides it: then the depth says little.
 _HIDDEN = 3.0
@@ -29,6 +30,7 @@ _HELD = tuple(math.radians(angle) for angle in (22, 40, 15))
 # Factor of these deviations by the number of the head's joints, 0 to 5.
 _FACE_OVER_TRUNK = (1.0, 1.0, 1.0, 1.5, 3.0, 3.0)
 _EYES_FROM_NECK_ERROR = 0.07  # metres
+_DISTANCE_ERROR = 0.3  # metres by which a head may lie before or behind the body's depth
 _LEVEL_ERROR = 0.3  # sine of the angle by which the line through the eyes is off level
 _UPRIGHT_ERROR = 0.6  # of 1 - cosine between the head's and the scene's downward directions
 
@@ -63,7 +65,12 @@ class HeadFits:
 
 
 def fit_heads(
-    evidence: HeadEvidence, rotations: Tensor, positions: Tensor, log_size: float, size_error: float
+    evidence: HeadEvidence,
+    rotations: Tensor,
+    positions: Tensor,
+    log_size: float,
+    size_error: float,
+    progress: Callable[[int], None] | None = None,
 ) -> HeadFits:
     """Fit a head to each of B pieces of evidence.
 
@@ -73,6 +80,7 @@ def fit_heads(
         positions: likewise [B, 3].
         log_size: expected logarithm of the head's size.
         size_error: its standard deviation.
+        progress: called with the rounds done, of `ROUNDS`.
     """
     log_sizes = torch.full((len(evidence),), log_size, dtype=torch.float64)
     state = (rotations, positions, log_sizes)
@@ -85,6 +93,7 @@ def fit_heads(
             _over_the_torso(evidence, state[0]),
             _over_the_neck(evidence, state[0], state[1]),
             _upright(evidence, state[0]),
+            _far_as_the_body(evidence, state[1]),
             _size(state[2], log_size, size_error),
         ]
         costs = sum(part[0] for part in parts)
@@ -92,7 +101,7 @@ def fit_heads(
 
     costs, gradient, information = measure(state)
     damping = torch.full_like(costs, 1e-2)
-    for _ in range(_ROUNDS):
+    for done in range(1, ROUNDS + 1):
         scale = torch.diagonal(information, dim1=1, dim2=2) + 1e-9
         step = -torch.linalg.solve(information + torch.diag_embed(damping[:, None] * scale), gradient)
         tried = _moved(state, step)
@@ -103,6 +112,8 @@ def fit_heads(
             _chosen(better, new, old) for new, old in zip(found, (costs, gradient, information))
         )
         damping = torch.where(better, damping / 4, damping * 5).clamp(1e-7, 1e7)
+        if progress is not None:
+            progress(done)
     return HeadFits(*state, costs, information)
 
 
@@ -163,6 +174,13 @@ def _upright(evidence: HeadEvidence, rotations: Tensor) -> Term:
     jacobian[:, 0, :3] = torch.linalg.cross(rotations[:, :, 0], evidence.down) / _LEVEL_ERROR
     jacobian[:, 1, :3] = -torch.linalg.cross(rotations[:, :, 1], evidence.down) / _UPRIGHT_ERROR
     return _squares(residual, jacobian)
+
+
+def _far_as_the_body(evidence: HeadEvidence, positions: Tensor) -> Term:
+    """How far the head is before or behind the body; it decides where no joint of the head has a depth."""
+    jacobian = torch.zeros(len(positions), 1, 7, dtype=torch.float64)
+    jacobian[..., 5] = 1 / _DISTANCE_ERROR
+    return _squares((positions[:, 2:] - evidence.distance[:, None]) / _DISTANCE_ERROR, jacobian)
 
 
 def _size(log_sizes: Tensor, expected: float, error: float) -> Term:

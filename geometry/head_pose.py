@@ -7,6 +7,7 @@ steps lie in files of their own: `head_evidence` lifts keypoints, `head_search` 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -72,6 +73,7 @@ def estimate_head_pose(
     *,
     tilt_degrees: float = DEFAULT_TILT,
     smoothing: float = DEFAULT_SMOOTHING,
+    progress: Callable[[int, int], None] | None = None,
 ) -> HeadPose:
     """Find where a person's eyes are and where they look.
 
@@ -84,6 +86,7 @@ def estimate_head_pose(
         height: of the ego image in pixels.
         tilt_degrees: how far the camera is bent down from where the face looks.
         smoothing: period in frames, see `smooth_poses`.
+        progress: see `find_heads`.
 
     Raises:
         ValueError: if lengths or sizes differ, the depth is not metric, or the head is found in no frame.
@@ -94,7 +97,7 @@ def estimate_head_pose(
     usable = evidence.usable
     if not usable.any():
         raise ValueError(_why_nothing(keypoints, evidence.distance))
-    fits, size = find_heads(evidence[usable])
+    fits, size = find_heads(evidence[usable], progress)
     errors = torch.full((n_frames,), torch.inf, dtype=torch.float64)
     errors[usable] = fits.direction_errors()
     known = errors <= _WORST_DIRECTION

@@ -7,12 +7,13 @@ dynamic programming (Viterbi) picks the sequence that fits well and moves little
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from .head_evidence import HeadEvidence
-from .head_fit import HeadFits, fit_heads
+from .head_fit import ROUNDS, HeadFits, fit_heads
 from .rotation_vectors import vectors_to_matrices
 
 # Starts: faces in eight directions around the picture's vertical, level and bent down.
@@ -26,11 +27,12 @@ _STEP_PER_FRAME = 0.04  # metres
 _LARGEST_STEP_COST = 12.0
 
 
-def find_heads(evidence: HeadEvidence) -> tuple[HeadFits, float]:
+def find_heads(evidence: HeadEvidence, progress: Callable[[int, int], None] | None = None) -> tuple[HeadFits, float]:
     """Fit a head to every frame.
 
     Args:
         evidence: of F frames, all usable, in order of time; frames may be missing between them.
+        progress: called with (rounds done, all rounds) of the fits. May raise to cancel.
 
     Returns:
         One fit a frame, and the head's size against the model's.
@@ -38,12 +40,15 @@ def find_heads(evidence: HeadEvidence) -> tuple[HeadFits, float]:
     n = len(evidence)
     starts = _starts()
     each = torch.arange(n).repeat_interleave(len(starts))
-    fits = fit_heads(
-        evidence[each], starts.repeat(n, 1, 1), _places(evidence)[each], log_size=0.0, size_error=_SIZE_ERROR
-    )
+
+    def report(before: int) -> Callable[[int], None] | None:
+        return progress and (lambda done: progress(before + done, 2 * ROUNDS))
+
+    fits = fit_heads(evidence[each], starts.repeat(n, 1, 1), _places(evidence)[each], 0.0, _SIZE_ERROR, report(0))
     best = fits[_way_through(fits, n)]
     log_size = _log_size(best, evidence)
-    return fit_heads(evidence, best.rotations, best.positions, log_size, _SIZE_ERROR_IN_CLIP), math.exp(log_size)
+    fits = fit_heads(evidence, best.rotations, best.positions, log_size, _SIZE_ERROR_IN_CLIP, report(ROUNDS))
+    return fits, math.exp(log_size)
 
 
 def _starts() -> Tensor:

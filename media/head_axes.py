@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..geometry.camera import Camera
 from ..geometry.keypoints import Keypoints
+from .contact_sheet import as_tensor
 
 _AXES = ((230, 60, 60), (60, 200, 80), (70, 130, 255))  # x right, y down, z ahead
 _AXIS_LENGTH = (0.10, 0.10, 0.25)  # metres
@@ -67,5 +68,4 @@ def _drawn(
         place = (2 * thick, thick)
         draw.rectangle(draw.textbbox(place, _FILLED_TEXT, font=font), fill=(0, 0, 0))
         draw.text(place, _FILLED_TEXT, fill=_FILLED, font=font)
-    pixels = torch.frombuffer(bytearray(picture.tobytes()), dtype=torch.uint8)
-    return pixels.view(picture.height, picture.width, 3).float() / 255
+    return as_tensor(picture)[0]

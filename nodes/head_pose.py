@@ -18,7 +18,7 @@ from ..geometry.presets import RELEASE_SIZE, LensPreset, preset_lens
 from ..media.head_axes import draw_heads
 from ..media.plots import confidence_chart
 from .previews import depth_picture, video_preview
-from .progress import show_text, warn
+from .progress import progress_bar, show_text, warn
 from .schema import schema
 from .sockets import CameraSocket, DepthSocket, FaceLandmarksSocket, MHRPoseSocket, PoseKeypointSocket
 
@@ -147,6 +147,7 @@ class Exo2EgoHeadPose(io.ComfyNode):
             height,
             tilt_degrees=tilt_degrees,
             smoothing=smoothing,
+            progress=progress_bar(),
         )
         pictures = depth_picture(depth.inverse(), depth.valid) if images is None else images
         preview = draw_heads(pictures, exo_camera, found.camera, one, found.filled_frames)

@@ -144,6 +144,33 @@ def test_axes_of_an_estimator_decide():
     assert meters.median() < 0.05
 
 
+def test_a_head_without_depth_of_its_own():
+    """Depth at the hips alone, and two joints with given axes: still a pose, about as far as the body."""
+    person = at_work(3.0, noise=0.0, n=5)
+    depth = person.depth.clone()
+    hips = person.keypoints.pixels[:, Joint.LEFT_HIP, 1].min() - 30
+    depth[:, : int(hips)] = 0
+    confidence = person.keypoints.confidence.clone()
+    confidence[:, [Joint.NOSE, Joint.LEFT_EAR, Joint.RIGHT_EAR, Joint.LEFT_EYE]] = 0
+    rotations = torch.eye(3, dtype=torch.float64).expand(5, 3, 3)
+    keypoints = Keypoints(person.keypoints.pixels, confidence, rotations)
+    found = estimate(replace(person, keypoints=keypoints, depth=depth), smoothing=0)
+    assert errors(found, person)[0].max() < 0.4
+
+
+def test_progress_and_cancel():
+    person = at_work(3.0, n=3)
+    calls = []
+    estimate(person, progress=lambda done, total: calls.append((done, total)))
+    assert calls == [(done, 50) for done in range(1, 51)]
+
+    def cancel(done: int, total: int) -> None:
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        estimate(person, progress=cancel)
+
+
 def test_a_wall_behind_an_ear_is_no_ear():
     """Joints beside the outline get the depth of the wall; it must not pull the head away."""
     person = at_work(2.5, noise=0.0, n=9)
