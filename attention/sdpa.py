@@ -87,7 +87,11 @@ def write_bias(mask: Tensor, first_query: int, layout: TokenLayout, extended: Ex
         frame, query = divmod(first_query + done, layout.ego_tokens_per_frame)
         end = min(query + step, query + len(mask) - done, layout.ego_tokens_per_frame)
         part = exo_keys[done : done + end - query]
-        products = extended.queries[frame, query:end] @ extended.keys[frame].T  # [step, K]
-        factors = extended.factors(products).clamp_min_(LOG_EPSILON)
-        part.copy_(factors.log_().view(part.shape))
+        part.copy_(_bias_of(extended, frame, slice(query, end)).view(part.shape))
         done += len(part)
+
+
+def _bias_of(extended: ExtendedDirections, frame: int, queries: slice) -> Tensor:
+    """Return the bias of some queries of a frame and all exo keys, [Q, K] float32."""
+    products = extended.queries[frame, queries] @ extended.keys[frame].T
+    return extended.factors(products).clamp_min_(LOG_EPSILON).log_()
