@@ -58,7 +58,8 @@ def draw(rows: Sequence[Point], title: str, path: Path) -> None:
     axes[1].set_yscale("symlog", linthresh=_LINEAR)
     axes[1].set_ylim(0, max(2 * _ALLOWED, axes[1].get_ylim()[1]))
     axes[1].axhline(_ALLOWED, color="0.7", linewidth=1, zorder=0)
-    axes[1].annotate(f"{_ALLOWED} MB", (1, _ALLOWED), xycoords=("axes fraction", "data"), ha="right", va="bottom")
+    axes[1].yaxis.set_major_formatter("{x:,.0f}")
+    axes[1].annotate(f" {_ALLOWED} MB", (0, _ALLOWED), xycoords=("axes fraction", "data"), va="bottom", color="0.4")
     if len(sizes) > 1:
         axes[0].legend()
     figure.savefig(path, dpi=110)

@@ -73,6 +73,8 @@ def arguments() -> argparse.Namespace:
     add("--ffn", type=int, help="width of the feed-forward layers; default: 13824 on a GPU, 1024 on the CPU")
     add("--cfg", type=float, default=5.0, help="1 leaves the negative prompt out")
     options = parser.parse_args()
+    if options.chart and options.tiles is not None:
+        parser.error("--chart draws back ends and steps, no tiles: leave it out.")
     options.device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     for name, value in DEFAULTS[options.device.type].items():
         if getattr(options, name) is None:
