@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 
 import numpy as np
 import pytest
+import torch
 from comfy_client import ExecutionFailedError, PromptRejectedError
 
 from exo2ego.geometry.camera import Camera
+from exo2ego.geometry.head_model import HEAD_POINTS
 from exo2ego.geometry.keypoints_openpose import openpose_frames
+from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.rotation_vectors import vectors_to_matrices
 from exo2ego.takes.example_keypoints import example_keypoints
 from exo2ego.takes.example_room import ExampleRoom
 from support.graphs import SMALL_TAKE, with_inputs, with_node
@@ -87,6 +92,62 @@ def test_the_figures_head(comfy_server, comfy_client, files, room, keypoints):
     assert angles.median() < 12
     assert "filled from their neighbours: none" in run.outputs["6"]["text"][0]
     assert run.outputs["4"]["images"]
+
+
+def mhr_frames(room) -> list[list[dict]]:
+    """The figure as SAM 3D Body would give it: 70 keypoints in the picture, and in 3D before a translation."""
+    camera = room.exo_camera(*SIZE)
+    raised = vectors_to_matrices(torch.tensor([math.radians(20), 0.0, 0.0], dtype=torch.float64))
+    frames = []
+    for joints in room.joints(HEAD_POINTS @ raised.T):
+        solid = torch.zeros(70, 3, dtype=torch.float64)
+        solid[[0, 1, 2, 3, 4, 69, 5, 6, 9, 10]] = joints - joints[0]
+        pixels = camera.project(solid + joints[0])[0]
+        person = {"pred_keypoints_2d": pixels, "pred_keypoints_3d": solid, "pred_cam_t": joints[0]}
+        frames.append([{key: value.tolist() for key, value in person.items()}])
+    return frames
+
+
+def face_frames(room) -> list[list[dict]]:
+    """The figure's face as MediaPipe's landmarker would give it: points in the picture, and the head's matrix."""
+    flip, to_face = (torch.diag(torch.tensor(signs).double()) for signs in ([1, -1, -1, 1], [-1, -1, 1, 1]))
+    raised = torch.eye(4, dtype=torch.float64)
+    raised[:3, :3] = vectors_to_matrices(torch.tensor([math.radians(20), 0.0, 0.0], dtype=torch.float64))
+    camera, frames = room.exo_camera(*SIZE), []
+    for pose in room.ego_camera(Pinhole(1, 1, 1, 1), 2, 2).camera_to_world:
+        head = pose @ raised
+        nose, left, right = HEAD_POINTS[:3] @ head[:3, :3].T + head[:3, 3]
+        points = torch.zeros(478, 3, dtype=torch.float64) + nose
+        points[[33, 133]], points[[362, 263]] = right, left
+        matrix = flip @ head @ to_face
+        matrix[:3, 3] *= 100
+        pixels = camera.project(points)[0]
+        frames.append([{"landmarks_xy": pixels.tolist(), "transformation_matrix": matrix.tolist()}])
+    return frames
+
+
+@pytest.mark.parametrize(
+    ("socket", "slot", "make", "beside"),
+    [
+        ("mhr_pose", 0, mhr_frames, False),
+        ("face_landmarks", 1, face_frames, False),
+        ("face_landmarks", 1, face_frames, True),
+    ],
+    ids=["SAM 3D Body", "MediaPipe", "MediaPipe beside OpenPose"],
+)
+def test_pose_data_of_newer_cores(comfy_server, comfy_client, files, room, socket, slot, make, beside):
+    """What gives the head's axes is more exact than joints alone."""
+    name = f"{socket}_{beside}.json"
+    (files / name).write_text(json.dumps({"frames": make(room), "image_size": [SIZE[1], SIZE[0]]}))
+    graph = with_node(head_graph(), "10", "StandInPoseData", "Pose data", filename=f"head/{name}")
+    graph = with_inputs(graph, "Head", **{socket: ["10", slot]})
+    if not beside:
+        del graph["4"]["inputs"]["keypoints"]
+    comfy_client.run(graph)
+    found = exported(comfy_server)
+    truth = room.ego_camera(found.lens, 64, 64)
+    assert direction_errors(found.rotations.mT, truth.rotations.mT).median() < 4
+    assert (found.centers - truth.centers).norm(dim=-1).median() < 0.12
 
 
 def test_missing_frames_are_told(comfy_client, files):

@@ -14,6 +14,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .configs import CLIP_VISION_CONFIG, UMT5_CONFIG
 from .names import StandInName
+from .pose_data import StandInPoseData
 from .rays import StandInRecordRays
 from .recorder import StandInRecord, StandInRecordSyn
 
@@ -82,4 +83,5 @@ class StandInExtension(ComfyExtension):
             StandInRecordRays,
             StandInRecordSyn,
             StandInName,
+            StandInPoseData,
         ]
