@@ -81,6 +81,11 @@ class ExoBesideEgo:
     def __init__(self, exo: Tensor) -> None:
         self._block = _exo_block(exo)  # [1 or N, 36, T, h, w_exo]
 
+    @property
+    def is_one_clip(self) -> bool:
+        """Whether the exo latent is one clip, or the same one for every item of the batch."""
+        return bool((self._block == self._block[:1]).all())
+
     def layout(self, noise_shape: Sequence[int]) -> TokenLayout:
         """Return the tokens of a sampled latent [B, 16, T, h, w] joined with the exo view.
 

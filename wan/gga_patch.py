@@ -212,6 +212,11 @@ class GeometryGuidance:
                 "GGA guides the attention from the ego to the exo view, but no exo view is applied to this model: put "
                 "EgoX Apply before or after GGA on the same MODEL."
             )
+        if not egox.is_one_clip:
+            raise ValueError(
+                "GGA has the cameras and the depth of one clip, but the exo latent holds a batch of different clips: "
+                "sample them one after the other, each with its own GGA."
+            )
         layout = egox.layout(noise.shape)
         if layout not in self._computed:
             directions = TokenDirections(*self._source(layout))

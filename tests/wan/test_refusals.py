@@ -85,6 +85,20 @@ def test_gga_without_egox(watched, clip):
     assert not watched.steps
 
 
+def test_gga_with_a_batch_of_different_clips(watched, clip):
+    """All would be guided by the geometry of one."""
+    two = replace(clip, exo=torch.cat([clip.exo, made_up_clip(seed=9).exo]))
+    with pytest.raises(ValueError, match="batch of different clips"):
+        run_graph(with_gga(with_egox(watched, two), clip), clip, batch=2)
+    assert not watched.steps
+
+
+def test_gga_with_a_batch_of_one_clip(model, clip):
+    two = replace(clip, exo=clip.exo.repeat(2, 1, 1, 1, 1))
+    got = run_graph(with_gga(with_egox(model, two), clip), clip, batch=2)
+    torch.testing.assert_close(got, run_graph(with_gga(with_egox(model, clip), clip), clip, batch=2))
+
+
 def test_directions_of_another_clip(watched, clip):
     other = made_up_clip(frames=2)
     with pytest.raises(ValueError, match="do not fit the latents"):
