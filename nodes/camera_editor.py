@@ -19,7 +19,7 @@ from .editor_answer import editor_answer
 from .prior import LOW_COVERAGE_PERCENT
 from .progress import progress_bar, show_text, warn
 from .schema import schema
-from .sockets import CameraSocket, PointsSocket
+from .sockets import CameraSocket, Load3DCameraSocket, PointsSocket
 
 
 class Exo2EgoCameraEditor(io.ComfyNode):
@@ -52,7 +52,7 @@ class Exo2EgoCameraEditor(io.ComfyNode):
                     tooltip="An ego camera to start from, such as Head Pose or Camera from File: the editor takes it "
                     "over as keyframes. Its own keyframes then count.",
                 ),
-                io.Load3DCamera.Input(
+                Load3DCameraSocket.Input(
                     "load3d_camera",
                     optional=True,
                     tooltip="A 3D viewer's camera (camera_info of Load 3D) to start from instead. It stands still, "

@@ -13,7 +13,7 @@ from ..geometry.pinhole_only import lost_without_lens
 from ..takes.camera_export import CameraFormat, write_camera
 from .progress import show_text, warn
 from .schema import schema
-from .sockets import CameraSocket
+from .sockets import CameraSocket, Load3DCameraSocket
 
 
 class Exo2EgoCameraExport(io.ComfyNode):
@@ -64,7 +64,7 @@ class Exo2EgoCameraExport(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Load3DCamera.Output(
+                Load3DCameraSocket.Output(
                     "camera_info",
                     display_name="camera info",
                     tooltip="One frame for ComfyUI's 3D viewers. They know pinholes only: one stands in for a fisheye.",

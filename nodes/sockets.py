@@ -9,6 +9,7 @@ EXO2EGO_EXO_VIEWS `wan.exo_views.ExoViews`: latents [V, 16, t, h, w] of the exo 
 POSE_KEYPOINT   of DWPose, OpenPose and SDPose nodes: OpenPose's JSON, one dictionary a frame.
 MHR_POSE_DATA   of newer cores: SAM 3D Body's people in every frame.
 FACE_LANDMARKS  of newer cores: MediaPipe's faces in every frame.
+LOAD3D_CAMERA   of core's 3D viewers: their camera, one dictionary (see `geometry.load3d`).
 """
 
 from __future__ import annotations
@@ -24,3 +25,4 @@ ExoViewsSocket = io.Custom("EXO2EGO_EXO_VIEWS")
 PoseKeypointSocket = io.Custom("POSE_KEYPOINT")
 MHRPoseSocket = io.Custom("MHR_POSE_DATA")
 FaceLandmarksSocket = io.Custom("FACE_LANDMARKS")
+Load3DCameraSocket = io.Custom("LOAD3D_CAMERA")

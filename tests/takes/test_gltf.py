@@ -123,6 +123,14 @@ def test_a_camera_on_a_rig(tmp_path):
     assert torch.allclose(again.camera_to_world, rigged(camera), atol=1e-5)
 
 
+def test_a_file_of_blenders_own():
+    """`camera_of(5)` opened in Blender 4.2, put on a rig as in `blender`, and exported with custom properties."""
+    again = read_gltf(Path(__file__).parent / "files" / "blender_4.2_camera.glb")
+    assert again.n_frames == 5
+    assert again.lens == LENS
+    assert float((again.camera_to_world - rigged(camera_of(5))).abs().max()) < 2e-6
+
+
 def test_numbers_in_a_file_beside_it_or_in_a_glb(tmp_path):
     camera = camera_of(5)
     content = json.loads(gltf_text(camera, fps=24))
