@@ -9,6 +9,7 @@ from comfy_api.latest import io
 
 from ..geometry.plucker import PluckerMaps
 from ..networks.component_metadata import Component
+from ..wan.exo2egosyn_checks import pose_notes
 from ..wan.exo2egosyn_components import SynComponents, read_components
 from ..wan.exo2egosyn_patch import apply_exo2egosyn
 from ..wan.exo_views import ExoViews
@@ -133,7 +134,9 @@ class Exo2EgoSynApply(io.ComfyNode):
     ) -> io.NodeOutput:
         files = files_upstream(cls.hidden.prompt or {}, str(cls.hidden.unique_id))
         patched = apply_exo2egosyn(model, components, views, plucker, lora_strength, files)
-        show_text(cls, _applied(components, views, (*files, *own_file(model))))
+        notes = pose_notes(components, plucker)
+        tell = warn if notes else show_text
+        tell(cls, "\n".join([*notes, _applied(components, views, (*files, *own_file(model)))]))
         return io.NodeOutput(patched)
 
 

@@ -128,7 +128,8 @@ class Exo2EgoAlignPredict(io.ComfyNode):
             if views is None or ego_camera is None:
                 missing = "exo views" if views is None else "ego camera"
                 raise ValueError(f"To predict the first ego frame, connect the {missing} too.")
-            given = [camera for number in _NUMBERS if (camera := cameras.get(f"exo_{number}_camera")) is not None]
+            connected = {f"exo {number}": cameras.get(f"exo_{number}_camera") for number in _NUMBERS}
+            given = {name: camera for name, camera in connected.items() if camera is not None}
             latent = predict_first_latent(align, views, given, ego_camera)
             text, notes = f"Predicted by {align.file}.", align_notes(align, views, ego_camera)
         tell = warn if notes else show_text

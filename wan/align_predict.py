@@ -6,7 +6,7 @@ the Pluecker map of the ego camera's rays in that view's frame, on the latent's 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import comfy.latent_formats
@@ -25,27 +25,28 @@ from .wan_vae import check_sides, encode_video
 
 
 def predict_first_latent(
-    align: LoadedComponent, views: ExoViews, exo_cameras: Sequence[Camera], ego_camera: Camera
+    align: LoadedComponent, views: ExoViews, exo_cameras: Mapping[str, Camera], ego_camera: Camera
 ) -> Tensor:
     """Predict the ego latent of the first frame.
 
     Args:
         align: the component.
         views: the exo videos.
-        exo_cameras: a camera for each view, in their order.
+        exo_cameras: a camera for each view, by the views' names.
         ego_camera: its first pose counts; its whole picture is what the latent shows.
 
     Returns:
         [1, 16, 1, h, w] in the VAE's scale, on the CPU.
 
     Raises:
-        ValueError: if the cameras are not one for each view.
+        ValueError: if the cameras are not those of the views.
     """
     check_cameras(views, exo_cameras)
     latent_format = comfy.latent_formats.Wan21()
     first = latent_format.process_in(views.latents[:, :, :1].float().cpu())[:, :, 0]  # [V, 16, h, w]
     height, width = first.shape[-2:]
-    maps = torch.cat([first, align_maps(exo_cameras, ego_camera, width, height)], dim=1)[None]  # [1, V, 22, h, w]
+    in_order = [exo_cameras[name] for name in views.names]
+    maps = torch.cat([first, align_maps(in_order, ego_camera, width, height)], dim=1)[None]  # [1, V, 22, h, w]
     device = comfy.model_management.get_torch_device()
     network = build_align(align, comfy.ops.manual_cast)
     offload_device = comfy.model_management.unet_offload_device()
@@ -56,16 +57,17 @@ def predict_first_latent(
     return latent_format.process_out(predicted)
 
 
-def check_cameras(views: ExoViews, exo_cameras: Sequence[Camera]) -> None:
-    """Check that every exo view has its camera.
+def check_cameras(views: ExoViews, exo_cameras: Mapping[str, Camera]) -> None:
+    """Check that every exo view has its own camera: as many of both may still belong to different views.
 
     Raises:
-        ValueError: if their numbers differ.
+        ValueError: if their names differ.
     """
-    if len(exo_cameras) != views.n_views:
+    if set(exo_cameras) != set(views.names):
         raise ValueError(
-            f"Every exo view needs its camera, in the same order: got {views.n_views} views and {len(exo_cameras)} "
-            "exo cameras. Connect the missing ones, or take the views without a camera away."
+            f"Every exo view needs the camera of its number: got the views {', '.join(views.names)} and the cameras of "
+            f"{', '.join(sorted(exo_cameras)) or 'none'}. Connect the missing cameras, and disconnect those without a "
+            "view."
         )
 
 

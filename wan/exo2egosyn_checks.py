@@ -67,14 +67,17 @@ def check_poses(components: SynComponents, plucker: PluckerMaps | None) -> None:
             f"PoseInj takes 4n+1 frames whose sides are multiples of {side}, got {plucker.n_frames} Pluecker maps of "
             f"{width} x {height}. Set frames and size of Pluecker Maps to the video's."
         )
-    if plucker.rays.value != part.metadata.rays:
-        _log.warning(
-            "%s was trained on rays of the kind %s, and these Pluecker maps hold %s: results suffer. Use an ego camera "
-            "of that kind.",
-            part.file,
-            part.metadata.rays,
-            plucker.rays.value,
-        )
+
+
+def pose_notes(components: SynComponents, plucker: PluckerMaps | None) -> list[str]:
+    """Return what differs from the training of PoseInj, which is likely to spoil the video."""
+    part = components.get(Component.POSEINJ)
+    if part is None or plucker is None or plucker.rays.value == part.metadata.rays:
+        return []
+    return [
+        f"{part.file} was trained on rays of the kind {part.metadata.rays}, and these Pluecker maps hold "
+        f"{plucker.rays.value}: use an ego camera of that kind."
+    ]
 
 
 def check_sampled_latent(

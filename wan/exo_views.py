@@ -22,10 +22,12 @@ class ExoViews:
     Attributes:
         latents: [V, 16, t, h, w] as the VAE gives them, not normalised.
         n_frames: video frames of the clip, 4n+1.
+        names: of the views in their order, such as "exo 1": what tells which camera is whose.
     """
 
     latents: Tensor
     n_frames: int
+    names: tuple[str, ...]
 
     @property
     def n_views(self) -> int:
@@ -66,7 +68,7 @@ def encode_views(
         report(index, len(videos))
         latents.append(encode_video(vae, frames, "Exo2EgoSyn"))
     report(len(videos), len(videos))
-    return ExoViews(torch.cat(latents), len(next(iter(videos.values()))))
+    return ExoViews(torch.cat(latents), len(next(iter(videos.values()))), tuple(videos))
 
 
 def check_videos(videos: Mapping[str, Tensor]) -> None:

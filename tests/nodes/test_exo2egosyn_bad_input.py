@@ -56,7 +56,14 @@ def test_five_views(refuse):
 
 def test_a_missing_camera(refuse):
     text = refuse(with_inputs(egosyn_graph(), "First ego frame", exo_3_camera=None))
-    assert "got 4 views and 3 exo cameras" in text
+    assert "got the views exo 1, exo 2, exo 3, exo 4 and the cameras of exo 1, exo 2, exo 4" in text
+
+
+def test_the_camera_of_another_view(refuse):
+    """As many cameras as views, but exo 3's in the place of exo 4's."""
+    graph = with_inputs(egosyn_graph(), "Exo views", exo_3=None)
+    text = refuse(with_inputs(graph, "First ego frame", exo_4_camera=None))
+    assert "got the views exo 1, exo 2, exo 4 and the cameras of exo 1, exo 2, exo 3" in text
 
 
 def test_a_missing_ego_camera(refuse):
@@ -77,6 +84,14 @@ def test_a_missing_path(refuse):
 def test_a_path_relative_to_itself(refuse):
     text = refuse(with_inputs(egosyn_graph(), "Ego camera's path", exo_camera=None))
     assert "connect exo camera 1 to Pluecker Maps" in text
+
+
+def test_rays_of_another_kind_reach_the_log(comfy_server, comfy_client):
+    graph = with_inputs(egosyn_graph(seed=21), "Take", ego_view="as recorded, fisheye rays")
+    comfy_client.run(graph)
+    assert "Exo2EgoSynApply: tiny_poseinj.safetensors was trained on rays of the kind pinhole" in (
+        comfy_server.log.read_text()
+    )
 
 
 def test_a_path_with_too_few_poses(refuse):

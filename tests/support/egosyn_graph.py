@@ -27,7 +27,8 @@ def components(*parts: LoadedComponent) -> SynComponents:
 
 
 def views_of(clip: SynClip) -> ExoViews:
-    return ExoViews(clip.exo, 4 * clip.exo.shape[2] - 3)
+    names = tuple(f"exo {number}" for number in range(1, len(clip.exo) + 1))
+    return ExoViews(clip.exo, 4 * clip.exo.shape[2] - 3, names)
 
 
 def maps_of(clip: SynClip) -> PluckerMaps:

@@ -10,9 +10,9 @@ import torch
 
 from exo2ego.geometry.plucker import PluckerMaps, PoseReference, RayModel
 from exo2ego.networks.component_metadata import Component
+from exo2ego.wan.exo2egosyn_checks import pose_notes
 from exo2ego.wan.exo2egosyn_conditioning import condition_exo2egosyn
 from exo2ego.wan.exo2egosyn_patch import apply_exo2egosyn
-from exo2ego.wan.exo_views import ExoViews
 from support.comfyui import k_sampler
 from support.egosyn_graph import components, maps_of, run_syn, views_of, with_syn
 from support.egosyn_witness import made_up_syn_clip
@@ -80,11 +80,14 @@ def test_maps_of_sizes_that_do_not_fit(wan22, syn_clip, frames, height, expected
         apply_exo2egosyn(wan22, components(tiny_component(POSEINJ)), views_of(syn_clip), maps)
 
 
-def test_rays_of_another_kind_are_a_warning(wan22, syn_clip, caplog):
+def test_rays_of_another_kind_are_noted(wan22, syn_clip):
+    parts = components(tiny_component(POSEINJ))
     maps = PluckerMaps(syn_clip.plucker, PoseReference.EXO1, RayModel.RAYMAP)
-    with caplog.at_level(logging.WARNING):
-        apply_exo2egosyn(wan22, components(tiny_component(POSEINJ)), views_of(syn_clip), maps)
-    assert "trained on rays of the kind pinhole, and these Pluecker maps hold raymap" in caplog.text
+    apply_exo2egosyn(wan22, parts, views_of(syn_clip), maps)
+    (note,) = pose_notes(parts, maps)
+    assert "trained on rays of the kind pinhole, and these Pluecker maps hold raymap" in note
+    assert not pose_notes(parts, maps_of(syn_clip))
+    assert not pose_notes(components(tiny_component(MULTIEXOCON)), maps)
 
 
 def test_parts_of_a_model_of_another_size(wan22, syn_clip):
@@ -198,5 +201,5 @@ def test_conditioning_that_appends_frames(wan22, syn_clip):
 
 def test_maps_are_checked_even_where_views_are_not_read(wan22, syn_clip):
     """PoseInj alone needs no exo videos."""
-    views = ExoViews(torch.full_like(syn_clip.exo, float("nan")), 9)
+    views = replace(views_of(syn_clip), latents=torch.full_like(syn_clip.exo, float("nan")))
     apply_exo2egosyn(wan22, components(tiny_component(POSEINJ)), views, maps_of(syn_clip))
