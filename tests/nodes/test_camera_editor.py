@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import urllib.error
+import urllib.parse
+import urllib.request
 
 import pytest
 import torch
@@ -147,6 +150,26 @@ def test_a_viewers_camera_to_start_from_and_to_give(comfy_client, edited):
 def test_bad_text_is_refused_before_anything_runs(comfy_client, small_take, trajectory, match):
     with pytest.raises(PromptRejectedError, match=match):
         comfy_client.run(editor_graph(trajectory))
+
+
+@pytest.mark.parametrize(
+    ("subfolder", "filename"),
+    [
+        ("exo2ego_editor/../../input", "secret.txt"),
+        ("../input", "secret.txt"),
+        ("exo2ego_editor", "../../input/secret.txt"),
+        ("exo2ego_editor", "0" * 64 + ".bin"),
+        ("exo2ego_editor", ""),
+        ("/", "etc/hostname"),
+    ],
+)
+def test_the_clouds_way_leads_nowhere_else(comfy_server, comfy_client, small_take, subfolder, filename):
+    (comfy_server.base / "input" / "secret.txt").write_text("secret")
+    query = urllib.parse.urlencode({"type": "temp", "subfolder": subfolder, "filename": filename})
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{comfy_client.url}/view?{query}")
+    assert 400 <= refused.value.code < 500
+    assert comfy_client.get("/queue")["queue_running"] == []
 
 
 def test_text_through_a_link(edited, comfy_client, small_take):
