@@ -17,6 +17,9 @@ FORMAT = "exo2egosyn"
 FORMAT_VERSION = "1"
 BASE_MODEL = "Wan2.2-I2V-A14B-low-noise"
 
+# Largest size or count in a header: far above any real one, and no shape made of such sizes overflows torch's integers.
+_LARGEST = 100_000
+
 
 class Component(str, Enum):
     """The trained parts; one a file."""
@@ -80,8 +83,10 @@ class ComponentMetadata:
     def __post_init__(self) -> None:
         for item in fields(self):
             value, reads = getattr(self, item.name), item.metadata.get("reads", ())
-            if item.metadata.get("positive") and value is not None and not value > 0:
-                raise ValueError(f"{item.name} is {_to_text(value)}, expected a number above zero.")
+            if item.metadata.get("positive") and value is not None and not 0 < value <= _LARGEST:
+                raise ValueError(
+                    f"{item.name} is {_to_text(value)}, expected a number above zero and up to {_LARGEST:,}."
+                )
             if reads and value not in reads:
                 known = " or ".join(_to_text(choice) for choice in reads if choice is not None)
                 raise ValueError(

@@ -152,7 +152,10 @@ def _tensor(tensors: Mapping[str, Tensor], key: str, n_axes: int) -> Tensor:
 
 
 def _size(tensors: Mapping[str, Tensor], key: str, axis: int) -> int:
-    return _tensor(tensors, key, axis + 1).shape[axis]
+    shape = _tensor(tensors, key, axis + 1).shape
+    if not shape[axis]:
+        raise ValueError(f"{key} is empty, its shape is {list(shape)}. The file is not whole: export it again.")
+    return shape[axis]
 
 
 def _number(tensors: Mapping[str, Tensor], key: str) -> float:

@@ -242,6 +242,24 @@ def test_a_tensor_of_another_shape(changed, component):
         refuses(changed(component, tensors={key: larger}), r"expected|num_blocks|Every size")
 
 
+@pytest.mark.parametrize(
+    ("component", "name"),
+    [
+        *((Component.ALIGN, name) for name in ("dim", "heads", "dim_head", "ff_mult", "patch_size")),
+        *((Component.POSEINJ, name) for name in ("unshuffle", "kernel")),
+    ],
+)
+def test_sizes_at_the_limit_are_of_other_tensors(changed, component, name):
+    """The largest sizes that a header may tell still make shapes that can be compared."""
+    refuses(changed(component, header={name: "100000"}), "is expected as|heads=0")
+
+
+def test_an_empty_tensor_that_tells_a_size(changed):
+    header = {"dim_head": None, "heads": None}
+    empty = {"blocks.0.spatial.attn.q_scale": torch.zeros(0)}
+    refuses(changed(Component.ALIGN, header, empty), r"q_scale is empty, its shape is \[0\]")
+
+
 def test_a_block_that_is_missing(changed):
     tensors = tiny_component(Component.MULTIEXOCON, blocks=3).tensors
     gap = {key: (None if key.startswith("blocks.1.") else tensor) for key, tensor in tensors.items()}

@@ -117,6 +117,8 @@ def test_what_a_header_does_not_tell_is_none():
         (AlignMetadata, "dim", "512.5", r"dim is '512.5', expected int"),
         (AlignMetadata, "dim", "0", "dim is 0, expected a number above zero"),
         (AlignMetadata, "ff_mult", "nan", "ff_mult is nan, expected a number above zero"),
+        (AlignMetadata, "ff_mult", "inf", "ff_mult is inf, expected a number above zero and up to 100,000"),
+        (AlignMetadata, "dim", "99999999999999999999", "dim is 99999999999999999999, expected a number above zero"),
         (LoraMetadata, "rank", "-1", "rank is -1, expected a number above zero"),
         (AlignMetadata, "num_views", "0", "num_views is 0, expected a number above zero"),
         (AlignMetadata, "num_frames", "8", r"num_frames is 8, expected 4 n \+ 1"),
