@@ -72,6 +72,11 @@ class ComfyConnection:
             return None
         return Ended(_error_of(entry, graph), entry.get("outputs") or {}, entry["prompt"][2])
 
+    async def recent(self, count: int) -> list[Ended]:
+        """Return the prompts that ended last, newest first."""
+        entries = list((await self._json("GET", f"/history?max_items={count}")).values())
+        return [Ended(None, entry.get("outputs") or {}, entry["prompt"][2]) for entry in reversed(entries)]
+
     # Doing ------------------------------------------------------------------------------------------------------
 
     async def submit(self, graph: Graph, prompt_id: str, client_id: str) -> None:

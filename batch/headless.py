@@ -7,6 +7,7 @@ objects, and needs no installation there.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+_FOLDER = "exo2ego-ray-"
 _LOG_LINES = 30
 _STOP_SECONDS = 10
 
@@ -36,7 +38,9 @@ class Headless:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{port}"
-        self._folder = tempfile.TemporaryDirectory(prefix="exo2ego-ray-")  # outputs and log; models are the base's
+        _clear_after_the_dead()
+        # Inputs, outputs and log; models and packs are the base's.
+        self._folder = tempfile.TemporaryDirectory(prefix=f"{_FOLDER}{os.getpid()}-", ignore_cleanup_errors=True)
         folder = Path(self._folder.name)
         self._log = folder / "comfyui.log"
         command = [
@@ -88,6 +92,14 @@ class Headless:
                 self._process.kill()
                 self._process.wait()
         self._folder.cleanup()
+
+
+def _clear_after_the_dead() -> None:
+    """Remove the folders of workers that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        owner = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        if owner.isdigit() and Path("/proc").is_dir() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _own(folder: Path, name: str) -> list[str]:

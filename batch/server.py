@@ -19,7 +19,7 @@ from .client import ComfyConnection, Ended
 from .errors import ClipError, ServerUnreachableError
 from .mapping import Job
 from .outputs import saved_files
-from .shown import result_keys, shown_numbers
+from .shown import TELLING, result_keys, shown_numbers
 from .sources import Upload, uploads_of
 from .workflow import title_of
 
@@ -32,6 +32,7 @@ _HISTORY_SECONDS = 0.01  # from the message of the end until the history has it
 _RECONNECT_SECONDS = (0.25, 5.0)
 # A clip that is lost so often while it ran is taken for the reason (out of memory, say), and fails.
 LOST_RUNNING, LOSSES = "lost while it ran", 3
+_EARLIER_PROMPTS = 50
 _LATE_SECONDS = 2.0  # in which a message that was cut off arrives, if ever
 
 
@@ -291,9 +292,21 @@ class Server:
         for file_name, file in files:
             size, digest = await self._connection.fetch(file, folder / file_name)
             outputs.append({"file": file_name, "size": size, "sha256": digest})
-        shown = batch.journal.numbers(result_keys(ended.graph), shown_numbers(ended.outputs))
-        batch.journal.fetched(name, outputs, batch.plan.workflow.titled(shown))
+        batch.journal.fetched(name, outputs, batch.plan.workflow.titled(await self._numbers(ended)))
         await asyncio.to_thread(batch.folder.publish, name, flight.prompt_id)
         batch.journal.done(name)
         batch.emit("done", clip=name, server=self.url, files=[output["file"] for output in outputs])
         batch.close_clip()
+
+    async def _numbers(self, ended: Ended) -> dict[str, Any]:
+        """Return the numbers that the nodes showed, also those of nodes that came from the server's cache."""
+        keys = result_keys(ended.graph)
+        shown = self._batch.journal.numbers(keys, shown_numbers(ended.outputs))
+        silent = {node for node in ended.graph if ended.graph[node]["class_type"] in TELLING} - shown.keys()
+        if silent:  # from before this batch; the history may still tell
+            for earlier in await self._connection.recent(_EARLIER_PROMPTS):
+                numbers = shown_numbers(earlier.outputs)
+                told = {key: numbers[node] for node, key in result_keys(earlier.graph).items() if node in numbers}
+                shown |= {node: told[keys[node]] for node in silent if keys[node] in told}
+            shown = self._batch.journal.numbers(keys, shown)
+        return shown

@@ -13,6 +13,8 @@ from typing import Any
 
 from .workflow import Graph, is_link
 
+# Nodes whose numbers the report tells; where they are unknown, it is worth to look for them.
+TELLING = {"Exo2EgoRenderPrior"}
 # Pictures' names and long texts are no numbers; more of them than a long clip has frames are not kept.
 _LONGEST = 5000
 

@@ -1,0 +1,53 @@
+"""The same manifest on a local Ray with two workers, one of whose ComfyUIs is killed midway."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+
+import pytest
+
+from support.batch import batch, clip_hashes, command, rows, write_manifest
+
+pytest.importorskip("ray", reason="Ray is not installed")
+
+
+def test_two_workers_make_what_servers_make(inputs, two_servers, tmp_path):
+    import environment
+
+    entries = rows(inputs, 10)
+    entries[5]["video"] = inputs["broken"].name
+    words = ("run", write_manifest(inputs["workflow"].parent, entries), "--workflow", inputs["workflow"], "--json")
+    addresses = [word for server in two_servers for word in ("--server", server.url)]
+    assert batch(*words, "--out", tmp_path / "servers", *addresses).returncode == 1
+
+    base = two_servers[0].base  # its models and packs
+    cluster = ("--ray", "--workers", 2, "--gpus-per-worker", 0, "--base-directory", base)
+    cluster += ("--comfyui", environment.prepare().comfyui, "--comfyui-argument=--disable-api-nodes")
+    machines, done = {}, set()
+    with subprocess.Popen(
+        command(*words, "--out", tmp_path / "ray", *cluster), stdout=subprocess.PIPE, text=True
+    ) as run:
+        for line in run.stdout:
+            event = json.loads(line)
+            if event["event"] == "server up":
+                machines.setdefault(event["server"], event["machine"])
+            if event["event"] == "done" and len(done) < 3:
+                done.add(event["clip"])
+                if len(done) == 3:
+                    killed = event["server"]
+                    os.kill(int(machines[killed].rpartition(":")[2]), signal.SIGKILL)
+    assert run.returncode == 1, line
+    summary = json.loads(line)
+    assert summary["counts"]["done"] == 9
+    assert list(summary["errors"]) == [entries[5]["name"]]
+    assert "'Frames' failed" in summary["errors"][entries[5]["name"]]
+    assert clip_hashes(tmp_path / "ray") == clip_hashes(tmp_path / "servers")
+    assert set(machines) == {"ray:0", "ray:1"}
+    with sqlite3.connect(tmp_path / "ray" / "journal.sqlite") as journal:
+        lost = journal.execute("SELECT server FROM attempts WHERE result LIKE 'lost%'").fetchall()
+    assert lost
+    assert set(lost) == {(killed,)}
