@@ -10,14 +10,13 @@ from .browser import Editor, screenshot
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "output" / "screenshots"
 FRAMES = 9
-TAKE = "camera_editor_take"  # a folder of ComfyUI's input
 CLASSIC, VUE = "classic", "vue"
 
 _NODE = "Exo2EgoCameraEditor"
 _API_GRAPH = {
     "1": {
         "class_type": "Exo2EgoLoadTake",
-        "inputs": {"take": TAKE, "ego_lens": "EgoX release (Aria RGB)", "max_frames": FRAMES},
+        "inputs": {"take": "example room", "ego_lens": "EgoX release (Aria RGB)", "max_frames": FRAMES},
     },
     "2": {
         "class_type": "Exo2EgoPointCloud",
@@ -51,12 +50,24 @@ class CameraEditor:
         self.page = opened.page
         self.renderer = renderer
 
+    def load_workflow(self, workflow: dict[str, Any]) -> None:
+        """Load a workflow as the template browser does, its clip cut to the frames of these tests, without keys."""
+        for node in workflow["nodes"]:
+            names = [slot["widget"]["name"] for slot in node.get("inputs", []) if "widget" in slot]
+            for name, value in (("max_frames", FRAMES), ("trajectory", "")):
+                if name in names:
+                    node["widgets_values"][names.index(name)] = value
+        self.page.evaluate(_SETTINGS, self.renderer == VUE)
+        self.page.evaluate("async (graph) => { await app.loadGraphData(graph) }", workflow)
+        self._ready()
+
     def load(self, start: bool = False) -> None:
         """Load a fresh graph: take, point cloud, editor; `start` connects the take's ego camera."""
         graph = json.loads(json.dumps(_API_GRAPH))
         if start:
             graph["3"]["inputs"]["start_camera"] = ["1", 3]
-        self.page.evaluate(_LOAD, [graph, self.renderer == VUE])
+        self.page.evaluate(_SETTINGS, self.renderer == VUE)
+        self.page.evaluate(_LOAD, graph)
         self._ready()
 
     def reload(self) -> None:
@@ -84,6 +95,11 @@ class CameraEditor:
     def state(self) -> dict[str, Any]:
         """Return what the editor shows."""
         return self.page.evaluate(f"{_FIND}.state()")
+
+    def command(self, name: str) -> None:
+        """Press a button, by the name of its command."""
+        self.page.locator(f"button[data-command={name}]").first.click()
+        self.page.wait_for_timeout(200)
 
     def poses(self) -> list[list[list[float]]]:
         """Return the world-to-camera matrices that the page shows."""
@@ -133,10 +149,14 @@ class CameraEditor:
 
 _FIND = f"window.app.graph._nodes.find((n) => n.comfyClass === '{_NODE}').exo2egoEditor"
 
-_LOAD = """async ([graph, vue]) => {
+_SETTINGS = """async (vue) => {
+  localStorage.setItem('vueNodesBannerDismissed', 'true');
   const settings = app.extensionManager.setting;
   await settings.set('Comfy.Minimap.Visible', false);
   await settings.set('Comfy.VueNodes.Enabled', vue);
+}"""
+
+_LOAD = """async (graph) => {
   await app.loadApiJson(graph, 'camera.json');
   const made = app.graph.serialize();
   for (const node of made.nodes) {
@@ -147,11 +167,14 @@ _LOAD = """async ([graph, vue]) => {
   await app.loadGraphData(made);
 }"""
 
-_PLACE = """() => {
-  app.canvas.ds.scale = 1;
-  app.canvas.ds.offset = [40, 60];
+# The node fills the screen. Vue nodes may be larger than the workflow says.
+_PLACE = f"""() => {{
+  const node = {_FIND}.host.node();
+  const scale = LiteGraph.vueNodesMode ? 0.84 : 1;
+  app.canvas.ds.scale = scale;
+  app.canvas.ds.offset = [480 / scale - node.pos[0], 130 / scale - node.pos[1]];
   app.canvas.setDirty(true, true);
-}"""
+}}"""
 
 _PICTURE = f"""(view) => {{
   const small = document.createElement('canvas');

@@ -5,22 +5,29 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 import torch
 
+from exo2ego.geometry.camera import Camera
+from exo2ego.geometry.presets import LensPreset, preset_lens
 from exo2ego.geometry.trajectory_json import trajectory_from_json
-from exo2ego.takes.egox_write import write_take
-from exo2ego.takes.example_room import example_take
+from exo2ego.takes.example_room import ExampleRoom
 from support.browser import editor
-from support.camera_editor import CLASSIC, FRAMES, TAKE, VUE, CameraEditor
+from support.camera_editor import CLASSIC, FRAMES, VUE, CameraEditor
 
 in_both_renderers = pytest.mark.parametrize("camera_editor", [CLASSIC, VUE], indirect=True)
 
 
+# Places in the exo picture of the example room.
+HEAD = {"view": "exo", "at": [0.36, 0.22]}
+TABLE = {"view": "exo", "at": [0.62, 0.68]}
+ROOT = Path(__file__).resolve().parents[2]
+
+
 @pytest.fixture(scope="module")
 def opened(comfy_server):
-    write_take(example_take(FRAMES, exo_width=560, exo_height=320, ego_size=64), comfy_server.base / "input" / TAKE)
     with editor(comfy_server.url) as page:
         page.page.set_viewport_size({"width": 1600, "height": 1080})
         yield page
@@ -50,15 +57,14 @@ def difference(a: list[int], b: list[int]) -> float:
 
 
 def three_keys(fresh: CameraEditor) -> None:
-    """Set keys at the frames 0, 4 and 8 by dragging."""
-    fresh.press("p")
-    fresh.click({"view": "exo", "at": [0.36, 0.22]})  # the figure's head
-    fresh.click({"view": "exo", "at": [0.62, 0.68]})  # the table
-    fresh.drag({"handle": "up"}, 0, -25)
-    for _ in range(4):
-        fresh.press("ArrowRight")
+    """Set keys at the frames 0, 4 and 8: eyes by two clicks, then by dragging handles."""
+    fresh.command("first")
+    fresh.command("place")
+    fresh.click(HEAD)
+    fresh.click(TABLE)
+    fresh.press(*["ArrowRight"] * 4)
     fresh.drag({"handle": "eyes"}, 30, -10)
-    fresh.press("End")
+    fresh.press(*["ArrowRight"] * 4)
     fresh.drag({"handle": "gaze"}, 40, 15)
 
 
@@ -81,32 +87,33 @@ def test_run_once_then_the_cloud_is_there(camera_editor):
 
 
 @in_both_renderers
-def test_three_keyframes_reload_and_queue(fresh, comfy_server):
-    before = fresh.picture("ego")
-    three_keys(fresh)
-    state = fresh.state()
-    assert [key["frame"] for key in state["keyframes"]] == [0, 4, 8]
-    assert difference(before, fresh.picture("ego")) > 0.1
-    assert fresh.widget() == state["text"]
-    fresh.screenshot("three_keys")
+def test_the_shipped_workflow_from_first_run_to_queue(camera_editor, comfy_server):
+    camera_editor.load_workflow(json.loads((ROOT / "workflows" / "ego_camera.json").read_text()))
+    camera_editor.run()
+    before = camera_editor.picture("ego")
+    three_keys(camera_editor)
+    state = camera_editor.state()
+    assert {0, 4, 8} <= {key["frame"] for key in state["keyframes"]}
+    assert difference(before, camera_editor.picture("ego")) > 0.1
+    assert camera_editor.widget() == state["text"]
+    camera_editor.screenshot("three_keys")
 
-    poses = fresh.poses()
-    fresh.reload()
-    fresh.wait("hasCloud", timeout=30_000)
-    assert fresh.widget() == state["text"]
-    assert fresh.state()["keyframes"] == state["keyframes"]
-    assert fresh.poses() == poses
-    fresh.screenshot("after_reload")
+    poses = camera_editor.poses()
+    camera_editor.reload()
+    camera_editor.wait("hasCloud", timeout=30_000)
+    assert camera_editor.widget() == state["text"]
+    assert camera_editor.state()["keyframes"] == state["keyframes"]
+    assert camera_editor.poses() == poses
+    camera_editor.screenshot("after_reload")
 
-    fresh.page.evaluate("app.queuePrompt(0)")
+    camera_editor.page.evaluate("app.queuePrompt(0)")
     sent, outputs = finished_run(comfy_server.url, state["text"])
-    assert set(sent) == {"images", "points", "exo_camera", "trajectory"}
+    assert "editor" not in sent  # the text alone travels
     received = trajectory_from_json(sent["trajectory"]).to_camera(FRAMES)
-    shown = torch.tensor(fresh.poses(), dtype=torch.float64)
+    shown = torch.tensor(camera_editor.poses(), dtype=torch.float64)
     assert float((received.world_to_camera - shown).abs().max()) < 1e-6
-    assert [received.width, received.height] == [448, 448]
     for frame in (0, 8):  # the server's picture of that trajectory covers what the page's covers
-        assert outputs["coverage_percent"][frame] == pytest.approx(100 * covered_at(fresh, frame), abs=2)
+        assert outputs["coverage_percent"][frame] == pytest.approx(100 * covered_at(camera_editor, frame), abs=2)
 
 
 def finished_run(url: str, text: str) -> tuple[dict[str, object], dict[str, object]]:
@@ -214,8 +221,23 @@ def test_tools_snaps_and_the_list_of_keys(fresh):
     fresh.screenshot("placing_the_eyes")
     fresh.press("Escape")
     assert fresh.state()["tool"] is None
+
+    fresh.press("p")
+    fresh.click(HEAD)
+    assert fresh.state()["tool"] == "gaze"
+    room = ExampleRoom(FRAMES).ego_camera(preset_lens(LensPreset.EGOX_RELEASE, 448, 448), 448, 448)
+    head = room.centers[0]
+    assert float((camera(fresh).centers[0] - head).norm()) < 0.3  # metres: on the hair, seen from behind
+    fresh.click({"view": "orbit", "at": [0.5, 0.62]})
+    assert fresh.state()["tool"] is None
+    fresh.press("p")
+    spot = {"view": "orbit", "at": [0.52, 0.55]}
+    fresh.click(spot)
+    near = torch.tensor(fresh.place({"handle": "eyes"})) - torch.tensor(fresh.place(spot))
+    assert float(near.norm()) < 12  # pixels
+    fresh.press("Escape")
     three_keys(fresh)
-    looked = camera(fresh)
+    looked = camera(fresh).world_to_camera
 
     fresh.press("h")  # eye height: the next move puts the eyes 1.6 m above the ground
     fresh.drag({"handle": "right"}, 25, 5)
@@ -228,12 +250,28 @@ def test_tools_snaps_and_the_list_of_keys(fresh):
     fresh.press("r")
     assert float(roll.input_value()) == pytest.approx(0, abs=0.01)
     fresh.press("l")
-    fresh.click({"view": "exo", "at": [0.62, 0.68]})
-    assert not torch.allclose(camera(fresh), looked)
+    fresh.click(TABLE)
+    turned = camera(fresh)
+    assert not torch.allclose(turned.world_to_camera, looked)
+    # All keys look at one point: their axes meet.
+    keys = [turned.camera_to_world[frame] for frame in (0, 4, 8)]
+    normal = torch.linalg.cross(keys[0][:3, 2], keys[2][:3, 2])
+    off = (keys[2][:3, 3] - keys[0][:3, 3]) @ torch.nn.functional.normalize(normal, dim=0)
+    assert abs(float(off)) < 1e-6
+
+    scene = fresh.picture("orbit")
+    fresh.page.keyboard.down("w")
+    fresh.page.wait_for_timeout(500)
+    fresh.page.keyboard.up("w")
+    fresh.page.wait_for_timeout(300)
+    assert difference(scene, fresh.picture("orbit")) > 0.1
+    fresh.press("1")
+    fresh.screenshot("from_above")
 
 
-def camera(fresh: CameraEditor) -> torch.Tensor:
-    return trajectory_from_json(fresh.widget()).to_camera(FRAMES).world_to_camera
+def camera(fresh: CameraEditor) -> Camera:
+    """Return the camera that the node makes of the widget's text."""
+    return trajectory_from_json(fresh.widget()).to_camera(FRAMES)
 
 
 def test_the_ego_view_turns_the_gaze_and_lenses_change(fresh):
@@ -267,6 +305,9 @@ def test_starting_from_a_connected_camera(camera_editor):
     camera_editor.page.get_by_label("Presets").select_option("watch")
     camera_editor.page.wait_for_timeout(300)
     assert [key["frame"] for key in trajectory_keys(camera_editor)] == [0, 6, 8]
+    camera_editor.page.get_by_label("Presets").select_option("follow")
+    camera_editor.page.wait_for_timeout(300)
+    assert float(camera(camera_editor).centers.diff(dim=0).norm(dim=1).sum()) > 0.05  # metres: it goes along
     camera_editor.page.get_by_label("Presets").select_option("start")
     camera_editor.page.wait_for_timeout(300)
     assert trajectory_keys(camera_editor) == state["keyframes"]

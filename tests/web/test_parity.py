@@ -142,7 +142,10 @@ def test_the_live_view_covers_what_the_renderer_covers(room, preset):
     lens = preset_lens(preset, SIZE, SIZE)
     # The head's own poses, and two from beside the exo camera.
     beside = [pose_from_angles((0.4, -0.3, 0.5), (-15, -10, 5)), pose_from_angles((-1.0, 0.2, 1.0), (25, 4, -30))]
-    poses = torch.stack([*take.ego_camera.world_to_camera, *beside])
+    # And one with the eyes in dark hair: all but black discs near the lens, which count as empty at their rims.
+    dark = cloud.frame_colors[0].amax(dim=1).topk(200, largest=False).indices[100]
+    within = pose_from_angles(tuple(cloud.frame_points[0][dark].tolist()), (60, -30, 0))
+    poses = torch.stack([*take.ego_camera.world_to_camera, within, *beside])
     views = [{"matrix": pose.tolist(), "frame": index % 3} for index, pose in enumerate(poses)]
     answers = ask("coverage", path=str(path), views=views, lens=lens_to_json(lens), width=SIZE, height=SIZE)
     for view, pose, answer in zip(views, poses, answers):

@@ -224,7 +224,7 @@ export class Editor extends EditorState {
 
   /**
    * Where something is on the screen, for a mouse to go there.
-   * @param {{handle?: string, key?: number, view?: "orbit" | "ego" | "exo", at?: number[]}} what a handle's kind, a key's
+   * @param {{handle?: string, key?: number, view?: "orbit" | "ego" | "exo" | "timeline", at?: number[]}} what a handle's kind, a key's
    *     frame, or a share [x, y] of a view
    * @returns {number[]} client x and y
    */

@@ -5,8 +5,8 @@ import { anglesOf, rotationOf } from "./ground.js";
 import { along, clamp, quatAxes } from "./math.js";
 import { Splatter } from "./splat.js";
 
-const FULL_ROWS = 448; // of the picture at rest
-const MOVING_ROWS = 224;
+const FULL_ROWS = 448; // of the picture at rest, as EgoX's
+const MOVING_ROWS = 224; // and while something moves, with every second point
 const MOST_PITCH = 89.5; // degrees
 const METRES_PER_PIXEL = 0.004;
 
@@ -38,7 +38,7 @@ export class EgoView extends CanvasView {
       this.badge.textContent = "";
       return;
     }
-    const rows = Math.min(height, editor.moving ? MOVING_ROWS : FULL_ROWS);
+    const rows = editor.moving ? MOVING_ROWS : FULL_ROWS; // discs grow with the picture: the share does not depend on it
     const share = rows / height;
     splatter.resize(Math.max(1, Math.round(width * share)), rows);
     splatter.clear();

@@ -30,9 +30,11 @@ export function fovOf(json, width) {
  * @param {Record<string, object>} lenses the presets' numbers; before the first run there are none, and nothing to see
  *     through them: a pinhole stands in
  * @returns {import("./lens.js").Lens}
+ * @throws {Error} for a lens that is none
  */
 export function lensOf(lens, width, height, lenses = {}) {
   if (lens.type) return makeLens(lens);
+  if (!PRESETS.includes(lens.preset)) throw new Error(`There is no lens preset ${JSON.stringify(lens.preset)}.`);
   const known = lenses[lens.preset];
   if (lens.preset === PINHOLE || !known) return makeLens(pinholeOfFov(PINHOLE_FOV, width, height));
   const side = Math.min(width, height);

@@ -52,7 +52,7 @@ export class Splatter {
     const radius = (RELEASE_RADIUS * this.height) / RELEASE_HEIGHT;
     const m = quatToMatrix(pose.rotation);
     const [px, py, pz] = pose.position;
-    const { positions, colors } = cloud;
+    const { positions, colors, reach } = cloud;
     const { pixel, width, height } = this;
     for (const [start, end] of rangesOf(cloud, frame)) {
       for (let i = start; i < end; i += step) {
@@ -65,7 +65,7 @@ export class Splatter {
         const column = pixel[0];
         const row = pixel[1];
         if (column > -radius && column < width + radius && row > -radius && row < height + radius) {
-          this.#disc(column - 0.5, row - 0.5, Math.fround(deep), radius, colors[i]);
+          this.#disc(column - 0.5, row - 0.5, Math.fround(deep), radius * reach[i], colors[i]);
         }
       }
     }

@@ -149,8 +149,8 @@ export class EditorState {
     this.problem = "";
     this.#show(this.shown);
     this.history.push(this.text);
+    this.#keepView(); // first: both are one step of the graph's undo
     this.host.write(this.text);
-    this.#keepView();
     this.settle();
   }
 

@@ -37,9 +37,9 @@ const CSS = `
 .e2e-message { left: 6px; right: 6px; bottom: 6px; padding: 5px 9px; white-space: pre-line; }
 .e2e-message.e2e-tool { background: #ffb02e; color: #1a1a1a; }
 .e2e-empty { position: absolute; inset: 0; display: flex; flex-direction: column; align-items: center; justify-content: center; gap: 6px;
-  padding: 24px; text-align: center; pointer-events: none; }
+  padding: 24px; text-align: center; pointer-events: none; background: rgba(0, 0, 0, 0.55); color: #fff; }
 .e2e-empty b { font-size: 16px; }
-.e2e-empty span { color: var(--descrip-text, #999); max-width: 44ch; }
+.e2e-empty span { color: #ccc; max-width: 44ch; }
 .e2e-panel { gap: 6px; }
 .e2e-panel fieldset { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; margin: 0; padding: 0 8px 0 0; border: 0; min-width: 0; }
 .e2e-panel legend { float: left; padding: 0 2px 0 0; font-weight: 600; }

@@ -6,6 +6,7 @@ import { ARIA } from "./presets.js";
 
 const FORMAT = "exo2ego.trajectory";
 const VERSION = 1;
+const MAX_SIDE = 8192; // pixels
 const HISTORY = 200; // steps that can be undone
 
 /**
@@ -46,6 +47,8 @@ export function readTrajectory(given) {
   if (content?.format !== FORMAT) throw new Error(`Expected a trajectory with "format": "${FORMAT}".`);
   if (content.version !== VERSION) throw new Error(`Version ${content.version} is unknown here. Update the pack.`);
   const { lens, width, height } = { ...emptyTrajectory(), ...content };
+  const isSide = (pixels) => Number.isInteger(pixels) && pixels > 0 && pixels <= MAX_SIDE;
+  if (!isSide(width) || !isSide(height)) throw new Error(`The picture's sides are 1 to ${MAX_SIDE} pixels.`);
   const keyframes = (content.keyframes ?? []).map((entry, number) => {
     const { frame, position, rotation, ease_in = 0, ease_out = 0 } = entry;
     const sound =
