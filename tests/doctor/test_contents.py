@@ -127,6 +127,13 @@ def test_a_missing_shard(complete):
     assert "1 of 3 shards missing" in finding["found"]
 
 
+def test_a_later_shard_does_not_stand_in_for_the_first(complete):
+    (complete.folder("exo2egosyn") / "exo2egosyn_multiexocon-00001-of-00003.safetensors").unlink()
+    (finding,) = complete.findings("models", *SYN)
+    assert finding["severity"] == "error"
+    assert "exo2egosyn_multiexocon-00001-of-00003.safetensors is missing" in finding["found"]
+
+
 def test_loras_of_two_stages(complete):
     folder = complete.folder("exo2egosyn")
     (folder / "exo2egosyn_lora.safetensors").unlink()

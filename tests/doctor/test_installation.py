@@ -93,6 +93,9 @@ def test_a_damaged_list_of_folders(complete, text):
 def test_links_that_lead_back_up_end(complete):
     (complete.folder("diffusion_models") / "again").symlink_to(complete.root / "models")
     assert complete.visit()["exit"] == 0
+    names = find_installation(complete.pack).files(["diffusion_models"])
+    assert "again/vae/wan_2.1_vae.safetensors" in names
+    assert not [name for name in names if name.count("again") > 1]
 
 
 def test_where_comfyui_is_said_to_be(complete, tmp_path, capsys):
