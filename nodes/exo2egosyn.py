@@ -12,6 +12,7 @@ from ..networks.component_metadata import Component
 from ..wan.exo2egosyn_checks import pose_notes
 from ..wan.exo2egosyn_components import SynComponents, read_components
 from ..wan.exo2egosyn_patch import apply_exo2egosyn
+from ..wan.exo2egosyn_weights import range_notes
 from ..wan.exo_views import ExoViews
 from ..wan.wan22_base import Expert, expert_of, files_upstream, own_file
 from .component_choice import FOLDER, NONE, component_choices, component_path, is_chosen
@@ -134,7 +135,7 @@ class Exo2EgoSynApply(io.ComfyNode):
     ) -> io.NodeOutput:
         files = files_upstream(cls.hidden.prompt or {}, str(cls.hidden.unique_id))
         patched = apply_exo2egosyn(model, components, views, plucker, lora_strength, files)
-        notes = pose_notes(components, plucker)
+        notes = [*range_notes(model, components), *pose_notes(components, plucker)]
         tell = warn if notes else show_text
         tell(cls, "\n".join([*notes, _applied(components, views, (*files, *own_file(model)))]))
         return io.NodeOutput(patched)

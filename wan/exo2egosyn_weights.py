@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import comfy.lora
+import torch
 from torch import Tensor
 
 from ..networks.component_metadata import Component
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
 _PREFIX = "diffusion_model."
+
+# Cut off by less than this, a weight moves no further than rounding to float8 moves it.
+_CUT = 1.06
 
 
 def patch_weights(patched: ModelPatcher, components: SynComponents, lora_strength: float) -> tuple[Any, ...]:
@@ -50,6 +54,31 @@ def patch_weights(patched: ModelPatcher, components: SynComponents, lora_strengt
         entries.insert(0, entries.pop())
     _add(patched, updates, lora_strength)
     return (*replaced.values(), *updates.values())
+
+
+def range_notes(model: ModelPatcher, components: SynComponents) -> list[str]:
+    """Return whether a base in scaled float8 cuts MultiExoCon's weights off, which is likely to spoil the video.
+
+    Such a base has a scale for every layer, mostly made so that the layer's own largest weight just fits, and ComfyUI
+    0.3.75 keeps it when a weight is replaced: larger trained weights end there. Reads all weights of the file, but only
+    for such a base.
+    """
+    part = components.get(Component.MULTIEXOCON)
+    cut = 0
+    for name, tensor in cross_attention_set(part).items() if part is not None else ():
+        path, _, kind = name.rpartition(".")
+        layer = model.get_model_object(f"{_PREFIX}{path}")
+        scale = getattr(layer, "scale_weight", None)
+        if kind == "weight" and scale is not None:
+            largest = torch.finfo(layer.weight.dtype).max * scale.abs().max().item()
+            low, high = (tensor.float() if tensor.dtype.itemsize == 1 else tensor).aminmax()
+            cut += max(-low.item(), high.item()) > _CUT * largest
+    if not cut:
+        return []
+    return [
+        f"{cut} tensors of {part.file} hold larger weights than this base in scaled fp8 can store, so the largest are "
+        "cut off: load the base in fp16 (also with weight_dtype fp8_e4m3fn) or as a GGUF."
+    ]
 
 
 def remove_weights(patched: ModelPatcher, values: Iterable[Any]) -> None:

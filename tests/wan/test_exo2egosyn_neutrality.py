@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from exo2ego.networks.component_metadata import Component
-from support.egosyn_graph import run_syn, with_syn
+from exo2ego.wan.exo2egosyn_weights import range_notes
+from support.egosyn_graph import components, run_syn, with_syn
 from support.tiny_components import tiny_component
 from support.tiny_wan import wan_state_dict
 
@@ -88,6 +91,24 @@ def test_trained_weights_on_a_base_of_few_bits(syn_clip, base):
     assert (held - trained).abs().max() < bound
     run_syn(model, syn_clip)
     assert (layer.weight.float() * (1.0 if scale is None else scale) - trained).abs().max() > 2 * bound
+
+
+@pytest.mark.parametrize("base", ["bf16", "fp8", "fp8_scaled"])
+def test_weights_beyond_the_range_of_a_scaled_base_are_noted(syn_clip, base):
+    """The scale of a layer is the base's own, so the largest weights are cut off: never unnoticed."""
+    model = load(base)
+    layer = model.model.diffusion_model.blocks[1].cross_attn.v
+    small, name = tiny_component(Component.MULTIEXOCON), "blocks.1.cross_attn.v.weight"
+    small.state_dict.update({key: 0.5 * value for key, value in small.state_dict.items() if ".cross_attn." in key})
+    large = replace(small, state_dict={**small.state_dict, name: 6 * small.state_dict[name]})
+    for part, cut in ((small, False), (large, base == "fp8_scaled")):
+        notes = range_notes(model, components(part))
+        assert len(notes) == cut
+        assert not cut or notes[0].startswith("1 tensors of tiny_multiexocon.safetensors hold larger weights")
+        run_syn(with_syn(model, syn_clip, part), syn_clip)
+        held = layer.weight.float() * getattr(layer, "scale_weight", 1.0)
+        largest = part.state_dict[name].abs().max()
+        assert (held.abs().max() < 0.8 * largest) == cut
 
 
 def test_trained_weights_on_weights_that_are_unpacked_when_used(wan22, syn_clip):
