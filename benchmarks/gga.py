@@ -33,7 +33,6 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 DEFAULTS = {
     "cuda": {
         "dtype": "bfloat16",
-        "repeats": 7,
         "sizes": ["1001", "2002", "4004", "8008", "14014", "28028"],
         "layers": 40,
         "dim": 5120,
@@ -41,7 +40,6 @@ DEFAULTS = {
     },
     "cpu": {
         "dtype": "float32",
-        "repeats": 3,
         "sizes": ["1001", "2002", "4004"],
         "layers": 2,
         "dim": 512,
@@ -57,7 +55,7 @@ def arguments() -> argparse.Namespace:
     add("--device", help="default: a CUDA GPU where there is one, else cpu")
     add("--dtype", choices=DTYPES, help="default: bfloat16 on a GPU, float32 on the CPU")
     add("--sizes", nargs="+", help="numbers of tokens, or FRAMESxROWSxEXOxEGO in tokens, such as 13x28x49x28")
-    add("--repeats", type=int, help="pairs of runs, of which the median counts; default: 7 on a GPU, 3 on the CPU")
+    add("--repeats", type=int, help="pairs of runs; default: 7 for attention on a GPU, else 3")
     add("--json", type=Path, help="also write the rows to this file")
     add("--chart", type=Path, help="also draw time and memory into this PNG")
     add = parser.add_argument_group("attention alone").add_argument
@@ -76,9 +74,12 @@ def arguments() -> argparse.Namespace:
     if options.chart and options.tiles is not None:
         parser.error("--chart draws back ends and steps, no tiles: leave it out.")
     options.device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if options.device.type not in DEFAULTS:
+        parser.error(f"--device is cpu or cuda, got {options.device}.")
     for name, value in DEFAULTS[options.device.type].items():
         if getattr(options, name) is None:
             setattr(options, name, value)
+    options.repeats = options.repeats or (7 if options.device.type == "cuda" and not options.step else 3)
     try:
         options.layouts = [gga_problem.layout_of(size) for size in options.sizes]
     except ValueError as error:
