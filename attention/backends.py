@@ -43,7 +43,8 @@ MODULES: dict[Backend, ModuleType] = {
 _AUTOMATIC = (Backend.TRITON, Backend.FLEX, Backend.SDPA)
 
 _said: set[str] = set()
-_failed: dict[Backend, str] = {}
+# Why a back end is left out, by device and width of a head: small cards and odd sizes fail alone.
+_failed: dict[tuple[Backend, torch.device, int], str] = {}
 
 
 def ego_attention(
@@ -89,13 +90,12 @@ def ego_attention(
         try:
             MODULES[candidate].attend(q, k, v, heads, layout, directions, bias, out)
             return
-        except torch.cuda.OutOfMemoryError:
-            raise  # ComfyUI frees memory and tries again
         except Exception as error:  # compilers of kernels fail in many ways
-            if candidate is Backend.SDPA:
-                raise
-            _failed[candidate] = f"it failed with {_first_line(error)}"
-            _log.warning("GGA's back end '%s' is left out: %s", candidate.value, _failed[candidate], exc_info=error)
+            if candidate is Backend.SDPA or _is_out_of_memory(error):
+                raise  # ComfyUI frees memory and tries again
+            reason = f"it failed with {_first_line(error)}"
+            _failed[_place(candidate, q, heads)] = reason
+            _log.warning("GGA's back end '%s' is left out: %s", candidate.value, reason, exc_info=error)
 
 
 def requested(backend: Backend) -> Backend:
@@ -118,7 +118,7 @@ def _candidates(q: Tensor, heads: int) -> Iterator[Backend]:
     """Yield the back ends that can take `q`, best first; the first choice and why is said once."""
     passed_over = []
     for candidate in _AUTOMATIC:
-        reason = _failed.get(candidate) or MODULES[candidate].unsupported(q, heads)
+        reason = _failed.get(_place(candidate, q, heads)) or MODULES[candidate].unsupported(q, heads)
         if candidate is Backend.FLEX and q.device.type != "cuda":
             reason = "its compiled kernel pays on GPUs alone"
         if reason is not None:
@@ -127,7 +127,19 @@ def _candidates(q: Tensor, heads: int) -> Iterator[Backend]:
         because = f" ({'; '.join(passed_over)})" if passed_over else ""
         _say(f"GGA's attention runs on the back end '{candidate.value}'{because}.")
         yield candidate
-        passed_over.append(f"{candidate.value}: {_failed.get(candidate, '')}")
+        passed_over.append(f"{candidate.value}: {_failed.get(_place(candidate, q, heads), '')}")
+
+
+def _place(backend: Backend, q: Tensor, heads: int) -> tuple[Backend, torch.device, int]:
+    return backend, q.device, q.shape[-1] // heads
+
+
+def _is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether memory was short: Triton and inductor say so in errors of their own."""
+    if error is None:
+        return False
+    is_named = isinstance(error, torch.cuda.OutOfMemoryError) or "out of memory" in str(error).lower()
+    return is_named or _is_out_of_memory(error.__cause__)
 
 
 def _first_line(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 Paper, Eq. 4 and 5: the logit of an ego query m and an exo key n becomes
 
-    s'[m, n] = s[m, n] + log(g(q_m, k_n) * strength)        g(a, b) = cos(a, b) + 1
+    s'[m, n] = s[m, n] + log(g(q_m, k_n) * strength)        g(a, b) = cos(a, b) + 1 (here + 1e-6: never log 0)
 
 with q_m the direction of the query's ray and k_n the direction from the camera centre of the query's frame to the key's
 point in the scene.

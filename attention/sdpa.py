@@ -7,11 +7,14 @@ slow.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from .bias import LOG_EPSILON, GGABias
+from .bias import GGABias
 from .directions import TokenDirections
 from .extended_directions import ExtendedDirections
 from .layout import TokenLayout
@@ -67,7 +70,8 @@ def attend(
         query = chunk.flatten(1, 2).unflatten(2, (heads, -1)).transpose(1, 2)  # [B, heads, Q, d]
         mask = buffer[: query.shape[2], : layout.n_tokens]  # ego keys stay zero
         write_bias(mask, first * layout.ego_columns, layout, extended)
-        attended = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        with _kernel_for(q.device):
+            attended = scaled_dot_product_attention(query, key, value, attn_mask=mask)
         ego_out[:, first : first + rows] = attended.transpose(1, 2).flatten(2).view(chunk.shape)
 
 
@@ -93,5 +97,15 @@ def write_bias(mask: Tensor, first_query: int, layout: TokenLayout, extended: Ex
 
 def _bias_of(extended: ExtendedDirections, frame: int, queries: slice) -> Tensor:
     """Return the bias of some queries of a frame and all exo keys, [Q, K] float32."""
-    products = extended.queries[frame, queries] @ extended.keys[frame].T
-    return extended.factors(products).clamp_min_(LOG_EPSILON).log_()
+    if extended.keys.is_cuda:  # other packs may switch TF32 on: halves of 11 bits are exact in it
+        products = extended.split_queries[frame, queries].float() @ extended.split_keys[frame].float().T
+    else:
+        products = extended.queries[frame, queries] @ extended.keys[frame].T
+    return extended.factors(products).clamp_min_(extended.smallest).log_()
+
+
+def _kernel_for(device: torch.device) -> AbstractContextManager:
+    # Flash attention takes no bias, and cuDNN's kernel would copy one whose rows are padded.
+    if device.type != "cuda":
+        return nullcontext()
+    return sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])

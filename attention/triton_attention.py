@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 import torch
@@ -19,6 +19,10 @@ DTYPES = (torch.float16, torch.bfloat16)
 
 # Before it there are neither bfloat16 nor copies into shared memory that run beside the products.
 OLDEST_CAPABILITY = 80
+
+# Frames that a block of queries may be of, where its size can be chosen; tensor cores multiply 16 rows at least.
+_MOST_FRAMES = 4
+_FEWEST_QUERIES = 16
 
 # Weights in float16 end at 65,504 = 2^16 and lose precision below 2^-14: their largest is lifted up to this exponent.
 _FLOAT16_TOP = 14
@@ -83,7 +87,7 @@ def attend(
     q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
     head_dim = q.shape[-1] // heads
     extended = directions.extended(bias)
-    tile = tile or tile_for(q, head_dim)
+    tile = _few_frames(tile or tile_for(q, head_dim), layout)
     n_queries = layout.frames * layout.ego_tokens_per_frame
     grid = (-(-n_queries // tile.queries), q.shape[0] * heads)
     with torch.cuda.device_of(q):  # Triton launches on the current device
@@ -135,6 +139,13 @@ def _capability(device: torch.device) -> int:
     """Return a GPU's compute capability such as 89."""
     major, minor = torch.cuda.get_device_capability(device)
     return 10 * major + minor
+
+
+def _few_frames(tile: Tile, layout: TokenLayout) -> Tile:
+    """Return a tile whose queries are of few frames: the kernel is unrolled over them."""
+    while _span(tile.queries, layout) > _MOST_FRAMES and tile.queries > _FEWEST_QUERIES:
+        tile = replace(tile, queries=tile.queries // 2)
+    return tile
 
 
 def _span(queries: int, layout: TokenLayout) -> int:

@@ -27,6 +27,7 @@ from ..attention.layout import TokenLayout
 from .joined_tokens import EGOX_KEY
 
 OVERRIDE = "optimized_attention_override"
+_SAGE = "attention_sage"  # ComfyUI's own, with --use-sage-attention
 
 BlockPatch = Callable[[dict, dict], dict]
 
@@ -82,6 +83,8 @@ class SelfAttentionHooks(ABC):
         self._counts = counts
         self._previous_override: Callable[..., Tensor] | None = None
         self._awaits_self_attention = False
+        # Whether the attention in force may work on all keys before it looks at a query, at every call.
+        self._plain_prepares_keys = False
 
     def installed(self, transformer_options: dict) -> dict:
         """Return a copy of transformer_options with the hooks chained before those that are there."""
@@ -131,6 +134,7 @@ class SelfAttentionHooks(ABC):
             return plain(q, k, v)
         self._awaits_self_attention = False
         self._counts.hits += 1
+        self._plain_prepares_keys = self._previous_override is not None or getattr(function, "__name__", "") == _SAGE
         return self.self_attention(q, k, v, heads, layout, plain)
 
     @abstractmethod
@@ -169,4 +173,6 @@ class GGAHooks(SelfAttentionHooks):
         self, q: Tensor, k: Tensor, v: Tensor, heads: int, layout: TokenLayout, plain: PlainAttention
     ) -> Tensor:
         """Bias the ego queries."""
-        return gga_attention(q, k, v, heads, layout, self._directions, self._bias, plain, self._backend)
+        return gga_attention(
+            q, k, v, heads, layout, self._directions, self._bias, plain, self._backend, self._plain_prepares_keys
+        )

@@ -162,6 +162,9 @@ def test_chunks_of_exo_queries_and_of_masks_change_nothing(monkeypatch):
     assert len(calls) > 2
     assert sum(calls) == layout.exo_tokens
     torch.testing.assert_close(chunked, whole, rtol=1e-5, atol=1e-6)
+    calls.clear()
+    gga_attention(q, k, v, HEADS, layout, directions, GGABias(), counting, Backend.SDPA, exo_at_once=True)
+    assert calls == [layout.exo_tokens]
 
 
 def test_a_window_of_frames_keeps_query_and_key_frames():

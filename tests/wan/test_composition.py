@@ -181,6 +181,20 @@ def test_attention_overrides_of_others_keep_everything_but_biased_queries(model,
         assert seen.count((tokens, 257)) == seen.count((tokens, 512)) == 2 * 3
 
 
+def test_overrides_get_all_exo_queries_at_once(model, clip, expected, monkeypatch):
+    """Sage prepares all keys at every call: chunks, as stock attention gets them, would multiply that."""
+    monkeypatch.setattr("exo2ego.attention.dispatch._EXO_BYTES", 1)
+    seen = []
+
+    def override(function, q, k, v, heads, *args, **kwargs):
+        seen.append((q.shape[1], k.shape[1]))
+        return function(q, k, v, heads, *args, **kwargs)
+
+    run_graph(with_gga(with_egox(with_override(model, override), clip), clip), clip)
+    assert seen.count((3 * 3 * 5, 3 * 3 * (5 + 3))) == 2 * 3  # 2 blocks, 3 steps
+    torch.testing.assert_close(run_graph(with_gga(with_egox(model, clip), clip), clip), expected, rtol=0, atol=1e-5)
+
+
 def test_an_override_that_changes_attention_is_in_force(model, clip, expected):
     """Not only called: what it returns counts."""
 
