@@ -24,7 +24,7 @@ from .pose_smoothing import fill_gaps, smooth_poses
 from .rotation_vectors import vectors_to_matrices
 
 DEFAULT_SMOOTHING = 12.0  # frames, half of a second and more at the rates of these clips
-# Degrees below where the face looks; 18 to 24 were measured on an Ego-Exo4D take (tests/geometry/test_head_take.py).
+# Degrees below where the face looks; 18 to 25 were measured on an Ego-Exo4D take (tests/geometry/test_head_take.py).
 DEFAULT_TILT = 20.0
 # A frame whose viewing direction is less certain than this is filled from its neighbours.
 _WORST_DIRECTION = math.radians(32)

@@ -1,7 +1,6 @@
-"""Find the head's pose in every frame: fits from many starts, and the one way through them that hangs together.
+"""Find the head's pose in every frame: fits from many starts, of which the best counts, with one size for the clip.
 
-Few points of a small head allow several poses, mirrored ones above all. Each frame keeps what its starts led to, and
-dynamic programming (Viterbi) picks the sequence that fits well and moves little.
+Few points of a small head allow several poses, mirrored ones above all; a single start may end in the wrong one.
 """
 
 from __future__ import annotations
@@ -21,17 +20,13 @@ _TURNS = tuple(math.radians(angle) for angle in range(0, 360, 45))
 _BENDS = tuple(math.radians(angle) for angle in (0, -40))
 # Log-size of a head is 0 +- 0.12 (children and depth that is off), and nearly one value over a clip.
 _SIZE_ERROR, _SIZE_ERROR_IN_CLIP = 0.12, 0.02
-# What a head does from one frame to the next, one standard deviation; more than the largest cost is a cut.
-_TURN_PER_FRAME = math.radians(8)
-_STEP_PER_FRAME = 0.04  # metres
-_LARGEST_STEP_COST = 12.0
 
 
 def find_heads(evidence: HeadEvidence, progress: Callable[[int, int], None] | None = None) -> tuple[HeadFits, float]:
     """Fit a head to every frame.
 
     Args:
-        evidence: of F frames, all usable, in order of time; frames may be missing between them.
+        evidence: of F frames, all usable.
         progress: called with (rounds done, all rounds) of the fits. May raise to cancel.
 
     Returns:
@@ -45,7 +40,8 @@ def find_heads(evidence: HeadEvidence, progress: Callable[[int, int], None] | No
         return progress and (lambda done: progress(before + done, 2 * ROUNDS))
 
     fits = fit_heads(evidence[each], starts.repeat(n, 1, 1), _places(evidence)[each], 0.0, _SIZE_ERROR, report(0))
-    best = fits[_way_through(fits, n)]
+    costs = fits.costs.view(n, len(starts))
+    best = fits[torch.arange(n) * len(starts) + costs.argmin(dim=1)]
     log_size = _log_size(best, evidence)
     fits = fit_heads(evidence, best.rotations, best.positions, log_size, _SIZE_ERROR_IN_CLIP, report(ROUNDS))
     return fits, math.exp(log_size)
@@ -64,26 +60,6 @@ def _places(evidence: HeadEvidence) -> Tensor:
     on_ray = ray / ray[:, 2:].clamp_min(1e-6) * evidence.distance[:, None]
     above_neck = evidence.torso.neck - torch.tensor([0.0, 0.2, 0.0], dtype=torch.float64)
     return torch.where((evidence.n_joints > 0)[:, None], on_ray, above_neck).nan_to_num()
-
-
-def _way_through(fits: HeadFits, n_frames: int) -> Tensor:
-    """Return the number of the chosen fit of each frame [F]."""
-    costs = fits.costs.view(n_frames, -1)  # [F, S]
-    rotations = fits.rotations.view(n_frames, -1, 3, 3)
-    positions = fits.positions.view(n_frames, -1, 3)
-    total, steps = costs[0], []
-    for frame in range(1, n_frames):
-        between = torch.einsum("aij,bij->ab", rotations[frame - 1], rotations[frame])  # trace of the turn between
-        turn = ((between - 1) / 2).clamp(-1, 1).acos() / _TURN_PER_FRAME
-        move = torch.cdist(positions[frame - 1], positions[frame]) / _STEP_PER_FRAME
-        step = (0.5 * (turn.square() + move.square())).clamp_max(_LARGEST_STEP_COST)
-        reached = (total[:, None] + step).min(dim=0)
-        steps.append(reached.indices)
-        total = reached.values + costs[frame]
-    way = [int(total.argmin())]
-    for indices in reversed(steps):
-        way.append(int(indices[way[-1]]))
-    return torch.tensor(way[::-1]) + torch.arange(n_frames) * costs.shape[1]
 
 
 def _log_size(fits: HeadFits, evidence: HeadEvidence) -> float:

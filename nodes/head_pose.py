@@ -81,7 +81,7 @@ class Exo2EgoHeadPose(io.ComfyNode):
                     max=80.0,
                     step=1.0,
                     tooltip="How far the camera is bent down from where the face points, as head-worn cameras are. The "
-                    "glasses of an Ego-Exo4D take measured 18 to 24.",
+                    "glasses of an Ego-Exo4D take measured 18 to 25.",
                 ),
                 io.Float.Input(
                     "smoothing",

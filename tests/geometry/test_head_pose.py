@@ -12,6 +12,8 @@ from torch import Tensor
 from exo2ego.geometry.camera import Camera
 from exo2ego.geometry.depth import Depth, DepthMeaning
 from exo2ego.geometry.frame_ranges import frame_ranges
+from exo2ego.geometry.head_evidence import gather_evidence
+from exo2ego.geometry.head_fit import fit_heads
 from exo2ego.geometry.head_pose import HeadPose, estimate_head_pose
 from exo2ego.geometry.keypoints import HEAD_JOINTS, Joint, Keypoints
 from exo2ego.geometry.lens import Pinhole
@@ -145,7 +147,7 @@ def test_axes_of_an_estimator_decide():
 
 
 def test_a_head_without_depth_of_its_own():
-    """Depth at the hips alone, and two joints with given axes: still a pose, about as far as the body."""
+    """Depth at the hips alone, and one joint with given axes: about as far as the body, wherever the fit starts."""
     person = at_work(3.0, noise=0.0, n=5)
     depth = person.depth.clone()
     hips = person.keypoints.pixels[:, Joint.LEFT_HIP, 1].min() - 30
@@ -154,8 +156,11 @@ def test_a_head_without_depth_of_its_own():
     confidence[:, [Joint.NOSE, Joint.LEFT_EAR, Joint.RIGHT_EAR, Joint.LEFT_EYE]] = 0
     rotations = torch.eye(3, dtype=torch.float64).expand(5, 3, 3)
     keypoints = Keypoints(person.keypoints.pixels, confidence, rotations)
-    found = estimate(replace(person, keypoints=keypoints, depth=depth), smoothing=0)
-    assert errors(found, person)[0].max() < 0.4
+    evidence = gather_evidence(keypoints, Depth(depth, DepthMeaning.METRIC), person.camera)
+    assert evidence.depths.isnan().all()
+    found = fit_heads(evidence, rotations, 2 * person.eyes, log_size=0.0, size_error=0.1)
+    torch.testing.assert_close(found.positions[:, 2], evidence.distance, atol=0.05, rtol=0)
+    assert (torch.linalg.eigvalsh(found.information)[:, 0] > 0.1).all()
 
 
 def test_progress_and_cancel():

@@ -1,8 +1,8 @@
 """A head in a real clip against the trajectory that was recorded on it: Ego-Exo4D's iiith_cooking, as EgoX ships it.
 
 The joints of five frames are marked by hand. The released ego camera is the one in the Aria glasses: it sits some
-centimetres beside the point between the eyes and looks down. Measured here, in the head's own axes: -2 to 4 cm to the
-right, 4 to 7 cm down and 5 to 7 cm ahead; looking 18 to 24 degrees down and 2 to 12 to the right. The released pinhole
+centimetres beside the point between the eyes and looks down. Measured here, in the head's own axes: -2 to 3 cm to the
+right, 4 to 7 cm down and 5 to 7 cm ahead; looking 18 to 25 degrees down and 2 to 12 to the right. The released pinhole
 lens does not quite fit the exo picture (drawn into it, the released camera hangs before the chin), so part of the place
 is the lens's error.
 """
