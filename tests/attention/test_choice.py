@@ -130,8 +130,11 @@ def test_errors_of_compilers_are_told_in_one_line(caplog, monkeypatch, error, to
     assert caplog.messages == [f"GGA's back end 'triton' is left out: {told}"]
 
 
-def test_out_of_memory_goes_to_comfyui_and_leaves_nothing_out(monkeypatch):
-    failing_with(monkeypatch, torch.cuda.OutOfMemoryError("full"))
-    with pytest.raises(torch.cuda.OutOfMemoryError):
+@pytest.mark.parametrize(
+    "error", [torch.cuda.OutOfMemoryError("full"), RuntimeError("Triton Error [CUDA]: out of memory")]
+)
+def test_out_of_memory_goes_to_comfyui_and_leaves_nothing_out(monkeypatch, error):
+    failing_with(monkeypatch, error)
+    with pytest.raises(type(error)):
         attention()
     assert not backends._failed
