@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import urllib.error
 import urllib.request
@@ -65,7 +66,7 @@ def _get(url: str) -> Any:
         raise DoctorError(
             f"{url} answers {error.code} {error.reason}. Give the address that the editor has."
         ) from error
-    except (urllib.error.URLError, OSError, ValueError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise DoctorError(
             f"{url} does not answer as ComfyUI does ({error}). Start ComfyUI, or check address and port."
         ) from error
