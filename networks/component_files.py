@@ -65,7 +65,7 @@ def read_component(path: str | Path, expected: Component | None = None) -> Loade
             are missing, left over or of another shape. It names the file.
     """
     path = Path(path)
-    tensors, header = _read_files(_files_of(path))
+    tensors, header = _read_files(files_of(path))
     try:
         metadata = parse_metadata(header)
         if expected is not None and metadata.component is not expected:
@@ -139,8 +139,12 @@ def shard_number(name: str) -> int | None:
     return None if match is None else int(match[2])
 
 
-def _files_of(path: Path) -> list[Path]:
-    """Return the files that make up the component at `path`."""
+def files_of(path: Path) -> list[Path]:
+    """Return the files that make up the component at `path`; whether a shard is there is not checked.
+
+    Raises:
+        ValueError: if `path` is no shard's name after all, or an index that is missing or torn.
+    """
     if match := _SHARD.fullmatch(path.name):
         stem, n_shards = match[1], int(match[3])
         files = [path.with_name(f"{stem}-{n:05d}-of-{n_shards:05d}.safetensors") for n in range(1, n_shards + 1)]

@@ -8,6 +8,7 @@ from typing import Any
 from comfy_api.latest import io
 
 from ..geometry.plucker import PluckerMaps
+from ..networks.component_files import files_of
 from ..networks.component_metadata import Component
 from ..wan.exo2egosyn_checks import pose_notes
 from ..wan.exo2egosyn_components import SynComponents, read_components
@@ -70,10 +71,10 @@ class Exo2EgoSynLoader(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, **names: str | None) -> Any:
         try:
-            paths = _paths(names).values()
-        except ValueError:
+            files = [file for path in _paths(names).values() for file in files_of(path)]
+            return tuple(f"{file}:{file.stat().st_mtime_ns}:{file.stat().st_size}" for file in files)
+        except (ValueError, OSError):
             return "missing"
-        return tuple(f"{path}:{path.stat().st_mtime_ns}:{path.stat().st_size}" for path in paths)
 
     @classmethod
     def execute(cls, **names: str) -> io.NodeOutput:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 
 import pytest
+from comfy_client import ExecutionFailedError
 from safetensors.torch import load_file, save_file
 
 from exo2ego.networks.component_metadata import Component
@@ -218,4 +220,12 @@ def test_the_choices_hide_later_shards(comfy_client, folder):
     assert shards[0].startswith("sharded-00001-of-")
     assert options[0] == "none"
     graph = egosyn_graph(parts={**NONE, "multiexocon": shards[0]})
-    comfy_client.run(with_inputs(graph, "First ego frame", first_frame=[node_id(graph, "Take"), 9]))
+    graph = with_inputs(graph, "First ego frame", first_frame=[node_id(graph, "Take"), 9])
+    comfy_client.run(graph)
+    assert "Components" not in comfy_client.run(graph).seconds
+    later = folder / shards[0].replace("-00001-of-", "-00002-of-")
+    os.utime(later, ns=(1, 1))  # as another download would
+    assert "Components" in comfy_client.run(graph).seconds
+    later.unlink()
+    with pytest.raises(ExecutionFailedError, match=f"1 of [0-9]+ shards missing .*{later.name}"):
+        comfy_client.run(graph)
