@@ -126,7 +126,7 @@ def uploads_of(source: Source) -> tuple[str, list[Upload]]:
     try:
         digest = hashlib.sha256()
         for path, place in source.files:
-            digest.update(f"{place}\0{sha256_of(path)}\0".encode())
+            digest.update(f"{place}\0{_known_hash(path)}\0".encode())
         top = f"{SERVER_FOLDER}/{digest.hexdigest()[:16]}"
         uploads = [
             Upload(path, str(PurePosixPath(top, place).parent), PurePosixPath(place).name, path.stat().st_size)
@@ -174,3 +174,7 @@ def _missing(value: str, folder: Path) -> ClipError:
 def _tame(name: str) -> str:
     """Replace what a header, an address or another system's disk may stumble over; letters of every script stay."""
     return re.sub(r"\.\.+", "_", re.sub(r"[^\w .()#+-]", "_", name)).strip(" .") or "file"
+
+
+# Clips share takes and cameras; a file that has not changed is read once a run.
+_known_hash = Memo(sha256_of)

@@ -20,11 +20,13 @@ LAYERS = {
     "media": {"geometry"},
     "takes": {"geometry", "media"},
     "wan": {"attention", "geometry", "networks"},
+    # Runs beside ComfyUI, not in it, and without torch.
+    "batch": {"takes"},
     "nodes": {"attention", "geometry", "media", "networks", "takes", "wan"},
     "doctor": {"networks", "wan"},
 }
 PURE = {"geometry", "attention", "networks", "media", "takes", "doctor"}
-HEAVY = {"kornia", "matplotlib", "transformers", "av", "PIL", "diffusers", "pytorch3d", "triton"}
+HEAVY = {"kornia", "matplotlib", "transformers", "av", "PIL", "diffusers", "pytorch3d", "ray", "triton"}
 # Imported only where Triton runs: kernels cannot be written without it.
 KERNELS = {ROOT / "attention" / "triton_kernel.py"}
 FILES = sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*.py"))
