@@ -167,10 +167,11 @@ _LOAD = """async (graph) => {
   await app.loadGraphData(made);
 }"""
 
-# The node fills the screen. Vue nodes may be larger than the workflow says.
+# The node fills the screen. Vue nodes are larger than the workflow says.
 _PLACE = f"""() => {{
   const node = {_FIND}.host.node();
-  const scale = LiteGraph.vueNodesMode ? 0.84 : 1;
+  const width = node.size[0] * (LiteGraph.vueNodesMode ? 1.21 : 1);
+  const scale = Math.min(1, 1090 / width);
   app.canvas.ds.scale = scale;
   app.canvas.ds.offset = [480 / scale - node.pos[0], 130 / scale - node.pos[1]];
   app.canvas.setDirty(true, true);

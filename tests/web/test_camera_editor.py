@@ -113,7 +113,7 @@ def test_the_shipped_workflow_from_first_run_to_queue(camera_editor, comfy_serve
     shown = torch.tensor(camera_editor.poses(), dtype=torch.float64)
     assert float((received.world_to_camera - shown).abs().max()) < 1e-6
     for frame in (0, 8):  # the server's picture of that trajectory covers what the page's covers
-        assert outputs["coverage_percent"][frame] == pytest.approx(100 * covered_at(camera_editor, frame), abs=2)
+        assert outputs["coverage_percent"][frame] == pytest.approx(100 * covered_at(camera_editor, frame), abs=0.5)
 
 
 def finished_run(url: str, text: str) -> tuple[dict[str, object], dict[str, object]]:

@@ -130,15 +130,23 @@ export class CanvasView {
   }
 }
 
-/** A splatter whose picture a 2D canvas can draw. */
+/** A splatter's picture as a 2D canvas can draw it; it is made anew only where what it shows has changed. */
 export class Picture {
   constructor(splatter) {
     this.splatter = splatter;
     this.canvas = document.createElement("canvas");
+    this.shows = [];
   }
 
-  /** Draw the splatter's picture into a rectangle of a context. */
-  draw(context, x, y, width, height) {
+  /** @returns {boolean} whether the picture still shows this: a list of numbers, texts and objects */
+  isOf(...shown) {
+    const same = shown.length === this.shows.length && shown.every((value, i) => value === this.shows[i]);
+    this.shows = shown;
+    return same;
+  }
+
+  /** Take over what the splatter has drawn. */
+  update() {
     const { splatter, canvas } = this;
     if (this.bytes !== splatter.bytes) {
       this.bytes = splatter.bytes;
@@ -146,6 +154,5 @@ export class Picture {
       this.image = new ImageData(splatter.bytes, splatter.width, splatter.height);
     }
     canvas.getContext("2d").putImageData(this.image, 0, 0);
-    context.drawImage(canvas, x, y, width, height);
   }
 }

@@ -25,7 +25,7 @@ export class EgoView extends CanvasView {
 
   draw() {
     if (!this.begin()) return;
-    const { editor, context, splatter } = this;
+    const { editor, context } = this;
     const { width, height } = editor.shown;
     context.fillStyle = editor.colors.background;
     context.fillRect(0, 0, this.width, this.height);
@@ -38,16 +38,25 @@ export class EgoView extends CanvasView {
       this.badge.textContent = "";
       return;
     }
-    const rows = editor.moving ? MOVING_ROWS : FULL_ROWS; // discs grow with the picture: the share does not depend on it
-    const share = rows / height;
-    splatter.resize(Math.max(1, Math.round(width * share)), rows);
-    splatter.clear();
-    splatter.drawDiscs(editor.scene.cloud, editor.frame, editor.pose(), this.#lens(share), editor.moving ? 2 : 1);
-    this.coverage = splatter.coverage();
-    this.picture.draw(context, ...this.box);
+    this.#splat(width, height);
+    context.drawImage(this.picture.canvas, ...this.box);
     this.#drawMiddle();
     this.badge.textContent = `covered ${(100 * this.coverage).toFixed(1)} %`;
     this.badge.classList.toggle("e2e-low", this.coverage < 0.05);
+  }
+
+  #splat(width, height) {
+    const { editor, splatter } = this;
+    const { moving, frame, lens, scene } = editor;
+    const pose = editor.pose();
+    if (this.picture.isOf(scene.cloud, moving, frame, lens, width, height, ...pose.position, ...pose.rotation)) return;
+    const rows = moving ? MOVING_ROWS : FULL_ROWS; // discs grow with the picture: the share does not depend on it
+    const share = rows / height;
+    splatter.resize(Math.max(1, Math.round(width * share)), rows);
+    splatter.clear();
+    splatter.drawDiscs(scene.cloud, frame, pose, this.#lens(share), moving ? 2 : 1);
+    this.coverage = splatter.coverage();
+    this.picture.update();
   }
 
   // The lens at the picture's own resolution, made once for each.

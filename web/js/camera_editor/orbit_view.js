@@ -35,7 +35,10 @@ export class OrbitView extends CanvasView {
     context.fillStyle = editor.colors.background;
     context.fillRect(0, 0, width, height);
     drawGround(context, scene.ground, project, editor.colors);
-    if (scene.cloud) this.#drawPoints(editor.moving ? this.coarse : 1);
+    if (scene.cloud) {
+      this.#splat(editor.moving ? this.coarse : 1);
+      context.drawImage(this.picture.canvas, 0, 0, width, height);
+    }
     if (scene.exo) {
       drawCamera(context, scene.exoPose(editor.frame), scene.exo.lens, scene.exo, scene.exoReach, project, EXO, 1.2);
     }
@@ -43,19 +46,22 @@ export class OrbitView extends CanvasView {
     if (editor.moving) this.coarse = performance.now() - began > SLOW ? 0.5 : this.coarse;
   }
 
-  #drawPoints(share) {
+  #splat(share) {
     const { editor, splatter, width, height } = this;
     const { cloud, plane, spacing } = editor.scene;
+    const { eye, forward } = this.axes;
+    const onPlane = editor.options.exoPicture && plane?.picture;
+    if (this.picture.isOf(cloud, editor.frame, width, height, share, onPlane, ...eye, ...forward)) return;
     splatter.resize(Math.round(width * share), Math.round(height * share));
     splatter.clear();
     const focal = this.camera.focal(splatter.height);
     for (const [start, end] of rangesOf(cloud, editor.frame)) {
       splatter.drawSquares(cloud.positions, cloud.colors, start, end, this.axes, focal, spacing);
     }
-    if (plane && editor.options.exoPicture) {
+    if (onPlane) {
       splatter.drawSquares(plane.positions, plane.colors, 0, plane.colors.length, this.axes, focal, plane.spacing);
     }
-    this.picture.draw(this.context, 0, 0, width, height);
+    this.picture.update();
   }
 
   #drawEgo(project) {
