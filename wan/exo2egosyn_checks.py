@@ -9,7 +9,7 @@ from typing import Any
 from ..geometry.plucker import PluckerMaps, PoseReference
 from ..networks.component_metadata import Component
 from .exo2egosyn_components import SynComponents
-from .exo2egosyn_conditioning import has_no_text
+from .exo2egosyn_conditioning import has_first_frame, has_no_text
 from .exo_views import ExoViews
 from .wan_vae import LATENT_CHANNELS, TEMPORAL_STRIDE, VAE_STRIDE
 
@@ -130,6 +130,12 @@ def check_guider(components: SynComponents, guider: Any) -> None:
         raise ValueError(
             f"Exo2EgoSyn tells CFG's null branch by positive and negative, and this guider also has "
             f"{', '.join(sorted(unknown))}. Use KSampler, CFGGuider or BasicGuider."
+        )
+    without_frame = [name for name, conditioning in guider.conds.items() if not all(map(has_first_frame, conditioning))]
+    if components.parts and without_frame:
+        _log.warning(
+            "Exo2EgoSyn: %s without a first frame. Connect what Exo2EgoSyn Conditioning gives.",
+            " and ".join(sorted(without_frame)),
         )
     part = components.get(Component.MULTIEXOCON)
     if part is None:

@@ -99,6 +99,11 @@ def has_no_text(conditioning: list[dict[str, Any]]) -> bool:
     return any(entry.get(NO_TEXT_KEY, False) for entry in conditioning)
 
 
+def has_first_frame(entry: dict[str, Any]) -> bool:
+    """Whether an entry of a guider's conditioning holds a first frame, ours or of another node."""
+    return entry.get("concat_latent_image") is not None
+
+
 def _check_first_latent(latent: Tensor, batch_size: int) -> None:
     if latent.ndim != 5 or latent.shape[1] != LATENT_CHANNELS or latent.shape[2] != 1:
         raise ValueError(

@@ -14,7 +14,7 @@ from exo2ego.wan.exo2egosyn_checks import pose_notes
 from exo2ego.wan.exo2egosyn_conditioning import condition_exo2egosyn
 from exo2ego.wan.exo2egosyn_patch import apply_exo2egosyn
 from support.comfyui import k_sampler
-from support.egosyn_graph import components, maps_of, run_syn, views_of, with_syn
+from support.egosyn_graph import components, maps_of, run_syn, syn_conditioning, views_of, with_syn
 from support.egosyn_witness import made_up_syn_clip
 from support.tiny_components import tiny_component
 
@@ -183,6 +183,17 @@ def test_cfg_without_a_trained_null_branch_is_a_warning(wan22, syn_clip, caplog)
         assert "sample with CFG 1" not in caplog.text
         run_syn(with_syn(wan22, syn_clip, part), syn_clip, cfg=3.5)
     assert "sample with CFG 1, not 3.5" in caplog.text
+
+
+@pytest.mark.parametrize("missing", ["positive", "negative"])
+def test_a_prompt_without_a_first_frame_is_a_warning(wan22, syn_clip, caplog, missing):
+    """Core would sample that branch from an empty frame, without a word."""
+    conditions = {name: syn_conditioning(syn_clip.positive, syn_clip) for name in ("positive", "negative")}
+    conditions[missing] = [[syn_clip.positive, {}]]
+    patched = with_syn(wan22, syn_clip, tiny_component(MULTIEXOCON))
+    with caplog.at_level(logging.WARNING):
+        k_sampler(patched, **conditions, latent=torch.zeros(1, 16, 3, 4, 6), cfg=3.5)
+    assert f"Exo2EgoSyn: {missing} without a first frame. Connect" in caplog.text
 
 
 def test_samplers_that_bypass_the_guider(wan22, syn_clip):
