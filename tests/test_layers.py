@@ -25,7 +25,7 @@ LAYERS = {
     "nodes": {"attention", "geometry", "media", "networks", "takes", "wan"},
     "doctor": {"networks", "wan"},
 }
-PURE = {"geometry", "attention", "networks", "media", "takes", "doctor"}
+PURE = {"geometry", "attention", "networks", "media", "takes", "doctor", "batch"}
 HEAVY = {"kornia", "matplotlib", "transformers", "av", "PIL", "diffusers", "pytorch3d", "ray", "triton"}
 # Imported only where Triton runs: kernels cannot be written without it.
 KERNELS = {ROOT / "attention" / "triton_kernel.py"}
