@@ -11,7 +11,7 @@ from exo2ego.geometry.camera import Camera
 from exo2ego.geometry.lens import Fisheye624, Pinhole
 from exo2ego.geometry.lens_json import lens_from_json, lens_to_json
 from exo2ego.geometry.packed_cloud import pack_cloud, unpack_cloud
-from exo2ego.geometry.point_cloud import Background, build_point_cloud
+from exo2ego.geometry.point_cloud import Background, PointCloud, build_point_cloud
 from exo2ego.geometry.presets import LensPreset, preset_lens
 from exo2ego.geometry.quaternions import quaternions_to_matrices
 from exo2ego.geometry.renderer import render_points
@@ -161,6 +161,23 @@ def test_the_live_view_covers_what_the_renderer_covers(room, preset):
         picture = torch.tensor(answer["colors"]).view(SIZE, SIZE, 4)[..., :3] / 255
         both = theirs & ours.coverage[0]
         assert float((picture - ours.color[0]).abs()[both].mean()) < 0.12  # the renderer blends, the page does not
+
+
+def test_dim_discs_fade_before_their_rim(tmp_path):
+    """What is all but black counts as empty, for the model and for both sides."""
+    chance = torch.Generator().manual_seed(6)
+    points = torch.rand(150, 3, generator=chance) * torch.tensor([4.0, 4.0, 1.0]) + torch.tensor([-2.0, -2.0, 3.0])
+    colors = torch.randint(1, 9, (150, 1), generator=chance).expand(150, 3) / 255
+    path = tmp_path / "dim.bin"
+    path.write_bytes(pack_cloud(PointCloud(points, colors, (points[:0],), (colors[:0],))))
+    lens, pose = Pinhole(200.0, 200.0, 112.0, 112.0), torch.eye(4, dtype=torch.float64)
+    views = [{"matrix": pose.tolist(), "frame": 0}]
+    (answer,) = ask("coverage", path=str(path), views=views, lens=lens_to_json(lens), width=SIZE, height=SIZE)
+    ours = render_points(unpack_cloud(path.read_bytes()), Camera(lens, SIZE, SIZE, pose))
+    theirs = torch.tensor([int(bit) for bit in answer["covered"]]).view(SIZE, SIZE).bool()
+    overlap = float((theirs & ours.coverage[0]).sum() / (theirs | ours.coverage[0]).sum())
+    assert overlap > 0.95
+    assert float(ours.coverage.float().mean()) < 0.8 * float((ours.depth > 0).float().mean())  # discs do fade
 
 
 def test_the_ground_of_the_room(room):
