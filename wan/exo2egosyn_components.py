@@ -64,6 +64,12 @@ class SynComponents:
                 f"{lora.file} is the LoRA of stage {lora.metadata.stage}, and PoseInj was trained with that of stage "
                 f"{_POSE_STAGE}, which continues it: choose that one."
             )
+        trained_with_lora = [key.value for key in (Component.MULTIEXOCON, Component.POSEINJ) if key in self.parts]
+        if trained_with_lora and lora is None and Component.VAWAN not in self.parts:
+            notes.append(
+                f"{' and '.join(trained_with_lora)} came out of a training together with a LoRA of the self-attention, "
+                "and none is loaded: choose it under lora."
+            )
         return notes
 
     def check_fits(self, dim: int, blocks: int) -> None:
@@ -121,6 +127,8 @@ def _describe(part: LoadedComponent) -> str:
         facts.append(f"rank {config.rank}")
     if isinstance(metadata, MultiExoConMetadata):
         facts.append(f"sample with CFG {metadata.guidance if metadata.cond_dropout else 1:g}")
+    width, height = metadata.image_size
+    facts.append(f"{metadata.num_frames} frames of {width} x {height}, stride {metadata.frame_stride}")
     facts += [f"trained on {metadata.category}"] if metadata.category else []
     facts += [f"stage {metadata.stage}"] if metadata.stage is not None else []
     facts += [f"{metadata.step:,} steps"] if metadata.step is not None else []

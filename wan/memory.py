@@ -112,6 +112,8 @@ class TokenMemoryEstimate(MemoryEstimate):
         """Append the cells of which ComfyUI estimates as many bytes."""
         batch, channels = shape[:2]
         per_cell = self._memory_required([1, channels, 1, 1, _MANY_CELLS]) / _MANY_CELLS
+        if per_cell <= 0:  # another pack's estimate that knows no sizes
+            return shape
         return [batch, channels, 1, 1, math.prod(shape[2:]) + math.ceil(self._bytes / per_cell)]
 
 

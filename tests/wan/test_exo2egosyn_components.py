@@ -21,12 +21,21 @@ def test_what_was_read_is_told(tmp_path):
     align, multiexocon, poseinj = read.describe().splitlines()
     assert align.startswith("align: tiny_align.safetensors (")
     assert "width 16, depth 1" in align
-    assert multiexocon.endswith("up to 4 views, sample with CFG 3.5, trained on bike, stage 1, 100,000 steps)")
+    assert "up to 4 views, sample with CFG 3.5, 9 frames of 256 x 256, stride 4, trained on bike" in multiexocon
+    assert multiexocon.endswith(", stage 1, 100,000 steps)")
     assert "concat" in poseinj
     assert read.needs_views
     assert read.needs_poses
     assert read.most_views() == 4
-    assert not read.notes()
+
+
+def test_a_lora_that_belongs_to_it_and_is_not_there():
+    multiexocon, poseinj = (tiny_component(part) for part in (Component.MULTIEXOCON, Component.POSEINJ))
+    (note,) = components(multiexocon, poseinj).notes()
+    assert "multiexocon and poseinj came out of a training together with a LoRA" in note
+    assert not components(multiexocon, poseinj, tiny_component(Component.LORA)).notes()
+    assert not components(poseinj, tiny_component(Component.VAWAN)).notes()
+    assert not components(tiny_component(Component.ALIGN)).notes()
 
 
 def test_nothing_chosen():
