@@ -124,7 +124,8 @@ class Server:
         self._wake()
 
     async def _silent(self, reason: str) -> None:
-        if self.up:
+        """Take the server for down, unless its websocket is open: then one call alone went wrong."""
+        if self.up and not self._socket:
             self.up, self.since = False, time.monotonic()
             self._batch.emit("server down", server=self.url, reason=reason)
             await self._batch.notify()
@@ -193,6 +194,7 @@ class Server:
             self._batch.close_clip()
         except ServerUnreachableError as error:  # before it was sent
             await self._silent(str(error))
+            await asyncio.sleep(_POLL_SECONDS_BLIND)
             self._batch.put_back(flight.job)
         finally:
             self.flights.remove(flight)
@@ -247,7 +249,7 @@ class Server:
                 flight.wanted = False
             except ServerUnreachableError as error:
                 await self._silent(str(error))
-                if time.monotonic() - self.since > self._batch.options.lost_after:
+                if not self.up and time.monotonic() - self.since > self._batch.options.lost_after:
                     self._requeue(flight, "given up")
                     return
             pause = _HISTORY_SECONDS if flight.ended else _POLL_SECONDS if self._socket else _POLL_SECONDS_BLIND
