@@ -148,7 +148,7 @@ class Server:
             return
         if kind in ("execution_start", "executing", "progress") and not flight.begun:
             self._begin(flight)
-        if kind in ("execution_success", "execution_error", "execution_interrupted"):
+        if kind == "executing" and data.get("node") is None:  # sent once the history has it, success or not
             flight.ended = True
             flight.news.set()
         elif kind in ("executing", "progress") and data.get("node") is not None:
