@@ -6,7 +6,8 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,7 +132,7 @@ class ComfyConnection:
         """Write an output to a new file and to the disk itself; returns its size and SHA-256."""
         query = {key: str(file.get(key, "")) for key in ("filename", "subfolder", "type")}
         digest, size = hashlib.sha256(), 0
-        try:
+        with self._reaching():
             async with self._session.get(f"{self.url}/view", params=query) as response:
                 if response.status != 200:
                     raise ServerRefusedError(
@@ -145,22 +146,18 @@ class ComfyConnection:
                         target.write(chunk)
                     target.flush()
                     await asyncio.to_thread(os.fsync, target.fileno())
-        except (aiohttp.ClientError, TimeoutError) as error:
-            raise ServerUnreachableError(f"{self.url}: {_words(error)}") from error
         return size, digest.hexdigest()
 
     async def events(self, client_id: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
         """Yield a websocket's messages (type, data) until it closes; the first is `connected`, from us."""
         address = f"{self.url.replace('http', 'ws', 1)}/ws?clientId={client_id}"
-        try:
+        with self._reaching():
             async with self._session.ws_connect(address, max_msg_size=0, heartbeat=_HEARTBEAT_SECONDS) as socket:
                 yield "connected", {}
                 async for message in socket:
                     if message.type is aiohttp.WSMsgType.TEXT:  # binary messages are previews
                         event = json.loads(message.data)
                         yield event["type"], event.get("data") or {}
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise ServerUnreachableError(f"{self.url}: {_words(error)}") from error
 
     # Behind them ------------------------------------------------------------------------------------------------
 
@@ -177,11 +174,21 @@ class ComfyConnection:
         return status, content
 
     async def _exchange(self, method: str, path: str, **options: Any) -> tuple[int, bytes, int | None]:
-        try:
+        with self._reaching():
             async with self._session.request(method, self.url + path, **options) as response:
                 return response.status, await response.read(), response.content_length
-        except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise ServerUnreachableError(f"{self.url}: {_words(error)}") from error
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Turn what the network raises into ServerUnreachableError, and calls on a connection that was closed too."""
+        try:
+            yield
+        except (aiohttp.ClientError, TimeoutError, asyncio.TimeoutError, ConnectionError) as error:
+            raise ServerUnreachableError(f"{self.url}: {str(error) or type(error).__name__}") from error
+        except RuntimeError as error:
+            if not self._session.closed:
+                raise
+            raise ServerUnreachableError(f"{self.url}: {error}") from error
 
 
 def describe_rejection(answer: Mapping[str, Any], graph: Graph) -> str:
@@ -218,7 +225,3 @@ def _parsed(content: bytes) -> dict[str, Any]:
     except ValueError:
         answer = None
     return answer if isinstance(answer, dict) else {"error": content[:300].decode(errors="replace")}
-
-
-def _words(error: BaseException) -> str:
-    return str(error) or type(error).__name__
