@@ -9,9 +9,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import io
 import json
 import sqlite3
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,6 +36,9 @@ _ERRORS_SHOWN = 20
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
+    for stream in (sys.stdout, sys.stderr):  # names may hold letters that a terminal or a log's encoding lacks
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)
@@ -46,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("stopped; servers finish what they have. The same command goes on from here.", file=sys.stderr)
         return STOPPED
+    except Exception:  # the exit code 1 of Python itself would say that clips failed
+        traceback.print_exc()
+        return BROKEN
 
 
 # run ------------------------------------------------------------------------------------------------------------
@@ -203,7 +211,7 @@ def _parser() -> argparse.ArgumentParser:
     run_.set_defaults(command=run)
     run_.add_argument("manifest", type=Path, help="JSON, JSONL or CSV; EgoX's meta.json; or a folder of takes")
     run_.add_argument("--workflow", type=Path, required=True, help="a workflow in API format")
-    run_.add_argument("--server", action="append", default=[], metavar="URL", help="a ComfyUI; may be given often")
+    run_.add_argument("--server", type=_url, action="append", default=[], metavar="URL", help="a ComfyUI; repeatable")
     run_.add_argument("--out", type=Path, required=True, metavar="DIR", help="journal, outputs and report go here")
     run_.add_argument("--dry-run", action="store_true", help="check everything, queue nothing")
     run_.add_argument("--json", action="store_true", help="tell everything as JSON lines")
@@ -235,6 +243,12 @@ def _parser() -> argparse.ArgumentParser:
         if command is retry:
             sub.add_argument("clip", nargs="*", help="names of failed clips (default: all)")
     return parser
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f"{text!r} is no address: expected http://HOST:PORT")
+    return text.rstrip("/")  # one server, one name in the journal
 
 
 def _count(text: str) -> int:

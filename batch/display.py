@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -113,7 +114,7 @@ class Panel:
     def _draw(self) -> None:
         self._drawn = time.monotonic()
         size = shutil.get_terminal_size()
-        lines = [line[: size.columns - 1] for line in self._lines()][: size.lines - 1]
+        lines = [_cut(line, size.columns - 1) for line in self._lines()][: size.lines - 1]
         up = f"\x1b[{self._height}A" if self._height else ""
         self._out.write(up + "".join(f"\x1b[2K{line}\n" for line in lines) + "\x1b[J")
         self._out.flush()
@@ -144,6 +145,19 @@ def describe(kind: str, data: Mapping[str, Any]) -> str | None:
     if kind == "server down":
         return f"{server} does not answer; trying again ({data['reason']})"
     return None
+
+
+def _cut(text: str, cells: int) -> str:
+    """Return what of a text fits into so many cells of a terminal, where East Asian letters take two."""
+    kept = []
+    for letter in text:
+        if not letter.isprintable():  # a node's message may hold colours
+            letter = "?"
+        cells -= 0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
+        if cells < 0:
+            break
+        kept.append(letter)
+    return "".join(kept)
 
 
 def _at(progress: Mapping[str, Any]) -> str:

@@ -222,7 +222,11 @@ class Journal:
         with self._transaction():
             for name in chosen:
                 self._set(name, state=QUEUED, error=None)
-                self._db.execute("UPDATE attempts SET result=result || ', then retried' WHERE name=?", (name,))
+                self._db.execute(
+                    # What was given up is still to be stopped on its server.
+                    "UPDATE attempts SET result=result || ', then retried' WHERE name=? AND result<>'given up'",
+                    (name,),
+                )
         return chosen
 
     def _end(self, name: str, state: str, result: str, **values: Any) -> None:

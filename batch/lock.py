@@ -17,13 +17,15 @@ def only_one(folder: Path) -> Iterator[None]:
     """Hold a folder for the block.
 
     Raises:
-        BatchError: if another program has it.
+        BatchError: if another program has it, or its disk knows no locks.
     """
     with open(folder / _FILE, "a+b") as file:
         try:
             _lock(file.fileno())
-        except OSError as error:
+        except (BlockingIOError, PermissionError) as error:
             raise BatchError(f"Another program runs a batch into {folder}. Wait for it, or stop it.") from error
+        except OSError as error:
+            raise BatchError(f"{folder} cannot be locked ({error.strerror}). Take a disk that knows locks.") from error
         yield
 
 

@@ -6,6 +6,7 @@ A row is a mapping of column to value. The column `name` is the clip's name; the
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -93,7 +94,7 @@ def _rows_of_file(path: Path) -> list[Row]:
 
 
 def _csv(text: str, path: Path) -> list[Row]:
-    reader = csv.reader(text.splitlines(keepends=True), strict=True)
+    reader = csv.reader(io.StringIO(text), strict=True)
     try:
         header = [column.strip() for column in next(reader, [])]
         if len(set(header)) != len(header) or "" in header:

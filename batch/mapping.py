@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,7 +157,7 @@ def _value(given: Any, default: Any, declared: list[Any] | None, row: Row) -> An
         raise ClipError(f"expected a text, a number or true/false, got {json.dumps(given)[:60]}.")
     kind = _kind(default, declared)
     value = _from_text(given, kind) if row.is_text else given
-    if kind in ("INT", "FLOAT") and (isinstance(value, (bool, str)) or (kind == "INT" and value != int(value))):
+    if kind in ("INT", "FLOAT") and not _is_number(value, whole=kind == "INT"):
         raise ClipError(f"expected a {'whole ' if kind == 'INT' else ''}number, got {given!r}.")
     if kind == "BOOLEAN" and not isinstance(value, bool):
         raise ClipError(f"expected true or false, got {given!r}.")
@@ -164,6 +165,12 @@ def _value(given: Any, default: Any, declared: list[Any] | None, row: Row) -> An
         raise ClipError(f"expected a text, got {given!r}.")
     _check_declared(value, declared)
     return value
+
+
+def _is_number(value: Any, *, whole: bool) -> bool:
+    if isinstance(value, float):
+        return value.is_integer() if whole else math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _kind(default: Any, declared: list[Any] | None) -> str | None:
@@ -220,7 +227,8 @@ def _save_names(workflow: Workflow) -> dict[str, str]:
     names: dict[str, str] = {}
     for number, prefix in workflow.save_nodes().items():
         base = slug(prefix.replace("\\", "/").rpartition("/")[2]) or "output"
-        names[number] = base if base not in names.values() else f"{base}_{slug(number)}"
+        taken = {name.lower() for name in names.values()}  # on some disks Ego is ego
+        names[number] = base if base.lower() not in taken else f"{base}_{slug(number)}"
     return names
 
 

@@ -27,7 +27,7 @@ class Options:
 
     Attributes:
         depth: clips that a server may have at once: one that runs, and others so that it never waits.
-        lost_after: seconds without an answer until a server's clips go to others.
+        lost_after: seconds without an answer until a server's clips go to others, which have answered that long.
         give_up_after: seconds without an answer of any server until the batch ends, to be taken up again.
     """
 
@@ -125,6 +125,16 @@ class Batch:
                 idle[-1].wanted = True
                 idle[-1].news.set()
                 return
+
+    def may_give_up(self, server: Server) -> bool:
+        """Return whether a server has been away so long, and another here, that its clips go to that one.
+
+        Where all are away, the network may be: then every server goes on with what it has, and is asked again.
+        """
+        longest, now = self.options.lost_after, time.monotonic()
+        if server.up or now - server.since <= longest:
+            return False
+        return any(other.up and other.depth and now - other.since > longest for other in self._servers)
 
     def put_back(self, job: Job) -> None:
         """Queue a clip again, before the others."""

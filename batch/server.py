@@ -105,6 +105,7 @@ class Server:
             except ServerUnreachableError as error:
                 reason = str(error)
             self._socket = False
+            self._sent.clear()  # it may come back as another, with an empty disk, before anybody sees it down
             try:
                 await self._connection.queued()
                 await self._answered()
@@ -117,7 +118,6 @@ class Server:
     async def _answered(self) -> None:
         if not self.up:
             self.up, self.since = True, time.monotonic()
-            self._sent.clear()  # it may be a new one with an empty disk
             self._batch.emit("server up", server=self.url)
             self.start(self._forget_given_up())
             await self._batch.notify()
@@ -249,10 +249,12 @@ class Server:
                 flight.wanted = False
             except ServerUnreachableError as error:
                 await self._silent(str(error))
-                if not self.up and time.monotonic() - self.since > self._batch.options.lost_after:
+                if self._batch.may_give_up(self):
                     self._requeue(flight, "given up")
                     return
-            pause = _HISTORY_SECONDS if flight.ended else _POLL_SECONDS if self._socket else _POLL_SECONDS_BLIND
+                flight.wanted, pause = False, _POLL_SECONDS_BLIND
+            else:
+                pause = _HISTORY_SECONDS if flight.ended else _POLL_SECONDS if self._socket else _POLL_SECONDS_BLIND
             with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
                 await asyncio.wait_for(flight.news.wait(), pause)
             flight.news.clear()

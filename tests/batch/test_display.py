@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from exo2ego.batch.display import JsonLines, Lines, Panel, Tally
+from exo2ego.batch.display import JsonLines, Lines, Panel, Tally, _cut
 
 EVENTS = [
     ("server up", {"server": "http://one"}),
@@ -49,6 +49,14 @@ def test_the_panel_never_wraps(monkeypatch, columns):
         for letters in ("\x1b[2K", "\x1b[J"):
             line = line.replace(letters, "")
         assert len(line.partition("A")[2] if line.startswith("\x1b[") else line) < columns
+
+
+@pytest.mark.parametrize(
+    ("text", "cells", "kept"),
+    [("台所 one", 5, "台所 "), ("台所", 3, "台"), ("e\u0301e\u0301", 1, "e\u0301"), ("\x1b[31mred", 9, "?[31mred")],
+)
+def test_wide_letters_take_two_cells(text, cells, kept):
+    assert _cut(text, cells) == kept
 
 
 def test_plain_lines_hold_no_escapes():

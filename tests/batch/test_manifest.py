@@ -47,6 +47,12 @@ def test_a_line_separator_inside_a_text_ends_no_row(tmp_path):
     assert row.values == {"prompt": "a\u2028b"}
 
 
+@pytest.mark.parametrize("letter", ["\u2028", "\x85", "\x0c"])
+def test_nor_does_it_in_a_csv(tmp_path, letter):
+    rows = read_manifest(written(tmp_path, "m.csv", f"prompt\na{letter}b\nc\n")).rows
+    assert [row.values for row in rows] == [{"prompt": f"a{letter}b"}, {"prompt": "c"}]
+
+
 def test_egox_dataset_and_a_folder_of_takes(tmp_path):
     entries = [{"exo_path": f"./videos/{name}/exo.mp4"} for name in ("one", "two")]
     meta = written(tmp_path, "meta.json", json.dumps({"test_datasets": entries}))

@@ -107,6 +107,8 @@ def test_a_csv_s_cells_become_numbers_and_truths(take_workflow, tmp_path):
     [
         ("Sampler.seed", "seven", "number"),
         ("Sampler.seed", True, "number"),
+        ("Sampler.cfg", float("nan"), "number"),
+        ("Sampler.cfg", float("inf"), "number"),
         ("Point cloud.keep_moving", 3, "true or false"),
         ("Sampler.seed", [1, 2], "expected a text"),
         ("take", "nowhere", "There is no 'nowhere'.*input:nowhere"),
@@ -137,6 +139,19 @@ def test_a_server_s_ranges_and_choices(take_workflow, tmp_path):
     assert "euler, heun" in problems[2]
     assert "one of: simple" in problems[3]
     assert problems[4] is None
+
+
+@pytest.mark.parametrize("cell", ["nan", "inf", "1e999", "1.5", "x"])
+def test_a_whole_number_s_cell(take_workflow, tmp_path, cell):
+    info = {"KSampler": {"input": {"required": {"seed": ["INT", {}]}}}}
+    (job,) = plan_of(take_workflow, tmp_path, {"Sampler.seed": cell}, is_text=True, info=info).jobs
+    assert "expected a whole number" in job.problem
+
+
+def test_save_nodes_that_are_one_file_on_some_disks(tmp_path):
+    node = {"class_type": "SaveImage", "inputs": {"filename_prefix": "a/ego"}}
+    workflow = Workflow({"1": node, "2": {**node, "inputs": {"filename_prefix": "b/Ego"}}}, "w.json")
+    assert plan_of(workflow, tmp_path, {}).bases == {"1": "ego", "2": "Ego_2"}
 
 
 def test_uploads_are_named_by_content(tmp_path):

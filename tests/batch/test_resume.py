@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import uuid
 
 import pytest
 
+from exo2ego.batch import lock
 from exo2ego.batch.client import ComfyConnection
-from exo2ego.batch.errors import BatchError
+from exo2ego.batch.errors import BatchError, ServersGoneError
 from exo2ego.batch.journal import DONE, FAILED, QUEUED, RUNNING, SUBMITTED, Journal
 from exo2ego.batch.lock import only_one
 from exo2ego.batch.manifest import read_manifest
@@ -189,6 +191,35 @@ def test_failed_clips_come_again_only_by_retry(plan, journal, folder):
         journal.retry(["other"])
     assert journal.retry() == [plan.jobs[0].name]
     assert len(begin(plan, journal, folder, Told())) == 2
+
+
+def test_a_retried_clip_s_given_up_prompt_is_still_to_be_stopped(plan, journal):
+    journal.enter(plan.jobs)
+    name = plan.jobs[0].name
+    journal.submitted(name, "http://one", "p1", "client")
+    journal.queued(name, "given up")
+    journal.submitted(name, "http://two", "p2", "client")
+    journal.failed(name, "no luck")
+    journal.retry()
+    assert journal.given_up("http://one") == ["p1"]
+
+
+def test_where_no_server_is_left_the_clips_stay_with_theirs(plan, journal, folder):
+    """An outage of the network: whatever they finish meanwhile is fetched later."""
+    journal.enter(plan.jobs)
+    journal.submitted(plan.jobs[0].name, "http://127.0.0.1:9", "p1", "client")
+    with pytest.raises(ServersGoneError):
+        run(plan, journal, folder, "http://127.0.0.1:9", lost_after=0.2, give_up_after=1)
+    assert [clip.state for clip in journal.clips()] == [SUBMITTED, QUEUED]
+
+
+def test_a_disk_without_locks_is_told_apart(tmp_path, monkeypatch):
+    def refuse(handle):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(lock, "_lock", refuse)
+    with pytest.raises(BatchError, match="No locks available"), only_one(tmp_path):
+        pass
 
 
 def test_one_batch_a_folder(tmp_path):

@@ -149,6 +149,33 @@ def test_no_server_and_a_server_without_the_nodes(inputs, folder, two_servers, t
     assert "lacks the nodes NoSuchNode" in result.stderr
 
 
+def test_an_encoding_without_a_name_s_letters(inputs, folder, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    entries = rows(inputs, 1)
+    entries[0]["video"] = "нет.mp4"
+    words = ("run", write_manifest(folder, entries), "--workflow", inputs["workflow"], "--out", folder / "none")
+    checked = batch(*words, "--dry-run")
+    assert checked.returncode == 1, checked.stderr
+    assert r"\u043d\u0435\u0442.mp4" in checked.stdout
+
+
+def test_addresses_of_servers(tmp_path, capsys):
+    from exo2ego.batch import cli
+
+    words = ["run", "m.csv", "--workflow", "w.json", "--out", str(tmp_path)]
+    assert cli._parser().parse_args([*words, "--server", "http://a:1/"]).server == ["http://a:1"]
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([*words, "--server", "127.0.0.1:8188"])
+    assert "expected http://HOST:PORT" in capsys.readouterr().err
+
+
+def test_a_fault_of_the_command_s_own_is_no_failed_clip(tmp_path, monkeypatch):
+    from exo2ego.batch import cli
+
+    monkeypatch.setattr(cli, "Journal", lambda *_, **__: 1 / 0)
+    assert cli.main(["status", "--out", str(tmp_path)]) == cli.BROKEN
+
+
 def test_it_starts_light():
     """Without torch, numpy or ComfyUI: the command answers at once."""
     import subprocess
