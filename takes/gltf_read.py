@@ -13,6 +13,7 @@ import os
 import struct
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import torch
@@ -179,7 +180,7 @@ class _Scene:
             return self._binary
         if uri.startswith("data:"):
             return base64.b64decode(uri.partition(",")[2], validate=True)
-        beside = resolve_inside(self.path.parent, uri)
+        beside = resolve_inside(self.path.parent, unquote(uri))  # glTF writes a space as %20
         if beside.stat().st_size > _LARGEST_FILE:
             raise ValueError(f"{uri} has {beside.stat().st_size:,} bytes. Export the camera alone")
         return beside.read_bytes()

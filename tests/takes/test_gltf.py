@@ -135,8 +135,8 @@ def test_numbers_in_a_file_beside_it_or_in_a_glb(tmp_path):
     camera = camera_of(5)
     content = json.loads(gltf_text(camera, fps=24))
     data = base64.b64decode(content["buffers"][0]["uri"].split(",")[1])
-    (tmp_path / "camera.bin").write_bytes(data)
-    content["buffers"] = [{"byteLength": len(data), "uri": "camera.bin"}]
+    (tmp_path / "my camera.bin").write_bytes(data)
+    content["buffers"] = [{"byteLength": len(data), "uri": "my%20camera.bin"}]
     expected = read_gltf(written(tmp_path, json.loads(gltf_text(camera, fps=24))))
     assert torch.equal(read_gltf(written(tmp_path, content)).world_to_camera, expected.world_to_camera)
     content["buffers"] = [{"byteLength": len(data)}]
@@ -203,6 +203,7 @@ def change(path: str, value: object):
         (change("buffers.0.uri", "data:;base64,AAAA"), "holds no camera"),
         (change("buffers.0.uri", "data:;base64,!!!"), "holds no camera"),
         (change("buffers.0.uri", "../secret.bin"), "climbs out"),
+        (change("buffers.0.uri", "%2e%2e/secret.bin"), "climbs out"),
         (change("buffers.0.uri", "/etc/hostname"), "leads out"),
         (change("buffers.0.uri", "http://example.com/a.bin"), "holds no camera"),
         (change("buffers.0.uri", 5), "missing or of the wrong kind"),

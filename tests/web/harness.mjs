@@ -66,6 +66,47 @@ const TASKS = {
     return findGround(await cloudOf(path), poseOfMatrix(matrix));
   },
 
+  // What an editor does with texts and commands, without its views.
+  async edit({ steps }) {
+    const { EditorState } = await load("state");
+    const { COMMANDS } = await load("commands");
+    class State extends EditorState {
+      orbit = { camera: { state: () => ({}) } };
+      redraw() {}
+      settle() {}
+      tell() {}
+    }
+    const written = [];
+    const state = new State({ write: (text) => written.push(text), keepView() {} });
+    for (const { text, command } of steps) {
+      if (command) COMMANDS[command](state);
+      else state.loadText(text);
+    }
+    const { problem, nFrames, shown } = state;
+    return { problem, nFrames, written, keys: shown.keyframes.length, drawn: state.path().length };
+  },
+
+  async moves({ path, frames, keyAt }) {
+    const { applyMove } = await load("commands");
+    const { Scene } = await load("scene");
+    const { emptyTrajectory, withKey } = await load("trajectory");
+    const pose = { position: [0, 0, 0], rotation: [1, 0, 0, 0] };
+    const scene = Object.assign(new Scene(), { cloud: await cloudOf(path), nFrames: frames });
+    let made = null;
+    const editor = {
+      scene, pose: () => pose, frame: 0, nFrames: keyAt + 1, options: {}, goTo() {},
+      shown: withKey(emptyTrajectory(), keyAt, pose), edit: (trajectory) => (made = trajectory),
+      tell: (text) => { throw new Error(text); },
+    };
+    applyMove(editor, "watch");
+    return made.keyframes.map((key) => key.frame);
+  },
+
+  async scale({ sizes }) {
+    const { scaleTo } = await load("ego_view");
+    return sizes.map(([width, height]) => scaleTo(448, width, height));
+  },
+
   async angles({ angles }) {
     const { anglesOf, rotationOf } = await load("ground");
     const { worldToCamera } = await load("trajectory");

@@ -311,3 +311,36 @@ def test_starting_from_a_connected_camera(camera_editor):
     camera_editor.page.get_by_label("Presets").select_option("start")
     camera_editor.page.wait_for_timeout(300)
     assert trajectory_keys(camera_editor) == state["keyframes"]
+
+
+def test_buttons_and_fields_by_the_keyboard(fresh):
+    fresh.page.locator("button[data-command=setKey]").first.focus()
+    fresh.press(" ")  # presses the button, as everywhere: it does not play
+    assert len(fresh.state()["keyframes"]) == 1
+    assert not fresh.state()["playing"]
+    assert fresh.page.evaluate("document.activeElement.dataset.command") == "setKey"
+    text = fresh.widget()
+    field = fresh.page.get_by_label("Position of the eyes in the world, metres: x")
+    field.fill("0.7")
+    fresh.press("Escape")
+    assert fresh.widget() == text
+    assert float(field.input_value()) == pytest.approx(fresh.state()["keyframes"][0]["position"][0], abs=1e-4)
+    field.fill("0.7")
+    fresh.press("Enter")
+    assert fresh.state()["keyframes"][0]["position"][0] == 0.7
+
+
+@in_both_renderers
+def test_a_text_through_a_link_is_told(fresh):
+    node = "app.graph._nodes.find((n) => n.exo2egoEditor)"
+    slot = f"{node}.inputs.findIndex((one) => one.widget?.name === 'trajectory')"
+    fresh.page.evaluate(f"""() => {{
+      const text = LiteGraph.createNode('PrimitiveStringMultiline');
+      app.graph.add(text);
+      text.connect(0, {node}, {slot});
+    }}""")
+    fresh.page.wait_for_timeout(300)
+    assert "comes through a link" in fresh.state()["message"]
+    fresh.page.evaluate(f"{node}.disconnectInput({slot})")
+    fresh.page.wait_for_timeout(300)
+    assert "comes through a link" not in fresh.state()["message"]

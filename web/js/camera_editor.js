@@ -55,6 +55,7 @@ function attach(node) {
       text.callback?.(value);
     }),
     keepView: (view) => (node.properties[VIEW] = view),
+    isLinked: () => node.inputs?.some((slot) => slot.widget?.name === "trajectory" && slot.link != null) ?? false,
   });
   text.callback = chained(text.callback, (value) => editor.loadText(value ?? ""));
 
@@ -73,6 +74,7 @@ function attach(node) {
     editor.loadView(node.properties[VIEW]);
     setTimeout(() => show(answered(app.nodeOutputs?.[node.id]) ?? node.properties[ANSWER]));
   });
+  node.onConnectionsChange = chained(node.onConnectionsChange, () => editor.redraw());
   node.onRemoved = chained(node.onRemoved, () => editor.dispose());
 
   const options = { serialize: false, hideOnZoom: false };

@@ -56,11 +56,13 @@ export class Editor extends EditorState {
       root.addEventListener(name, (event) => event.stopPropagation()); // the graph would drag, open or zoom
     }
     const typed = (target) => target.matches("input, select");
+    const pressed = (event) => event.key === " " && event.target.matches("button"); // as every button is
     root.addEventListener("pointerdown", (event) => typed(event.target) || this.focus());
-    root.addEventListener("click", (event) => typed(event.target) || this.focus());
+    // A button that was pressed by the keyboard (`detail` 0) keeps the focus.
+    root.addEventListener("click", (event) => typed(event.target) || event.detail === 0 || this.focus());
     root.addEventListener("keydown", (event) => {
-      const meaning = typed(event.target) ? null : meaningOf(event);
-      if (typed(event.target) && !event.ctrlKey) event.stopPropagation();
+      const meaning = typed(event.target) || pressed(event) ? null : meaningOf(event);
+      if (pressed(event) || (typed(event.target) && !event.ctrlKey && !event.metaKey)) event.stopPropagation();
       if (!meaning) return;
       event.preventDefault();
       event.stopPropagation();
@@ -80,6 +82,8 @@ export class Editor extends EditorState {
 
   dispose() {
     this.playing = false;
+    this.held.clear();
+    for (const timer of [this.committing, this.settling, this.forgetting]) clearTimeout(timer);
     cancelAnimationFrame(this.drawing);
     for (const view of [this.orbit, this.ego, this.exo, this.timeline]) view.dispose();
   }
@@ -201,6 +205,8 @@ export class Editor extends EditorState {
     const beyond = scene.nFrames && shown.keyframes.some((key) => key.frame >= scene.nFrames);
     const notes = [
       this.problem,
+      this.host.isLinked?.() ? "The trajectory comes through a link: the keys here do not count. Disconnect it to edit." : "",
+      scene.cloud && this.lost ? `The points are those of an earlier run. ${this.lost}` : "",
       beyond ? `The clip ends at frame ${scene.nFrames - 1}: move or delete the keys beyond it.` : "",
       this.said,
       scene.cloud && !shown.keyframes.length ? "No keys yet: the exo camera stands in. Drag a handle, or press P to place the eyes." : "",

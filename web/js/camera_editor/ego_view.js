@@ -7,8 +7,18 @@ import { Splatter } from "./splat.js";
 
 const FULL_ROWS = 448; // of the picture at rest, as EgoX's
 const MOVING_ROWS = 224; // and while something moves, with every second point
+const WIDEST = 4; // times as wide as high: the pictures of wider ones have fewer rows
 const MOST_PITCH = 89.5; // degrees
 const METRES_PER_PIXEL = 0.004;
+
+/**
+ * How much larger a picture is drawn than it is. Discs grow with it, so the covered share does not depend on it.
+ * @param {number} rows wanted
+ * @param {number} width of the ego picture, pixels
+ * @param {number} height
+ * @returns {number}
+ */
+export const scaleTo = (rows, width, height) => Math.min(rows / height, (WIDEST * rows) / width);
 
 export class EgoView extends CanvasView {
   /** @param {import("./editor.js").Editor} editor */
@@ -50,9 +60,8 @@ export class EgoView extends CanvasView {
     const { moving, frame, lens, scene } = editor;
     const pose = editor.pose();
     if (this.picture.isOf(scene.cloud, moving, frame, lens, width, height, ...pose.position, ...pose.rotation)) return;
-    const rows = moving ? MOVING_ROWS : FULL_ROWS; // discs grow with the picture: the share does not depend on it
-    const share = rows / height;
-    splatter.resize(Math.max(1, Math.round(width * share)), rows);
+    const share = scaleTo(moving ? MOVING_ROWS : FULL_ROWS, width, height);
+    splatter.resize(...[width, height].map((side) => Math.max(1, Math.round(side * share))));
     splatter.clear();
     splatter.drawDiscs(scene.cloud, frame, pose, this.#lens(share), moving ? 2 : 1);
     this.coverage = splatter.coverage();

@@ -52,13 +52,18 @@ export class Panel {
     if (min !== undefined) input.min = min;
     if (max !== undefined) input.max = max;
     input.setAttribute("aria-label", title);
+    let dropped = false;
     input.addEventListener("change", () => {
+      if (dropped) return this.editor.redraw();
       const value = Number(input.value);
       if (input.value !== "" && Number.isFinite(value)) field.write(value);
       this.editor.redraw();
     });
     input.addEventListener("keydown", (event) => {
-      if (event.key === "Enter" || event.key === "Escape") this.editor.focus();
+      if (event.key !== "Enter" && event.key !== "Escape") return;
+      dropped = event.key === "Escape"; // leaving the field would take what was typed
+      this.editor.focus();
+      dropped = false;
     });
     this.inputs.push({ input, field });
     return element("label", { title }, element("span", {}, label), input);

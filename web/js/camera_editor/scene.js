@@ -53,7 +53,6 @@ export class Scene {
   take(payload, cloud) {
     const camera = parsed(payload.exo_camera);
     this.nFrames = payload.frames;
-    this.warning = payload.warning ?? "";
     this.lenses = payload.lenses ?? {};
     this.start = payload.start ? readTrajectory(payload.start) : null;
     if (this.start) this.start.lens = namedLens(this.start.lens, this.start.width, this.start.height, this.lenses);

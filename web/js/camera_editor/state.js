@@ -8,6 +8,7 @@ import { Scene } from "./scene.js";
 import { emptyTrajectory, History, poseAt, readTrajectory, withKey, worldToCamera, writeTrajectory } from "./trajectory.js";
 
 const FRAMES = 49; // before a run tells the clip's length
+const DRAWN_FRAMES = 10_000; // of a way: beyond any clip a key may lie far out
 const SMALL_EDITS = 350; // ms without another one, and they are stored
 
 /** Needs `redraw`, `settle`, `tell` and `goTo` of the class that extends it. */
@@ -15,6 +16,7 @@ export class EditorState {
   /**
    * @param {object} host
    * @param {(text: string) => void} host.write stores the trajectory's text
+   * @param {() => boolean} [host.isLinked] whether the text comes from another node, so that edits here do not count
    * @param {(view: object) => void} host.keepView stores what is no part of the trajectory: options, where one looks from
    */
   constructor(host) {
@@ -32,6 +34,12 @@ export class EditorState {
   /** Take the widget's text; an edit of our own comes back unchanged and is left alone. */
   loadText(text) {
     if (text === this.text) return;
+    this.#take(text);
+    this.history.reset(text);
+    this.redraw();
+  }
+
+  #take(text) {
     this.text = text;
     try {
       this.#show(readTrajectory(text));
@@ -40,8 +48,6 @@ export class EditorState {
       this.problem = `The trajectory's text cannot be read, and the next edit replaces it. ${error.message}`;
       this.#show(emptyTrajectory());
     }
-    this.history.reset(text);
-    this.redraw();
   }
 
   /** Take what `host.keepView` stored. */
@@ -112,10 +118,10 @@ export class EditorState {
     return this.shown.keyframes.find((key) => key.frame === this.frame);
   }
 
-  /** @returns {number[][]} positions of all frames; none for a camera that stands still */
+  /** @returns {number[][]} positions of all frames, `DRAWN_FRAMES` at most; none for a camera that stands still */
   path() {
-    const moves = this.shown.keyframes.length > 1;
-    this.wholePath ??= moves ? Array.from({ length: this.nFrames }, (_, frame) => this.pose(frame).position) : [];
+    const length = this.shown.keyframes.length > 1 ? Math.min(this.nFrames, DRAWN_FRAMES) : 0;
+    this.wholePath ??= Array.from({ length }, (_, frame) => this.pose(frame).position);
     return this.wholePath;
   }
 
@@ -164,8 +170,7 @@ export class EditorState {
   step(steps) {
     const text = this.history.go(steps);
     if (text === null) return this.tell(steps < 0 ? "Nothing to undo." : "Nothing to redo.");
-    this.text = text;
-    this.#show(readTrajectory(text));
+    this.#take(text); // an unreadable one is there where the history began with it
     this.host.write(text);
     this.redraw();
   }

@@ -7,6 +7,8 @@ import { ARIA } from "./presets.js";
 const FORMAT = "exo2ego.trajectory";
 const VERSION = 1;
 const MAX_SIDE = 8192; // pixels
+const MAX_FRAME = 1_000_000;
+const MAX_DISTANCE = 1e6; // metres
 const HISTORY = 200; // steps that can be undone
 
 /**
@@ -32,6 +34,7 @@ export function emptyTrajectory() {
 }
 
 const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
+const isShare = (value) => isNumber(value) && value >= 0 && value <= 1;
 const areNumbers = (values, count) => Array.isArray(values) && values.length === count && values.every(isNumber);
 
 /**
@@ -52,8 +55,9 @@ export function readTrajectory(given) {
   const keyframes = (content.keyframes ?? []).map((entry, number) => {
     const { frame, position, rotation, ease_in = 0, ease_out = 0 } = entry;
     const sound =
-      Number.isInteger(frame) && frame >= 0 && areNumbers(position, 3) && areNumbers(rotation, 4) &&
-      Math.hypot(...rotation) > 1e-6 && isNumber(ease_in) && isNumber(ease_out);
+      Number.isInteger(frame) && frame >= 0 && frame <= MAX_FRAME && areNumbers(position, 3) && areNumbers(rotation, 4) &&
+      position.every((value) => Math.abs(value) <= MAX_DISTANCE) && Math.hypot(...rotation) > 1e-6 &&
+      isShare(ease_in) && isShare(ease_out);
     if (!sound) throw new Error(`Keyframe ${number} misses a number, or has one out of range.`);
     return { frame, position: [...position], rotation: unit(rotation), ease_in, ease_out };
   });

@@ -1,0 +1,74 @@
+"""The camera editor's state without a browser: texts that are broken or far out, and what its commands make of them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from exo2ego.geometry.packed_cloud import pack_cloud
+from exo2ego.geometry.point_cloud import PointCloud
+from exo2ego.geometry.trajectory import Keyframe, Trajectory
+from exo2ego.geometry.trajectory_json import trajectory_from_json, trajectory_to_json
+from support.node_js import ask
+
+
+def text_of(*frames: int, **numbers: object) -> str:
+    """Return a trajectory's text; `numbers` replace those of its first key."""
+    keys = tuple(Keyframe(frame, (0.1 * frame, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0)) for frame in frames)
+    content = json.loads(trajectory_to_json(Trajectory(keys)))
+    content["keyframes"][0] |= numbers
+    return json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"frame": 1_000_001},
+        {"frame": 10**15},
+        {"frame": -1},
+        {"ease_in": 1.5},
+        {"ease_out": -0.1},
+        {"position": [2e6, 0, 0]},
+        {"rotation": [0, 0, 0, 0]},
+    ],
+    ids=str,
+)
+def test_what_the_node_refuses_the_page_does_not_show(numbers):
+    with pytest.raises(ValueError, match=r"keyframe|ease_"):
+        trajectory_from_json(text_of(0, **numbers))
+    state = ask("edit", steps=[{"text": text_of(0, **numbers)}])
+    assert "Keyframe 0" in state["problem"]
+    assert (state["keys"], state["written"]) == (0, [])
+
+
+def test_a_key_far_beyond_the_clip_can_be_seen_and_deleted():
+    state = ask("edit", steps=[{"text": text_of(0, 1_000_000)}])
+    assert (state["problem"], state["keys"], state["nFrames"]) == ("", 2, 1_000_001)
+    assert state["drawn"] <= 10_000
+
+
+def test_undo_back_to_a_text_that_cannot_be_read():
+    state = ask("edit", steps=[{"text": "{"}, {"command": "setKey"}, {"command": "undo"}])
+    assert state["written"][-1] == "{"
+    assert "cannot be read" in state["problem"]
+    assert state["keys"] == 0
+    again = ask("edit", steps=[{"text": "{"}, {"command": "setKey"}, {"command": "undo"}, {"command": "redo"}])
+    assert (again["problem"], again["keys"]) == ("", 1)
+
+
+def test_presets_set_keys_within_the_clip(tmp_path):
+    """Also where a key of before lies beyond it."""
+    points = torch.rand(40, 3) + torch.tensor([0.0, 0.0, 2.0])
+    moving = tuple(points + frame * 0.1 for frame in range(9))
+    path = tmp_path / "cloud.bin"
+    path.write_bytes(pack_cloud(PointCloud(points, points, moving, (points,) * 9)))
+    assert ask("moves", path=str(path), frames=9, keyAt=30) == [0, 6, 8]
+
+
+def test_a_narrow_slip_of_a_picture_takes_no_more_memory_than_a_wide_one():
+    sizes = [[448, 448], [784, 448], [8192, 16], [8192, 1], [16, 8192]]
+    scales = ask("scale", sizes=sizes)
+    assert scales[:2] == [1, 1]
+    assert all(width * height * scale**2 <= 4 * 448**2 for (width, height), scale in zip(sizes, scales))
