@@ -107,12 +107,16 @@ class ComfyConnection:
         """Take a prompt out of the queue; one that runs goes on."""
         await self._ask("POST", "/queue", json={"delete": [prompt_id]})
 
-    async def send(self, upload: Upload) -> None:
-        """Bring a file to the input folder, unless one of its name, which tells its content, and size is there."""
+    async def send(self, upload: Upload) -> bool:
+        """Bring a file to the input folder, unless one of its name, which tells its content, and size is there.
+
+        Returns:
+            Whether it was not there.
+        """
         query = {"filename": upload.name, "subfolder": upload.subfolder, "type": "input"}
         status, _, length = await self._exchange("HEAD", "/view", params=query)
         if status == 200 and length == upload.size:
-            return
+            return False
         form = aiohttp.FormData(quote_fields=False)  # ComfyUI takes names as they come
         for key, value in (("subfolder", upload.subfolder), ("type", "input"), ("overwrite", "true")):
             form.add_field(key, value)
@@ -127,6 +131,7 @@ class ComfyConnection:
         answer = _parsed(content)
         if status != 200 or (answer.get("name"), answer.get("subfolder")) != (upload.name, upload.subfolder):
             raise ServerRefusedError(f"{self.url} did not take {upload.path.name}: {status} {content[:200]!r}")
+        return True
 
     async def fetch(self, file: Mapping[str, str], path: Path) -> tuple[int, str]:
         """Write an output to a new file and to the disk itself; returns its size and SHA-256."""
@@ -134,6 +139,7 @@ class ComfyConnection:
         digest, size = hashlib.sha256(), 0
         with self._reaching():
             async with self._session.get(f"{self.url}/view", params=query) as response:
+                self._check_proxy(response.status)
                 if response.status != 200:
                     raise ServerRefusedError(
                         f"{self.url} no longer has {query['filename']}: {response.status} {response.reason}. If its "
@@ -169,9 +175,12 @@ class ComfyConnection:
 
     async def _ask(self, method: str, path: str, **options: Any) -> tuple[int, bytes]:
         status, content, _ = await self._exchange(method, path, **options)
+        self._check_proxy(status)
+        return status, content
+
+    def _check_proxy(self, status: int) -> None:
         if status in (502, 503, 504):  # a proxy before a server that is down
             raise ServerUnreachableError(f"{self.url}: {status}")
-        return status, content
 
     async def _exchange(self, method: str, path: str, **options: Any) -> tuple[int, bytes, int | None]:
         with self._reaching():

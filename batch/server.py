@@ -11,17 +11,17 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .client import ComfyConnection, Ended
-from .errors import ClipError, ServerUnreachableError
+from .errors import ClipError, ServerRefusedError, ServerUnreachableError
 from .mapping import Job
 from .outputs import saved_files
 from .shown import TELLING, result_keys, shown_numbers
 from .sources import Upload, uploads_of
-from .workflow import title_of
+from .workflow import Target, title_of
 
 if TYPE_CHECKING:
     from .scheduler import Batch
@@ -207,18 +207,25 @@ class Server:
             ServerUnreachableError: if the server cannot be reached and surely has not got it.
         """
         job, journal = flight.job, self._batch.journal
-        placed = {}
+        placed: dict[Target, str] = {}
+        uploads: list[Upload] = []
         for target, source in job.sources.items():
-            placed[target], uploads = await asyncio.to_thread(uploads_of, source)
-            async with self._sending:  # clips may share files
-                for upload in uploads:
-                    await self._upload(upload)
+            placed[target], files = await asyncio.to_thread(uploads_of, source)
+            uploads += files
+        await self._upload(uploads)
         graph = self._batch.plan.graph(job, placed)
         prompt_id = str(uuid.uuid4())
         journal.submitted(job.name, self.url, prompt_id, self._client_id)
         flight.prompt_id = prompt_id
         try:
-            await self._connection.submit(graph, prompt_id, self._client_id)
+            try:
+                await self._connection.submit(graph, prompt_id, self._client_id)
+            except ServerRefusedError:
+                # What was sent before may be gone: an emptied folder, or another server behind this address.
+                self._sent.clear()
+                if not await self._upload(uploads):
+                    raise
+                await self._connection.submit(graph, prompt_id, self._client_id)
         except ServerUnreachableError as error:
             flight.unsure = True
             await self._silent(str(error))
@@ -226,11 +233,16 @@ class Server:
         self._batch.emit("submitted", clip=job.name, server=self.url, prompt_id=prompt_id)
         await self._batch.notify()  # an idle server may want it
 
-    async def _upload(self, upload: Upload) -> None:
-        key = (upload.subfolder, upload.name)
-        if key not in self._sent:
-            await self._connection.send(upload)
-            self._sent.add(key)
+    async def _upload(self, uploads: Sequence[Upload]) -> bool:
+        """Send files that this server was not sent; returns whether it lacked any."""
+        lacked = False
+        async with self._sending:  # clips may share files
+            for upload in uploads:
+                key = (upload.subfolder, upload.name)
+                if key not in self._sent:
+                    lacked |= await self._connection.send(upload)
+                    self._sent.add(key)
+        return lacked
 
     async def _bring_home(self, flight: Flight) -> None:
         """Follow a clip that was sent to its end."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 
 import aiohttp
 import pytest
@@ -27,6 +28,7 @@ class Proxy:
         self.refuse_sockets = False
         self.close_sockets_at = None
         self.cut_downloads = 0
+        self.refuse_downloads = 0
         self.lose_answers = 0
         self.seen = []
 
@@ -56,6 +58,9 @@ class Proxy:
         if request.path == "/prompt" and self.lose_answers:
             self.lose_answers -= 1
             request.transport.abort()
+        if request.path == "/view" and request.method == "GET" and self.refuse_downloads:
+            self.refuse_downloads -= 1
+            return web.Response(status=503)
         if request.path == "/view" and request.method == "GET" and self.cut_downloads:
             self.cut_downloads -= 1
             response = web.StreamResponse(headers={"Content-Length": str(len(content))})
@@ -97,9 +102,10 @@ def plan(inputs, tmp_path):
         {"refuse_sockets": True},
         {"close_sockets_at": 8},
         {"cut_downloads": 3},
+        {"refuse_downloads": 3},
         {"lose_answers": 2},
     ],
-    ids=["no websocket", "websocket cut", "downloads cut", "answers lost"],
+    ids=["no websocket", "websocket cut", "downloads cut", "downloads refused", "answers lost"],
 )
 def test_every_clip_comes_home_once(plan, two_servers, tmp_path, fault):
     proxy = Proxy(two_servers[0].url)
@@ -123,3 +129,22 @@ def test_every_clip_comes_home_once(plan, two_servers, tmp_path, fault):
     assert proxy.websockets == 0 if "refuse_sockets" in fault else proxy.websockets >= 1
     if "close_sockets_at" in fault:
         assert proxy.websockets > 1, "it did not reconnect"
+
+
+def test_a_server_replaced_at_once_by_one_with_an_empty_disk(plan, two_servers, tmp_path):
+    """As behind a load balancer: nobody sees it down. Nor does what it was sent before count any more."""
+    old, new = two_servers
+    shutil.rmtree(new.base / "input" / "exo2ego_batch", ignore_errors=True)
+    proxy = Proxy(old.url)
+
+    def told(kind, **data):
+        if kind == "done":
+            proxy.target = new.url
+
+    async def work(journal):
+        async with proxy.running() as url:
+            await asyncio.wait_for(Batch(plan, journal, OutputFolder(tmp_path), told, Options()).run([url]), 60)
+
+    with contextlib.closing(Journal(tmp_path)) as journal:
+        asyncio.run(work(journal))
+        assert [(clip.state, clip.error) for clip in journal.clips()] == [(DONE, None)] * 4
