@@ -1,7 +1,7 @@
 """The commands: run, status, retry, report.
 
 Exit codes: 0 all clips are done; 1 some failed, or would; 2 the manifest, workflow or command is wrong; 3 the servers
-or the disk ended it; 130 stopped by Ctrl-C. After 3 and 130 the same command goes on where it ended.
+or the disk ended it; 130 stopped by Ctrl-C or SIGTERM. After 3 and 130 the same command goes on where it ended.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import asyncio
 import contextlib
 import io
 import json
+import signal
 import sqlite3
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,6 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):  # names may hold letters that a terminal or a log's encoding lacks
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if threading.current_thread() is threading.main_thread():
+        # Scripts start programs in the background with Ctrl-C ignored, and containers stop theirs by SIGTERM.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)

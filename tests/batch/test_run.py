@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 
-from support.batch import batch, clip_hashes, rows, write_manifest
+from support.batch import batch, clip_hashes, command, rows, write_manifest
 
 
 @pytest.fixture
@@ -78,6 +81,34 @@ def test_a_failed_clip_and_its_retry(inputs, folder, two_servers, tmp_path):
     (folder / "later & <b>.mp4").unlink()
     assert retried.returncode == 0, retried.stdout
     assert status(out)["counts"]["done"] == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+def test_stopped_and_taken_up(inputs, folder, two_servers, tmp_path, number):
+    out = tmp_path / "out"
+    words = ("run", write_manifest(folder, rows(inputs, 8)), "--workflow", inputs["workflow"], "--out", out, "--json")
+    words += ("--server", two_servers[0].url)
+    # A shell starts it so in the background.
+    ignoring = [
+        sys.executable,
+        "-c",
+        "import os, signal, sys; signal.signal(2, signal.SIG_IGN); os.execv(sys.argv[1], sys.argv[1:])",
+    ]
+    with subprocess.Popen(
+        [*ignoring, *command(*words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
+        for line in run.stdout:
+            if json.loads(line)["event"] == "done":
+                run.send_signal(number)
+                break
+        _, told = run.communicate(timeout=60)
+    assert run.returncode == 130, told
+    assert "goes on from here" in told
+    assert (out / "report.html").is_file()
+    assert not (out / ".partial").exists()
+    assert 1 <= status(out)["counts"]["done"] < 8
+    assert batch(*words).returncode == 0
+    assert {clip["attempts"] for clip in status(out)["clips"]} == {1}
 
 
 def test_a_dry_run_changes_nothing(inputs, folder, two_servers, tmp_path):
