@@ -1,11 +1,12 @@
 """What the camera editor's node sends to the page: the cloud, the exo camera and its pictures, the camera it had.
 
-    {"cloud": FILE, "frames": F, "exo_camera": TEXT, "start": TEXT or null, "pictures": [{**FILE, "frame": 0}, ...],
-     "lenses": {PRESET: LENS, ...}, "coverage_percent": [...], "warning": "..." or null}
+    {"cloud": FILE, "points": N, "frames": F, "exo_camera": TEXT, "start": TEXT or null,
+     "pictures": [{**FILE, "frame": 0}, ...], "lenses": {PRESET: LENS, ...}, "coverage_percent": [...],
+     "warning": "..." or null}
 
-FILE is {"filename", "subfolder", "type"} for core's /view. The cloud is `geometry.packed_cloud`'s, the exo camera
-`Camera.to_json`'s, `start` the text of a trajectory (see `geometry.trajectory_json`); LENS is a lens as JSON, of a
-picture of 448 x 448 pixels.
+FILE is {"filename", "subfolder", "type"} for core's /view. The cloud is `geometry.packed_cloud`'s, which may have been
+thinned from N points. The exo camera is `Camera.to_json`'s, `start` the text of a trajectory (see
+`geometry.trajectory_json`); LENS is a lens as JSON, of a picture of 448 x 448 pixels.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ def editor_answer(
         UI_KEY: [
             {
                 "cloud": _temp_file(pack_cloud(cloud), ".bin"),
+                "points": len(cloud.background_points) + sum(len(points) for points in cloud.frame_points),
                 "frames": len(images),
                 "exo_camera": exo_camera.to_json(),
                 "start": None if start is None else _as_keys(start),

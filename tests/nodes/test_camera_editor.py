@@ -79,6 +79,7 @@ def test_what_the_page_gets(edited, comfy_client, small_take):
         assert lens_from_json(entry) == preset_lens(LensPreset(name), 448, 448)
 
     cloud = unpack_cloud(comfy_client.fetch(answer["cloud"]))
+    assert answer["points"] == len(cloud.background_points) + sum(map(len, cloud.frame_points)), "few: none is left out"
     assert cloud.n_frames == 5
     assert 500 < len(cloud.background_points) < 64 * 32
     pixels, _, seen = exo.project(cloud.background_points)

@@ -102,6 +102,14 @@ const TASKS = {
     return made.keyframes.map((key) => key.frame);
   },
 
+  async thinned({ path, points, camera }) {
+    const { Scene } = await load("scene");
+    const { coverageText } = await load("ego_view");
+    const scene = new Scene();
+    scene.take({ points, frames: 1, exo_camera: camera, pictures: [] }, await cloudOf(path));
+    return coverageText(0.4, scene.thinned);
+  },
+
   async scale({ sizes }) {
     const { scaleTo } = await load("ego_view");
     return sizes.map(([width, height]) => scaleTo(448, width, height));

@@ -72,6 +72,7 @@ def three_keys(fresh: CameraEditor) -> None:
 def test_run_once_then_the_cloud_is_there(camera_editor):
     camera_editor.load()
     assert "Run once" in camera_editor.page.locator(".e2e-empty").inner_text()
+    assert not camera_editor.page.get_by_label("Horizontal field of view").is_visible()  # the lens is a fisheye
     camera_editor.screenshot("before_the_first_run")
     blank = camera_editor.picture("orbit")
     camera_editor.run()

@@ -40,7 +40,7 @@ export class Editor extends EditorState {
     this.toolbar = new Toolbar(this);
     this.panel = new Panel(this);
     this.help = helpOverlay(() => this.run("help"));
-    this.message = element("div", { className: "e2e-message" });
+    this.message = element("div", { className: "e2e-message", role: "status" });
     this.empty = element("div", { className: "e2e-empty" }, element("b", {}, "Run once to see the cloud"), element("span"));
     this.orbit.root.append(this.empty, this.message);
     const views = element("div", { className: "e2e-views" }, this.orbit.root, this.ego.root, this.exo.root);
@@ -209,7 +209,7 @@ export class Editor extends EditorState {
       scene.cloud && this.lost ? `The points are those of an earlier run. ${this.lost}` : "",
       beyond ? `The clip ends at frame ${scene.nFrames - 1}: move or delete the keys beyond it.` : "",
       this.said,
-      scene.cloud && !shown.keyframes.length ? "No keys yet: the exo camera stands in. Drag a handle, or press P to place the eyes." : "",
+      scene.cloud && !shown.keyframes.length ? "No keys yet: the node gives the exo camera, with its own lens. Drag a handle, or press P to place the eyes." : "",
     ];
     const text = TOOL_HINTS[this.tool] ?? notes.filter(Boolean).join("\n");
     this.message.textContent = this.tool && this.said ? `${this.said}\n${text}` : text;

@@ -20,6 +20,9 @@ const METRES_PER_PIXEL = 0.004;
  */
 export const scaleTo = (rows, width, height) => Math.min(rows / height, (WIDEST * rows) / width);
 
+/** @returns {string} a covered share in words; of thinned points it is the least that all of them cover */
+export const coverageText = (share, thinned) => `covered ${(100 * share).toFixed(1)} %${thinned ? " or more" : ""}`;
+
 export class EgoView extends CanvasView {
   /** @param {import("./editor.js").Editor} editor */
   constructor(editor) {
@@ -51,7 +54,7 @@ export class EgoView extends CanvasView {
     this.#splat(width, height);
     context.drawImage(this.picture.canvas, ...this.box);
     this.#drawMiddle();
-    this.badge.textContent = `covered ${(100 * this.coverage).toFixed(1)} %`;
+    this.badge.textContent = coverageText(this.coverage, editor.scene.thinned);
     this.badge.classList.toggle("e2e-low", this.coverage < 0.05);
   }
 

@@ -34,10 +34,14 @@ export class Panel {
       if (field.label === "fov") input.parentElement.hidden = value === null;
       input.value = value === null ? "" : String(Number(value.toFixed(field.digits)));
     }
-    const { lens } = this.editor.shown;
-    const name = lens.preset ?? (lens.type === "pinhole" ? PINHOLE : OWN);
+    const name = this.#lensName();
     if (document.activeElement !== this.lens) this.lens.value = name;
     this.lens.options[PRESETS.length].hidden = name !== OWN;
+  }
+
+  #lensName() {
+    const { lens } = this.editor.shown;
+    return lens.preset ?? (lens.type === "pinhole" ? PINHOLE : OWN);
   }
 
   #group(name, ...fields) {
@@ -142,7 +146,7 @@ export class Panel {
     });
     const fov = {
       label: "fov", digits: 2, step: 1, min: 1, max: 179, title: "Horizontal field of view of the pinhole, degrees",
-      read: () => (editor.lens.json.type === "pinhole" ? fovOf(editor.lens.json, editor.shown.width) : null),
+      read: () => (this.#lensName() === PINHOLE ? fovOf(editor.lens.json, editor.shown.width) : null),
       write: (value) => {
         const { width, height } = editor.shown;
         changed({ lens: pinholeOfFov(Math.min(Math.max(value, 1), 179), width, height) });

@@ -18,6 +18,7 @@ const parsed = (value) => (typeof value === "string" ? JSON.parse(value) : value
 export class Scene {
   constructor() {
     this.cloud = null;
+    this.thinned = false; // whether the page has fewer points than the node
     this.plane = null;
     this.exo = null;
     this.exoPoses = [HERE];
@@ -57,6 +58,7 @@ export class Scene {
     this.start = payload.start ? readTrajectory(payload.start) : null;
     if (this.start) this.start.lens = namedLens(this.start.lens, this.start.width, this.start.height, this.lenses);
     this.cloud = cloud;
+    this.thinned = payload.points > cloud.colors.length;
     this.exo = { lens: makeLens(camera.lens), width: camera.width, height: camera.height };
     this.exoPoses = camera.world_to_camera.map(poseOfMatrix);
     this.ground = findGround(cloud, this.exoPoses[0]);
