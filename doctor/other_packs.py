@@ -7,6 +7,7 @@ installed is not being used: only the graph decides, so nothing here is an error
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -136,7 +137,7 @@ def _plain(name: str) -> str:
 
 
 def _scanned(folder: Path) -> list[Finding]:
-    files = [str(path.relative_to(folder)) for path in _sources(folder) if _replaces_self_attention(path.read_bytes())]
+    files = [str(path.relative_to(folder)) for path in _sources(folder) if _replaces_self_attention(path)]
     if not files:
         return []
     return [
@@ -148,21 +149,19 @@ def _scanned(folder: Path) -> list[Finding]:
     ]
 
 
-def _replaces_self_attention(source: bytes) -> bool:
+def _replaces_self_attention(path: Path) -> bool:
+    try:
+        source = path.read_bytes() if path.stat().st_size <= _LARGEST_SOURCE else b""
+    except OSError:
+        return False  # not ours to read
     return _REPLACES.search(source) is not None and _OF_WAN.search(source) is not None
 
 
 def _sources(folder: Path) -> Iterable[Path]:
-    pending = [folder]
-    while pending:
-        for path in pending.pop().iterdir():
-            if path.is_symlink():
-                continue
-            if path.is_dir():
-                if path.name not in _SKIPPED and not path.name.startswith("."):
-                    pending.append(path)
-            elif path.suffix == ".py" and path.stat().st_size <= _LARGEST_SOURCE:
-                yield path
+    for root, folders, files in os.walk(folder):  # it leaves out what it may not read
+        folders[:] = [name for name in folders if name not in _SKIPPED and not name.startswith(".")]
+        paths = (Path(root, name) for name in files if name.endswith(".py"))
+        yield from (path for path in paths if not path.is_symlink())
 
 
 def _note(found: str, expected: str, remedy: str) -> Finding:

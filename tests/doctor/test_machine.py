@@ -188,7 +188,7 @@ def test_without_triton_the_slow_path_is_named(complete, monkeypatch):
 
 def add_pack(doctor, name, source="", file="nodes.py"):
     path = doctor.root / "custom_nodes" / name / file
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(source)
     return path
 
@@ -222,6 +222,21 @@ def test_files_that_look_like_it(complete, source, hint):
     for finding in findings:
         assert str(Path("src/attention.py")) in finding["found"]
         assert "GGA reached the self-attention of only" in finding["remedy"]
+
+
+def test_a_file_that_may_not_be_read_stops_nothing(complete, monkeypatch):
+    add_pack(complete, "some-pack", ASSIGNMENT, "locked.py")
+    add_pack(complete, "some-pack", ASSIGNMENT, "open.py")
+    read = Path.read_bytes
+
+    def refuse(path):
+        if path.name == "locked.py":
+            raise PermissionError(13, "Permission denied")
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    (finding,) = complete.findings("other packs")
+    assert "(open.py)" in finding["found"]
 
 
 def test_packs_that_do_not_load_are_left_out(complete):
