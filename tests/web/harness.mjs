@@ -78,8 +78,13 @@ const TASKS = {
     }
     const written = [];
     const state = new State({ write: (text) => written.push(text), keepView() {} });
-    for (const { text, command } of steps) {
+    for (const { text, command, wheel, flush } of steps) {
       if (command) COMMANDS[command](state);
+      else if (flush) state.flush();
+      else if (wheel) {
+        state.setPose({ position: [0, 0, wheel], rotation: [1, 0, 0, 0] });
+        state.commitSoon();
+      }
       else state.loadText(text);
     }
     const { problem, nFrames, shown } = state;

@@ -331,6 +331,19 @@ def test_buttons_and_fields_by_the_keyboard(fresh):
     assert fresh.state()["keyframes"][0]["position"][0] == 0.7
 
 
+def test_queued_in_the_middle_of_turning_the_wheel(fresh, comfy_server):
+    """A turn of the wheel is stored a moment later; a run that comes sooner gets it all the same."""
+    fresh.page.evaluate("""async () => {
+      const view = app.graph._nodes.find((n) => n.exo2egoEditor).exo2egoEditor.ego;
+      view.canvas.dispatchEvent(new WheelEvent('wheel', { deltaY: -300, bubbles: true, cancelable: true }));
+      await app.queuePrompt(0);
+    }""")
+    fresh.page.wait_for_timeout(500)
+    assert len(trajectory_keys(fresh)) == 1
+    sent, _ = finished_run(comfy_server.url, fresh.widget())
+    assert sent["trajectory"] == fresh.widget()
+
+
 @in_both_renderers
 def test_a_text_through_a_link_is_told(fresh):
     node = "app.graph._nodes.find((n) => n.exo2egoEditor)"

@@ -60,6 +60,14 @@ def test_undo_back_to_a_text_that_cannot_be_read():
     assert (again["problem"], again["keys"]) == ("", 1)
 
 
+def test_a_run_stores_small_edits_first():
+    one, two = ask("edit", steps=[{"wheel": 1}, {"flush": True}, {"flush": True}]), ask("edit", steps=[{"flush": True}])
+    assert [len(json.loads(text)["keyframes"]) for text in one["written"]] == [1], "once"
+    assert two["written"] == [], "nothing to store"
+    undone = ask("edit", steps=[{"wheel": 1}, {"text": "{"}, {"flush": True}])
+    assert undone["written"] == [], "a text that came since counts"
+
+
 def test_presets_set_keys_within_the_clip(tmp_path):
     """Also where a key of before lies beyond it."""
     points = torch.rand(40, 3) + torch.tensor([0.0, 0.0, 2.0])

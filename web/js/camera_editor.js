@@ -57,6 +57,7 @@ function attach(node) {
     keepView: (view) => (node.properties[VIEW] = view),
     isLinked: () => node.inputs?.some((slot) => slot.widget?.name === "trajectory" && slot.link != null) ?? false,
   });
+  text.beforeQueued = chained(text.beforeQueued, () => editor.flush());
   text.callback = chained(text.callback, (value) => editor.loadText(value ?? ""));
 
   const answered = (output) => output?.[ANSWER]?.[0];

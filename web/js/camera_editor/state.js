@@ -40,6 +40,8 @@ export class EditorState {
   }
 
   #take(text) {
+    clearTimeout(this.committing); // of what is shown no more
+    this.committing = null;
     this.text = text;
     try {
       this.#show(readTrajectory(text));
@@ -151,6 +153,7 @@ export class EditorState {
   /** Store what is shown: in the history and with the host. */
   commit() {
     clearTimeout(this.committing);
+    this.committing = null;
     this.text = writeTrajectory(this.shown);
     this.problem = "";
     this.#show(this.shown);
@@ -158,6 +161,11 @@ export class EditorState {
     this.#keepView(); // first: both are one step of the graph's undo
     this.host.write(this.text);
     this.settle();
+  }
+
+  /** Store at once what `commitSoon` would store. */
+  flush() {
+    if (this.committing) this.commit();
   }
 
   /** Store it when a run of small edits has ended. */
