@@ -71,7 +71,7 @@ def run_on_ray(plan: Plan, journal: Journal, folder: OutputFolder, emit: Emit, o
     """Bring every clip that is not finished to its end.
 
     Raises:
-        BatchError: if Ray is not installed, or a worker lacks a node.
+        BatchError: if Ray is not installed, no worker comes up, or one lacks a node.
         ServersGoneError: if the cluster has no room for a worker, or none comes up.
     """
     clips = begin(plan, journal, folder, emit)
@@ -160,10 +160,13 @@ class _Cluster:
             seat.looking = None
         try:
             result = self._ray.get(ref)
-        except self._ray.exceptions.RayTaskError as error:
-            raise BatchError(f"A worker failed: {error}") from error
-        except self._ray.exceptions.RayActorError as error:  # Ray starts it again
-            result = {"state": "lost", "error": str(error), "begun": flight is not None and flight[1] in seat.begun}
+        except (self._ray.exceptions.RayTaskError, self._ray.exceptions.RayActorError) as error:
+            failed = isinstance(error, self._ray.exceptions.RayTaskError)  # the others' actors Ray starts again
+            if failed and started:
+                self._leave_out(seat, error)
+                return
+            begun = flight is not None and (failed or flight[1] in seat.begun)
+            result = {"state": "lost", "error": str(error), "begun": begun}
             if seat.ready:
                 self._emit("server down", server=seat.name, reason="the worker ended")
             seat.ready = False
@@ -178,6 +181,17 @@ class _Cluster:
             self._end(seat, *flight, result, waiting)
         elif looked and "state" not in result:
             self._tell(seat, result)
+
+    def _leave_out(self, seat: _Seat, error: Exception) -> None:
+        """Go on without a worker whose ComfyUI does not come up.
+
+        Raises:
+            BatchError: if it was the last.
+        """
+        seat.starting, seat.ready = None, False
+        self._emit("server down", server=seat.name, reason=str(error).rstrip().rpartition("\n")[2])
+        if not any(other.ready or other.starting for other in self._seats):
+            raise BatchError(f"No worker comes up. The last said: {error}") from error
 
     def _check(self, seat: _Seat) -> None:
         types = self._plan.workflow.types()

@@ -51,3 +51,13 @@ def test_two_workers_make_what_servers_make(inputs, two_servers, tmp_path):
         lost = journal.execute("SELECT server FROM attempts WHERE result LIKE 'lost%'").fetchall()
     assert lost
     assert set(lost) == {(killed,)}
+
+
+def test_no_comfyui_where_it_was_said_to_be(inputs, tmp_path):
+    manifest = write_manifest(inputs["workflow"].parent, rows(inputs, 1))
+    words = ("run", manifest, "--workflow", inputs["workflow"], "--out", tmp_path / "out", "--comfyui", tmp_path)
+    result = batch(*words, "--ray", "--workers", 2, "--gpus-per-worker", 0)
+    assert result.returncode == 2, result.stdout
+    assert result.stdout.count("ray:0 does not answer") == result.stdout.count("ray:1 does not answer") == 1
+    assert "No worker comes up" in result.stderr
+    assert "main.py" in result.stderr, "ComfyUI's own words are missing"
