@@ -96,7 +96,7 @@ def _compiled_flex_attention() -> Callable[..., Tensor]:
     from torch.nn.attention.flex_attention import flex_attention
 
     # Without fullgraph, torch would quietly run the uncompiled form, which stores every pair, after many sizes.
-    # The number of threads is said because CPU kernels have it built in, while torch's cache of kernels on disk asks for
-    # everything but that: a kernel of a process with fewer threads would write outside its buffers (seen in torch 2.11).
+    # CPU kernels have the number of threads built in, but torch's cache of kernels on disk asks for all but that: one
+    # made by a process with fewer threads would write outside its buffers (seen in torch 2.11). So it is said here.
     options = {"cpp.threads": torch.get_num_threads()}
     return torch.compile(flex_attention, dynamic=False, fullgraph=True, options=options)
