@@ -14,7 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from .errors import ServerRefusedError, ServerUnreachableError
+from .errors import ClipError, ServerRefusedError, ServerUnreachableError
 from .sources import Upload
 from .workflow import Graph, title_of
 
@@ -120,9 +120,12 @@ class ComfyConnection:
         form = aiohttp.FormData(quote_fields=False)  # ComfyUI takes names as they come
         for key, value in (("subfolder", upload.subfolder), ("type", "input"), ("overwrite", "true")):
             form.add_field(key, value)
-        with open(upload.path, "rb") as file:
-            form.add_field("image", file, filename=upload.name)
-            status, content = await self._ask("POST", "/upload/image", data=form)
+        try:
+            with open(upload.path, "rb") as file:
+                form.add_field("image", file, filename=upload.name)
+                status, content = await self._ask("POST", "/upload/image", data=form)
+        except OSError as error:  # the network's errors are another class here
+            raise ClipError(f"{upload.path} can no longer be read: {error.strerror}.") from error
         if status == 413:
             raise ServerRefusedError(
                 f"{self.url} refused {upload.path.name} ({upload.size / 1e6:.0f} MB) as too large: start it with "
@@ -162,8 +165,8 @@ class ComfyConnection:
                 yield "connected", {}
                 async for message in socket:
                     if message.type is aiohttp.WSMsgType.TEXT:  # binary messages are previews
-                        event = json.loads(message.data)
-                        yield event["type"], event.get("data") or {}
+                        event = _parsed(message.data.encode())
+                        yield str(event.get("type")), event.get("data") or {}
 
     # Behind them ------------------------------------------------------------------------------------------------
 

@@ -10,11 +10,14 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from exo2ego.batch.client import ComfyConnection
+from exo2ego.batch.errors import ClipError
 from exo2ego.batch.journal import DONE, Journal
 from exo2ego.batch.manifest import read_manifest
 from exo2ego.batch.mapping import make_plan
 from exo2ego.batch.outputs import OutputFolder
 from exo2ego.batch.scheduler import Batch, Options
+from exo2ego.batch.sources import Upload
 from exo2ego.batch.workflow import load_workflow
 from support.batch import rows, write_manifest
 
@@ -148,3 +151,15 @@ def test_a_server_replaced_at_once_by_one_with_an_empty_disk(plan, two_servers, 
     with contextlib.closing(Journal(tmp_path)) as journal:
         asyncio.run(work(journal))
         assert [(clip.state, clip.error) for clip in journal.clips()] == [(DONE, None)] * 4
+
+
+def test_a_file_that_went_away_is_its_own_clips_error(two_servers, tmp_path):
+    async def send():
+        connection = ComfyConnection(two_servers[0].url)
+        try:
+            await connection.send(Upload(tmp_path / "gone.png", "exo2ego_batch/gone", "gone.png", 1))
+        finally:
+            await connection.close()
+
+    with pytest.raises(ClipError, match=r"gone\.png can no longer be read: No such file"):
+        asyncio.run(send())
