@@ -54,7 +54,8 @@ export class EgoView extends CanvasView {
     this.#splat(width, height);
     context.drawImage(this.picture.canvas, ...this.box);
     this.#drawMiddle();
-    this.badge.textContent = coverageText(this.coverage, editor.scene.thinned);
+    // Without keys the node gives the exo camera with its own lens, which covers something else.
+    this.badge.textContent = editor.shown.keyframes.length ? coverageText(this.coverage, editor.scene.thinned) : "";
     this.badge.classList.toggle("e2e-low", this.coverage < 0.05);
   }
 
