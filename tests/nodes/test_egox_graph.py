@@ -17,6 +17,7 @@ from support.tiny_models import FILES
 from support.wan_witnesses import comfyui_predict
 
 STEPS, SHIFT, SEED = 3, 3.0, 11
+RELEASED_SAMPLER, ORDER_3_STEPS = "uni_pc_bh2", 5
 TOKENS = {"latent_frames": 2, "exo_tokens": (4, 8), "ego_tokens": (4, 4)}
 PEFT_TO_WAN = {"to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "o"}
 
@@ -61,25 +62,30 @@ def run(comfy_server, comfy_client, graph, name) -> dict[str, torch.Tensor]:
     return load_file(comfy_server.base / "output" / name)
 
 
-@pytest.mark.parametrize("cfg", [1.0, 5.0])
-@pytest.mark.parametrize("form", [None, "paper", "release"])
-def test_equals_a_loop_written_out(comfy_server, comfy_client, small_take, network, form, cfg):
-    graph = egox_graph(steps=STEPS, seed=SEED, cfg=cfg)
+CASES = [("euler", STEPS, form, cfg) for form in (None, "paper", "release") for cfg in (1.0, 5.0)]
+CASES += [(RELEASED_SAMPLER, steps, "release", 5.0) for steps in (STEPS, ORDER_3_STEPS)]
+CASES += [(RELEASED_SAMPLER, ORDER_3_STEPS, None, 1.0)]
+
+
+@pytest.mark.parametrize(("sampler", "steps", "form", "cfg"), CASES)
+def test_equals_a_loop_written_out(comfy_server, comfy_client, small_take, network, sampler, steps, form, cfg):
+    graph = egox_graph(steps=steps, seed=SEED, cfg=cfg, sampler_name=sampler)
     if form is None:
         graph = with_inputs(graph, "Sampler", model=[node_id(graph, "EgoX Apply"), 0])
     else:
         graph = with_inputs(graph, "Geometry-guided attention", form=form)
-    record = run(comfy_server, comfy_client, graph, f"{form}_{cfg}.safetensors")
+    record = run(comfy_server, comfy_client, graph, f"{sampler}_{steps}_{form}_{cfg}.safetensors")
     clip = clip_of(record, small_take)
-    bias = None if form is None else dense_pair_bias(clip, form, 3.0)
     noise = torch.randn(clip.prior.shape, generator=torch.manual_seed(SEED))
+    settings = {"steps": steps, "shift": SHIFT, "cfg": cfg, "sampler": sampler}
+    bias = None if form is None else dense_pair_bias(clip, form, 3.0)
     with torch.inference_mode():
-        expected = sample(comfyui_predict(network), clip, noise, steps=STEPS, shift=SHIFT, cfg=cfg, bias=bias)
+        expected = sample(comfyui_predict(network), clip, noise, **settings, bias=bias)
     assert record["samples"].shape == (1, 16, 2, 8, 8)
     assert (record["samples"] - expected).abs().max() < 1e-4
     if form is not None:
         with torch.inference_mode():
-            plain = sample(comfyui_predict(network), clip, noise, steps=STEPS, shift=SHIFT, cfg=cfg)
+            plain = sample(comfyui_predict(network), clip, noise, **settings)
         assert (plain - expected).abs().max() > 1e-2, "the comparison would not notice GGA"
 
 

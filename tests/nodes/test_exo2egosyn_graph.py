@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 
 from support.egosyn_api import BASE, NONE, egosyn_graph, recorded_syn
 from support.egosyn_witness import SynClip, SynWeights, sample
-from support.graphs import node_id, with_inputs
+from support.graphs import api_graph, node_id, with_inputs
 
 STEPS, SHIFT, SEED = 2, 5.0, 11
 
@@ -24,7 +24,7 @@ def run(comfy_server, comfy_client, graph, name) -> dict[str, torch.Tensor]:
     return load_file(comfy_server.base / "output" / name)
 
 
-def witness(comfy_server, graph, record, cfg, batch) -> torch.Tensor:
+def witness(comfy_server, graph, record, cfg, batch, steps=STEPS, sampler="euler") -> torch.Tensor:
     models = comfy_server.base / "models"
     chosen = graph[node_id(graph, "Components")]["inputs"]
     files = {key: name for key, name in chosen.items() if name != "none" and key != "align"}
@@ -41,7 +41,7 @@ def witness(comfy_server, graph, record, cfg, batch) -> torch.Tensor:
         negative=record["negative"],
     )
     noise = torch.randn(batch, *clip.condition.shape[1:], generator=torch.manual_seed(SEED))
-    return sample(weights, clip, noise, steps=STEPS, shift=SHIFT, cfg=cfg)
+    return sample(weights, clip, noise, steps=steps, shift=SHIFT, cfg=cfg, sampler=sampler)
 
 
 @pytest.mark.parametrize("batch", [1, 2])
@@ -55,6 +55,18 @@ def test_equals_a_loop_written_out(comfy_server, comfy_client, system, cfg, batc
     assert record["exo"].shape == (4, 16, 2, 4, 4)
     assert record["samples"].shape == (batch, 16, 2, 4, 4)
     assert (record["samples"] - witness(comfy_server, graph, record, cfg, batch)).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("steps", [3, 5])  # the highest order of ComfyUI's UniPC is 2, and 3
+@pytest.mark.parametrize("name", ["exo2egosyn", "vawan"])
+def test_equals_a_loop_written_out_with_the_workflows_sampler(comfy_server, comfy_client, name, steps):
+    sampler = api_graph(name)[node_id(api_graph(name), "Sampler")]["inputs"]["sampler_name"]
+    graph = egosyn_graph(name, steps=steps, seed=SEED, cfg=3.5, sampler_name=sampler)
+    record = run(comfy_server, comfy_client, graph, "record.safetensors")
+    expected = witness(comfy_server, graph, record, 3.5, 1, steps, sampler)
+    assert sampler == "uni_pc"
+    assert (record["samples"] - expected).abs().max() < 1e-4
+    assert (witness(comfy_server, graph, record, 3.5, 1, steps) - expected).abs().max() > 1e-2, "as good with euler"
 
 
 @pytest.mark.parametrize("name", ["exo2egosyn", "vawan"])

@@ -7,13 +7,13 @@ are formulas over the tensors of the files.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 
 import torch
 from torch import Tensor
 from torch.nn.functional import conv3d, gelu, layer_norm, linear, scaled_dot_product_attention, silu
 
 from .egox_witness import MEAN, STD, simple_sigmas
+from .flow_samplers import levels, solve
 
 HEAD = 128  # channels of a head
 TIME = 256  # channels of the time embedding
@@ -168,9 +168,10 @@ def sample(
     steps: int,
     shift: float,
     cfg: float,
+    sampler: str = "euler",
     pose_frames: list[int] | None = None,
 ) -> Tensor:
-    """Sample with euler; returns the ego latent in the VAE's scale, [B, 16, T, h, w].
+    """Sample with one of `flow_samplers`; returns the ego latent in the VAE's scale, [B, 16, T, h, w].
 
     `pose_frames` are the latent frames of the clip's path that count, None for all.
     """
@@ -192,13 +193,14 @@ def sample(
         context = seen.expand(batch, -1, -1)
         return wan(weights, torch.cat(channels, dim=1), (1000 * sigma).expand(batch), context, pose)
 
-    x = noise
-    for sigma, following in pairwise(simple_sigmas(steps, shift)):
+    def velocity(x: Tensor, sigma: Tensor) -> Tensor:
         positive = predict(x, sigma, clip.positive, exo)
         negative = predict(x, sigma, clip.negative, torch.zeros_like(exo)) if cfg != 1 else positive
-        x = x + (negative + cfg * (positive - negative)) * (following - sigma)
+        return negative + cfg * (positive - negative)
+
+    sigmas = levels(sampler, lambda count: simple_sigmas(count, shift), steps)
     mean, std = (torch.tensor(values).view(1, 16, 1, 1, 1) for values in (MEAN, STD))
-    return x * std + mean
+    return solve(sampler, velocity, noise, sigmas) * std + mean
 
 
 def permuted(clip: SynClip, order: list[int]) -> SynClip:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
+
+from .flow_samplers import levels, solve
 
 # Wan 2.1's latent statistics, as published with its VAE.
 MEAN = [-0.7571, -0.7089, -0.9113, 0.1075, -0.1745, 0.9653, -0.1517, 1.5508]
@@ -98,11 +99,12 @@ def sample(
     steps: int,
     shift: float,
     cfg: float,
+    sampler: str = "euler",
     bias: Tensor | None = None,
     bias_at: Callable[[float], bool] = lambda sigma: True,
     marks_first_frame: bool = True,
 ) -> Tensor:
-    """Sample with euler; returns the ego latent in the VAE's scale, [B, 16, T, h, w_ego]."""
+    """Sample with one of `flow_samplers`; returns the ego latent in the VAE's scale, [B, 16, T, h, w_ego]."""
     mean, std = (torch.tensor(values).view(1, 16, 1, 1, 1) for values in (MEAN, STD))
     batch = noise.shape[0]
     exo = ((clip.exo - mean) / std).expand(batch, -1, -1, -1, -1)
@@ -111,9 +113,8 @@ def sample(
     mask = torch.zeros(batch, 4, *exo.shape[2:4], exo.shape[-1] + ego_width)
     mask[:, :, 0, :, : exo.shape[-1]] = float(marks_first_frame)
     features = clip.clip_features.expand(batch, -1, -1)
-    x = noise
-    sigmas = simple_sigmas(steps, shift)
-    for sigma, following in pairwise(sigmas):
+
+    def velocity(x: Tensor, sigma: Tensor) -> Tensor:
         model_input = torch.cat([torch.cat([exo, x], dim=-1), mask, torch.cat([exo, prior], dim=-1)], dim=1)
         active = bias if bias_at(float(sigma)) else None
         velocities = [
@@ -121,5 +122,7 @@ def sample(
             for text in (clip.positive, clip.negative)
         ]
         positive, negative = (velocity[..., -ego_width:] for velocity in velocities)
-        x = x + (negative + cfg * (positive - negative)) * (following - sigma)
-    return x * std + mean
+        return negative + cfg * (positive - negative)
+
+    sigmas = levels(sampler, lambda count: simple_sigmas(count, shift), steps)
+    return solve(sampler, velocity, noise, sigmas) * std + mean
