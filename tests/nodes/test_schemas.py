@@ -24,6 +24,7 @@ NODE_IDS = [
     "Exo2EgoEgoXApply",
     "Exo2EgoEgoXConditioning",
     "Exo2EgoEgoXLoader",
+    "Exo2EgoEncodePrompt",
     "Exo2EgoGGA",
     "Exo2EgoHeadPose",
     "Exo2EgoLoadEgoExo4D",
