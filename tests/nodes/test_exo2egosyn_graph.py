@@ -65,8 +65,11 @@ def test_equals_a_loop_written_out_with_the_workflows_sampler(comfy_server, comf
     record = run(comfy_server, comfy_client, graph, "record.safetensors")
     expected = witness(comfy_server, graph, record, 3.5, 1, steps, sampler)
     assert sampler == "uni_pc"
-    assert (record["samples"] - expected).abs().max() < 1e-4
-    assert (witness(comfy_server, graph, record, 3.5, 1, steps) - expected).abs().max() > 1e-2, "as good with euler"
+    # ComfyUI computes UniPC's coefficients of order 3 in single precision, where short steps lose digits.
+    bound = 1e-4 if steps == 3 else 1e-4 * expected.abs().max()
+    assert (record["samples"] - expected).abs().max() < bound
+    for other in ("euler", "uni_pc_bh2"):
+        assert (witness(comfy_server, graph, record, 3.5, 1, steps, other) - expected).abs().max() > 10 * bound, other
 
 
 @pytest.mark.parametrize("name", ["exo2egosyn", "vawan"])
