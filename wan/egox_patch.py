@@ -87,7 +87,8 @@ def apply_egox(model: ModelPatcher, exo_latent: Tensor, settings: ExoSettings | 
     _check_exo_latent(exo_latent)
     normalised = model.get_model_object("latent_format").process_in(exo_latent.detach().float().cpu())
     patched = model.clone()
-    joined = ExoBesideEgo(normalised, settings or ExoSettings())
+    settings = settings or ExoSettings()
+    joined = ExoBesideEgo(_exo_block(normalised, settings.masks_last_frame), settings)
     memory = WideMemoryEstimate(exo_latent.shape[-1], model.get_model_object("memory_required"))
     wrappers = {
         WrappersMP.OUTER_SAMPLE: joined.outer_sample,
@@ -111,13 +112,13 @@ class ExoBesideEgo:
     """DIFFUSION_MODEL wrapper that joins the exo view on the left, and its checks.
 
     Args:
-        exo: [1 or N, 16, T, h, w_exo] exo latent in the model's scale.
-        settings: how it stands in the input.
+        block: [1 or N, 36, T, h, w_exo] exo columns of the model's input, in the model's scale, without noise.
+        settings: what they were made by, and whether they get noise.
     """
 
-    def __init__(self, exo: Tensor, settings: ExoSettings) -> None:
+    def __init__(self, block: Tensor, settings: ExoSettings) -> None:
         self.settings = settings
-        self._block = _exo_block(exo, settings.masks_last_frame)  # [1 or N, 36, T, h, w_exo]
+        self._block = block
 
     @property
     def is_one_clip(self) -> bool:
