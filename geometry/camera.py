@@ -16,6 +16,7 @@ from torch import Tensor
 from .aspect import in_shape_of, same_aspect
 from .lens import Lens
 from .lens_json import lens_from_json, lens_to_json
+from .take_kind import TakeKind
 
 JSON_FORMAT = "exo2ego.camera"
 JSON_VERSION = 1
@@ -33,6 +34,8 @@ class Camera:
         width, height: image size in pixels.
         world_to_camera: [F, 4, 4] float64 on the CPU; F = 1 for a fixed camera. Given as [4, 4], [F, 3, 4] or any
             float type it is brought to that form.
+        take_kind: of an exo camera, the kind of the take that it came with, where that is known; files of `to_json` do
+            not hold it.
 
     Raises:
         ValueError: if a pose is not finite, singular, reflected or no rotation, or if sizes are not positive.
@@ -42,6 +45,7 @@ class Camera:
     width: int
     height: int
     world_to_camera: Tensor
+    take_kind: TakeKind | None = None
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -142,7 +146,7 @@ class Camera:
         for _ in range(times % 4):
             lens = camera.lens.turned_clockwise(camera.width, camera.height)
             poses = QUARTER_TURN_CLOCKWISE @ camera.world_to_camera
-            camera = Camera(lens, camera.height, camera.width, poses)
+            camera = replace(camera, lens=lens, width=camera.height, height=camera.width, world_to_camera=poses)
         return camera
 
     # Points, pixels and rays ------------------------------------------------------------------------------------

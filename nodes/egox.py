@@ -1,4 +1,4 @@
-"""EgoX on Wan 2.1: load, condition, apply, guide the attention."""
+"""EgoX on Wan 2.1: load, condition, apply. Its attention: see `gga`."""
 
 from __future__ import annotations
 
@@ -8,23 +8,17 @@ import folder_paths
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..attention.backends import BACKEND_VARIABLE, Backend
-from ..attention.bias import GGAForm
-from ..attention.layout import TokenLayout
-from ..geometry.camera import Camera
-from ..geometry.depth import Depth
-from ..geometry.directions import GGAGeometry, gga_directions
 from ..wan.base_model import require_wan21_i2v
-from ..wan.egox_conditioning import condition_egox
-from ..wan.egox_patch import apply_egox
-from ..wan.gga_patch import GGASettings, apply_gga
+from ..wan.egox_conditioning import ClipPicture, condition_egox
+from ..wan.egox_match import Match, match_of_latent
+from ..wan.egox_patch import ExoSettings, apply_egox
 from ..wan.lora import apply_lora, read_lora
-from .progress import progress_bar, show_text, warn
+from .progress import show_text, warn
 from .schema import schema
-from .sockets import CameraSocket, DepthSocket
 
-_LAST_BLOCK = -1
-_MAX_BLOCK = 999
+_PRIOR, _NO_PRIOR = "as rendered", "none (ablation)"
+_CLEAN, _NOISY = "clean", "noisy (ablation)"
+_AS_MATCHED, _OFF, _ON = "as matched", "off", "on"
 
 
 class Exo2EgoEgoXLoader(io.ComfyNode):
@@ -96,6 +90,32 @@ class Exo2EgoEgoXConditioning(io.ComfyNode):
                     tooltip="Wan 2.1's image encoder (clip_vision_h). EgoX was trained with it; without it results "
                     "suffer.",
                 ),
+                io.Combo.Input(
+                    "match",
+                    options=[match.value for match in Match],
+                    default=Match.INFERENCE.value,
+                    optional=True,
+                    tooltip="Whose settings the whole run follows; EgoX Apply and GGA take theirs from here. released "
+                    "inference: as the published results were made. released training: as the LoRA was trained (GGA's "
+                    "geometry, lambda 1, a black CLIP picture, the mask of the last frame); a reproduction got better "
+                    "results so.",
+                ),
+                io.Combo.Input(
+                    "clip_picture",
+                    options=[choice.value for choice in ClipPicture],
+                    default=ClipPicture.AS_MATCHED.value,
+                    optional=True,
+                    tooltip="What the image encoder sees. as matched: real for released inference, black for released "
+                    "training. real: the middle square of the first frame of [exo | noise]. black: a black picture.",
+                ),
+                io.Combo.Input(
+                    "prior",
+                    options=[_PRIOR, _NO_PRIOR],
+                    default=_PRIOR,
+                    optional=True,
+                    tooltip="none (ablation): the model gets a black video in place of the ego prior, to see what the "
+                    "prior does. ego_prior then gives the size alone.",
+                ),
             ],
             outputs=[
                 io.Conditioning.Output("egox_positive", display_name="positive"),
@@ -115,10 +135,25 @@ class Exo2EgoEgoXConditioning(io.ComfyNode):
         exo: Tensor,
         ego_prior: Tensor,
         clip_vision: Any | None = None,
+        match: str = Match.INFERENCE.value,
+        clip_picture: str = ClipPicture.AS_MATCHED.value,
+        prior: str = _PRIOR,
     ) -> io.NodeOutput:
-        made = condition_egox(positive, negative, vae, exo, ego_prior, clip_vision)
+        made = condition_egox(
+            positive,
+            negative,
+            vae,
+            exo,
+            ego_prior,
+            clip_vision,
+            match=Match(match),
+            clip_picture=ClipPicture(clip_picture),
+            without_prior=prior == _NO_PRIOR,
+        )
         if made.notes:
-            warn(cls, " ".join(made.notes))
+            warn(cls, f"{' '.join(made.notes)}\n{made.in_force}")
+        else:
+            show_text(cls, made.in_force)
         return io.NodeOutput(made.positive, made.negative, made.exo_latent, made.ego_latent)
 
 
@@ -136,135 +171,43 @@ class Exo2EgoEgoXApply(io.ComfyNode):
             search_aliases=["egox model patch", "exo latent"],
             inputs=[
                 io.Model.Input("model", tooltip="From the EgoX LoRA Loader; other patches may come before or after."),
-                io.Latent.Input("exo_latent", tooltip="From EgoX Conditioning."),
+                io.Latent.Input("exo_latent", tooltip="From EgoX Conditioning; its 'match' comes with it."),
+                io.Combo.Input(
+                    "last_frame_mask",
+                    options=[_AS_MATCHED, _OFF, _ON],
+                    default=_AS_MATCHED,
+                    optional=True,
+                    tooltip="Whether the mask marks the exo view of the clip's last frame as given, beside that of the "
+                    "first. as matched: off for released inference, on for released training.",
+                ),
+                io.Combo.Input(
+                    "exo_noise",
+                    options=[_CLEAN, _NOISY],
+                    default=_CLEAN,
+                    optional=True,
+                    tooltip="clean: the exo latent stays clean at every step, as EgoX was trained. noisy (ablation): "
+                    "it carries the noise of the current step, from the sampler's seed, to see what the clean latent "
+                    "does.",
+                ),
             ],
             outputs=[io.Model.Output("egox_model", display_name="model")],
-        )
-
-    @classmethod
-    def execute(cls, model: Any, exo_latent: dict[str, Tensor]) -> io.NodeOutput:
-        return io.NodeOutput(apply_egox(model, exo_latent["samples"]))
-
-
-class Exo2EgoGGA(io.ComfyNode):
-    """Geometry-guided attention."""
-
-    @classmethod
-    def define_schema(cls) -> io.Schema:
-        return schema(
-            "Exo2EgoGGA",
-            "Geometry-Guided Attention",
-            "egox",
-            "Lets every ego token look first at the exo tokens that lie in its own direction in space (paper section "
-            "3.3).",
-            search_aliases=["GGA", "geometry guided attention", "egox attention"],
-            inputs=[
-                io.Model.Input("model", tooltip="Before or after EgoX Apply."),
-                CameraSocket.Input("exo_camera", tooltip="The exo camera, as for the point cloud."),
-                DepthSocket.Input("depth", tooltip="The exo clip's metric depth, as for the point cloud."),
-                CameraSocket.Input("ego_camera", tooltip="The ego camera, as for the ego prior."),
-                io.Combo.Input(
-                    "form",
-                    options=[form.value for form in GGAForm],
-                    default=GGAForm.RELEASE.value,
-                    tooltip="release: positive cosines times lambda, plus 1, as the released code computes it and its "
-                    "LoRA expects. paper: (cosine + 1) times lambda, Eq. 4 and 5.",
-                ),
-                io.Float.Input(
-                    "strength",
-                    display_name="lambda",
-                    default=3.0,
-                    min=0.01,
-                    max=100.0,
-                    step=0.1,
-                    tooltip="lambda: 3 in the released inference scripts, 1 in training.",
-                ),
-                io.Combo.Input(
-                    "geometry",
-                    options=[geometry.value for geometry in GGAGeometry],
-                    default=GGAGeometry.AS_RELEASED.value,
-                    tooltip="as released: the released inference code to the digit, with a lens that is about 10 "
-                    "degrees off; the default, as its published results were made so. as trained: what the training "
-                    "code computes; a reproduction got better results with it. physical: the right lens and unit "
-                    "directions, for LoRAs trained on it. paper average: directions averaged over 4x16x16 pixels "
-                    "(section F.1).",
-                ),
-                io.Float.Input(
-                    "start_percent",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Where in the sampling GGA begins.",
-                ),
-                io.Float.Input(
-                    "end_percent", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Where in the sampling GGA ends."
-                ),
-                io.Int.Input(
-                    "first_block", default=0, min=0, max=_MAX_BLOCK, tooltip="First transformer block with GGA."
-                ),
-                io.Int.Input(
-                    "last_block",
-                    default=_LAST_BLOCK,
-                    min=_LAST_BLOCK,
-                    max=_MAX_BLOCK,
-                    tooltip="Last transformer block with GGA; -1 is the model's last.",
-                ),
-                io.Combo.Input(
-                    "backend",
-                    options=[backend.value for backend in Backend],
-                    default=Backend.AUTO.value,
-                    optional=True,
-                    tooltip="Who computes the guided attention. auto: the fastest that the machine has, named in the "
-                    "log. triton: one fused kernel (NVIDIA, fp16 or bf16). flex: torch's FlexAttention. sdpa: plain "
-                    "torch, every device. reference: dense, for small tests only. The environment variable "
-                    f"{BACKEND_VARIABLE} decides where this says auto.",
-                ),
-            ],
-            outputs=[io.Model.Output("gga_model", display_name="model")],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
     def execute(
-        cls,
-        model: Any,
-        exo_camera: Camera,
-        depth: Depth,
-        ego_camera: Camera,
-        form: str,
-        strength: float,
-        geometry: str,
-        start_percent: float,
-        end_percent: float,
-        first_block: int,
-        last_block: int,
-        backend: str = Backend.AUTO.value,
+        cls, model: Any, exo_latent: dict[str, Any], last_frame_mask: str = _AS_MATCHED, exo_noise: str = _CLEAN
     ) -> io.NodeOutput:
-        exo_camera = exo_camera.resized(depth.width, depth.height)
-
-        def directions(layout: TokenLayout) -> tuple[Tensor, Tensor]:
-            found = gga_directions(
-                exo_camera,
-                depth,
-                ego_camera,
-                latent_frames=layout.frames,
-                exo_tokens=(layout.rows, layout.exo_columns),
-                ego_tokens=(layout.rows, layout.ego_columns),
-                geometry=GGAGeometry(geometry),
-                progress=progress_bar(),
-            )
-            return found.ego_queries, found.exo_keys
-
-        settings = GGASettings(
-            form=GGAForm(form),
-            strength=strength,
-            start_percent=start_percent,
-            end_percent=end_percent,
-            first_block=first_block,
-            last_block=last_block,
-            backend=Backend(backend),
+        told = match_of_latent(exo_latent)
+        settings = ExoSettings(
+            match=told or Match.INFERENCE,
+            last_frame_mask=None if last_frame_mask == _AS_MATCHED else last_frame_mask == _ON,
+            noisy=exo_noise == _NOISY,
         )
-        return io.NodeOutput(apply_gga(model, directions, settings))
+        patched = apply_egox(model, exo_latent["samples"], settings)
+        from_where = "" if told else " The exo latent tells no match, so it is the default."
+        show_text(cls, settings.describe() + from_where)
+        return io.NodeOutput(patched)
 
 
-NODES = [Exo2EgoEgoXLoader, Exo2EgoEgoXConditioning, Exo2EgoEgoXApply, Exo2EgoGGA]
+NODES = [Exo2EgoEgoXLoader, Exo2EgoEgoXConditioning, Exo2EgoEgoXApply]

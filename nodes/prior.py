@@ -13,6 +13,7 @@ from ..geometry.depth import Depth
 from ..geometry.dynamic_mask import estimate_dynamic, mask_to_frames
 from ..geometry.point_cloud import Background, PointCloud, build_point_cloud
 from ..geometry.renderer import DEFAULT_MEMORY_BUDGET, RenderBackend, render_points
+from ..geometry.take_kind import TakeKind
 from ..media.plots import coverage_chart
 from .previews import video_preview
 from .progress import progress_bar, show_text, warn
@@ -20,6 +21,7 @@ from .schema import schema
 from .sockets import CameraSocket, DepthSocket, PointsSocket
 
 _ESTIMATED, _NONE = "mask, or estimated", "none"
+_BY_TAKE, _BY_KEEP_MOVING = "by the take", "by keep_moving"
 
 # Below this share of the picture the prior gives the model next to nothing to hold on to.
 LOW_COVERAGE_PERCENT = 5.0
@@ -69,7 +71,8 @@ class Exo2EgoPointCloud(io.ComfyNode):
                 io.Boolean.Input(
                     "keep_moving",
                     default=True,
-                    tooltip="Draw what moves, in its own frame. EgoX did so for film clips, but not for Ego-Exo4D.",
+                    tooltip="Draw what moves, in its own frame. EgoX did so for film clips, but not for Ego-Exo4D: see "
+                    "moving_points.",
                 ),
                 io.Int.Input(
                     "stride",
@@ -88,6 +91,15 @@ class Exo2EgoPointCloud(io.ComfyNode):
                     tooltip="Drop pixels whose depth varies by more than this share within 5x5 pixels: they smear "
                     "across edges. 0.1 as in EgoX's release.",
                 ),
+                io.Combo.Input(
+                    "moving_points",
+                    options=[_BY_TAKE, _BY_KEEP_MOVING],
+                    default=_BY_TAKE,
+                    optional=True,
+                    tooltip="by the take: a take tells its kind, and an Ego-Exo4D take gets the background alone, as "
+                    "EgoX was trained on it; film clips and all other clips as keep_moving says. by keep_moving: "
+                    "keep_moving decides for every clip.",
+                ),
             ],
             outputs=[PointsSocket.Output("points", display_name="points")],
             hidden=[io.Hidden.unique_id],
@@ -105,10 +117,13 @@ class Exo2EgoPointCloud(io.ComfyNode):
         stride: int,
         reliability: float,
         moving: Tensor | None = None,
+        moving_points: str = _BY_KEEP_MOVING,  # what graphs from before this input say
     ) -> io.NodeOutput:
         depth, camera = at_image_size(images, depth, camera)
         progress = progress_bar()
         chosen = Background(background)
+        kind = camera.take_kind if moving_points == _BY_TAKE else None
+        drawn = keep_moving and (kind is None or kind.draws_moving_points)
         mask = None if moving is None else mask_to_frames(moving, *depth.values.shape)
         dynamic = None
         if chosen is Background.MEAN and moving_parts == _ESTIMATED:
@@ -119,13 +134,14 @@ class Exo2EgoPointCloud(io.ComfyNode):
             camera,
             background=chosen,
             dynamic=dynamic,
-            dynamic_points=keep_moving,
+            dynamic_points=drawn,
             stride=stride,
             reliability_threshold=reliability,
             progress=progress,
         )
         warning = _moving_warning(dynamic, mask, f'background "{background}", moving_parts "{moving_parts}"')
-        text = f"{cloud.describe()}\n{_moving_share(dynamic)}"
+        rule = "every frame shows its own" if chosen is Background.PER_FRAME else _rule(kind, drawn)
+        text = f"{cloud.describe()}\n{_moving_share(dynamic)}; {rule}"
         if warning:
             warn(cls, f"{warning}\n{text}")
         else:
@@ -214,6 +230,16 @@ def _memory_budget(device: torch.device) -> int:
         largest = _GPU_MEMORY_BUDGET
         comfy.model_management.free_memory(2 * largest, device)
     return int(min(max(comfy.model_management.get_free_memory(device) // 2, _LEAST_MEMORY_BUDGET), largest))
+
+
+def _rule(kind: TakeKind | None, drawn: bool) -> str:
+    """Return which rule decided on the moving points, and how."""
+    result = "drawn" if drawn else "left out"
+    if kind is None:
+        return f"moving points {result}, as keep_moving says"
+    if drawn == kind.draws_moving_points:
+        return f"moving points {result}, by the take: {kind.value}"
+    return f"moving points {result}, as keep_moving says; the take is of the kind {kind.value}"
 
 
 def _moving_share(dynamic: Tensor | None) -> str:

@@ -164,7 +164,8 @@ def _assemble(
     fitted = exo_camera.lens.scaled(width / kept, height / map_height)
     exo_camera = replace(exo_camera, lens=fitted, width=width, height=height)
     if (videos / EXO_CAMERA_FILE).is_file():
-        exo_camera = cut.camera(_camera_beside(videos / EXO_CAMERA_FILE, width, height))
+        beside = cut.camera(_camera_beside(videos / EXO_CAMERA_FILE, width, height))
+        exo_camera = replace(beside, take_kind=exo_camera.take_kind)
     seen = prior if prior is not None else truth
     ego_height, ego_width = (RELEASE_SIZE, RELEASE_SIZE) if seen is None else seen.shape[1:3]
     return Take(

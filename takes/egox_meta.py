@@ -8,7 +8,7 @@ sensor as it is mounted, turned against the upright images.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from ..geometry.camera import QUARTER_TURN_CLOCKWISE, Camera
 from ..geometry.lens import Lens, Pinhole
 from ..geometry.presets import LensPreset, preset_lens
+from ..geometry.take_kind import take_kind
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,12 @@ class EgoXMeta:
         """Return the exo camera of the whole image scaled to `width` x `height`.
 
         As the release does it, each axis is scaled by the principal point, which then lies at the image's centre;
-        its integer pixel coordinates move that by half a pixel in ours.
+        its integer pixel coordinates move that by half a pixel in ours. The extrinsics tell the take's kind.
         """
         fx, fy, cx, cy = self._exo_intrinsics()
         lens = Pinhole(fx * width / (2 * cx), fy * height / (2 * cy), width / 2 + 0.5, height / 2 + 0.5)
-        return Camera(lens, width, height, self._numbers("camera_extrinsics"))
+        camera = Camera(lens, width, height, self._numbers("camera_extrinsics"))
+        return replace(camera, take_kind=take_kind(camera.world_to_camera))
 
     def exo_aspect(self) -> float:
         """Return width / height of the image that the exo intrinsics belong to."""

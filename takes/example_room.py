@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -19,6 +19,7 @@ from ..geometry.camera import Camera
 from ..geometry.depth import Depth, DepthMeaning
 from ..geometry.lens import Lens, Pinhole
 from ..geometry.presets import RELEASE_SIZE, LensPreset, preset_lens
+from ..geometry.take_kind import take_kind
 from .example_figure import Moment, moment
 from .example_scene import static_shapes
 from .ray_caster import Hits, Light, Rays, Shading, darken_near, shade, trace
@@ -223,7 +224,7 @@ def example_take(
     return Take(
         name="example_room",
         exo=room.color(exo_camera, progress=report(0)),
-        exo_camera=exo_camera,
+        exo_camera=replace(exo_camera, take_kind=take_kind(exo_camera.world_to_camera)),
         depth=Depth(room.geometry(exo_camera)[0], DepthMeaning.METRIC),
         ego_camera=ego_camera,
         prompt=_prompt(),

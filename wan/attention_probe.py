@@ -23,7 +23,8 @@ from ..geometry.directions import FRAMES_PER_LATENT, latent_frame_of
 from .base_model import require_wan21_i2v
 from .egox_patch import applied_egox
 from .gga_hooks import HookCounts, SelfAttentionHooks
-from .gga_patch import GGA_KEY, GGARun, block_range
+from .gga_patch import GGA_KEY, GGARun
+from .gga_settings import block_range
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher

@@ -7,6 +7,7 @@ which joins it by width at every step (paper section 3.2, Eq. 3).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import comfy.latent_formats
@@ -15,8 +16,25 @@ import node_helpers
 import torch
 from torch import Tensor
 
+from .egox_match import LATENT_KEY, Match, matched
 from .prompt import TEXT_TOKENS
 from .wan_vae import SPATIAL_STRIDE, TEMPORAL_STRIDE, encode_video
+
+
+class ClipPicture(str, Enum):
+    """What CLIP sees."""
+
+    AS_MATCHED = "as matched"
+    """As the run's `Match` says."""
+    REAL = "real"
+    """The middle square of the first frame of the decoded [exo | noise] latent, as the release's inference."""
+    BLACK = "black"
+    """A black picture. The released trainer brought its pictures to [0, 1] twice, so that CLIP saw values within one
+    grey level of black, 0.015 in its own normalised scale."""
+
+    def is_black(self, match: Match) -> bool:
+        """Whether CLIP sees black, the choice resolved."""
+        return matched(match).black_picture if self is ClipPicture.AS_MATCHED else self is ClipPicture.BLACK
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,20 +44,31 @@ class EgoXConditioning:
     Attributes:
         positive: conditioning with the ego prior and, where given, image features.
         negative: likewise.
-        exo_latent: clean exo latent as the VAE gives it [1, 16, T, H / 8, W_exo / 8].
+        exo_latent: clean exo latent as the VAE gives it [1, 16, T, H / 8, W_exo / 8], with the run's `Match`.
         ego_latent: empty latent of the ego view [1, 16, T, H / 8, W_ego / 8].
+        in_force: the settings in force, as one line.
         notes: what the artist should know before a long run.
     """
 
     positive: list[Any]
     negative: list[Any]
-    exo_latent: dict[str, Tensor]
+    exo_latent: dict[str, Any]
     ego_latent: dict[str, Tensor]
+    in_force: str
     notes: tuple[str, ...] = ()
 
 
 def condition_egox(
-    positive: list[Any], negative: list[Any], vae: Any, exo: Tensor, ego_prior: Tensor, clip_vision: Any | None = None
+    positive: list[Any],
+    negative: list[Any],
+    vae: Any,
+    exo: Tensor,
+    ego_prior: Tensor,
+    clip_vision: Any | None = None,
+    *,
+    match: Match = Match.INFERENCE,
+    clip_picture: ClipPicture = ClipPicture.AS_MATCHED,
+    without_prior: bool = False,
 ) -> EgoXConditioning:
     """Encode both views and put the ego prior into the conditioning.
 
@@ -50,26 +79,33 @@ def condition_egox(
         exo: exo video [F, H, W_exo, 3] in [0, 1], F = 4n + 1.
         ego_prior: rendered ego prior [F, H, W_ego, 3].
         clip_vision: Wan 2.1's image encoder; without it the model gets no image features.
+        match: whose settings the run follows.
+        clip_picture: what `clip_vision` sees.
+        without_prior: condition on a black video in place of the ego prior (the paper's ablation, section 4.4). It is
+            what the renderer gives where it sees no point.
 
     Raises:
         ValueError: if frame counts or sizes do not fit the model or each other.
     """
     check_views(exo, ego_prior)
     exo_latent = encode_video(vae, exo, "EgoX")
-    prior_latent = encode_video(vae, ego_prior, "EgoX")
+    prior_latent = encode_video(vae, torch.zeros_like(ego_prior) if without_prior else ego_prior, "EgoX")
     # Ones mean "to be painted": core turns the mask over, so the ego part is conditioned by nothing but the prior.
     values: dict[str, Any] = {
         "concat_latent_image": prior_latent,
         "concat_mask": torch.ones_like(prior_latent[:, :1]),
     }
+    is_black = clip_picture.is_black(match)
     if clip_vision is not None:
-        values["clip_vision_output"] = _image_features(clip_vision, vae, exo_latent, prior_latent.shape[-1])
+        picture = _black_picture(exo) if is_black else _first_frame(vae, exo_latent, prior_latent.shape[-1])
+        values["clip_vision_output"] = clip_vision.encode_image(picture, crop=True)
     empty = torch.zeros_like(prior_latent, device=comfy.model_management.intermediate_device())
     return EgoXConditioning(
         positive=node_helpers.conditioning_set_values(_cut_text(positive), values),
         negative=node_helpers.conditioning_set_values(_cut_text(negative), values),
-        exo_latent={"samples": exo_latent},
+        exo_latent={"samples": exo_latent, LATENT_KEY: match.value},
         ego_latent={"samples": empty},
+        in_force=_in_force(match, clip_vision is not None, is_black, without_prior),
         notes=_notes(positive, negative, clip_vision),
     )
 
@@ -103,14 +139,24 @@ def check_views(exo: Tensor, ego_prior: Tensor) -> None:
             )
 
 
-def _image_features(clip_vision: Any, vae: Any, exo_latent: Tensor, ego_width: int) -> Any:
-    """Encode the first frame of the decoded [exo | noise] latent, cropped to its middle square, as EgoX does."""
+def _first_frame(vae: Any, exo_latent: Tensor, ego_width: int) -> Tensor:
+    """Return the first frame of the decoded [exo | noise] latent [1, H, W, 3]; CLIP sees its middle square."""
     first = exo_latent[:, :, :1]
     generator = torch.Generator().manual_seed(0)  # the square shows a strip of the noise: any noise will do
     noise = torch.randn(*first.shape[:-1], ego_width, generator=generator).to(first)
     noise = comfy.latent_formats.Wan21().process_out(noise)
     image = vae.decode(torch.cat([first, noise], dim=-1))  # [1, 1, H, W, 3]
-    return clip_vision.encode_image(image.reshape(-1, *image.shape[-3:]), crop=True)
+    return image.reshape(-1, *image.shape[-3:])
+
+
+def _black_picture(exo: Tensor) -> Tensor:
+    return torch.zeros_like(exo[:1, ..., :3])
+
+
+def _in_force(match: Match, has_clip: bool, is_black: bool, without_prior: bool) -> str:
+    sees = f"CLIP sees {'black' if is_black else 'the real picture'}" if has_clip else "no CLIP picture"
+    prior = ", NO ego prior (ablation)" if without_prior else ""
+    return f"{match.value}: {sees}{prior}. EgoX Apply and GGA follow."
 
 
 def _notes(positive: list[Any], negative: list[Any], clip_vision: Any | None) -> tuple[str, ...]:

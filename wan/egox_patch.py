@@ -3,10 +3,13 @@
 The artist samples an ego-sized latent with any sampler; inside the model call the exo view is joined on the left and
 cut off again, so previews, LATENT and VAE see the ego view alone. The model's input has 36 channels (paper, Eq. 3):
 
-    channels   exo columns                        ego columns
-    16 latent  clean exo latent                   noisy ego latent
+    channels   exo columns                           ego columns
+    16 latent  clean exo latent                      noisy ego latent
      4 mask    1 on the first latent frame, else 0   0 (from the conditioning)
-    16 cond    clean exo latent                   ego prior (from the conditioning)
+    16 cond    clean exo latent                      ego prior (from the conditioning)
+
+The four mask channels are the four video frames of a latent frame (the clip's first frame fills all four of its own).
+The released trainer also leaves the clip's last frame at 1: channel 3 of the last latent frame.
 
 The ego columns come from ordinary CONDITIONING: `concat_latent_image` is the ego prior's latent and `concat_mask` ones.
 """
@@ -14,6 +17,7 @@ The ego columns come from ordinary CONDITIONING: `concat_latent_image` is the eg
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -22,6 +26,7 @@ from torch import Tensor
 
 from ..attention.layout import TokenLayout
 from .base_model import require_wan21_i2v
+from .egox_match import Match, matched
 from .guider_options import transformer_options_of_run
 from .joined_tokens import EGOX_KEY, window_frames
 from .memory import WideMemoryEstimate
@@ -33,8 +38,38 @@ LATENT_CHANNELS = 16
 MASK_CHANNELS = 4
 PATCH = 2  # latent pixels a token side
 
+# Key of the exo view's noise in the transformer_options of a run.
+_NOISE_KEY = "exo2ego_exo_noise"
 
-def apply_egox(model: ModelPatcher, exo_latent: Tensor) -> ModelPatcher:
+
+@dataclass(frozen=True)
+class ExoSettings:
+    """How the exo view stands in the model's input.
+
+    Attributes:
+        match: whose settings the run follows; GGA asks for it.
+        last_frame_mask: whether the mask marks the clip's last exo frame as given; None as matched.
+        noisy: whether the exo latent carries the noise of the step (the paper's ablation "w/o clean latent", section
+            4.4). The condition channels stay clean.
+    """
+
+    match: Match = Match.INFERENCE
+    last_frame_mask: bool | None = None
+    noisy: bool = False
+
+    @property
+    def masks_last_frame(self) -> bool:
+        """Whether the last exo frame is marked, the choice resolved."""
+        return matched(self.match).last_frame_mask if self.last_frame_mask is None else self.last_frame_mask
+
+    def describe(self) -> str:
+        """Return what is in force as one line."""
+        frames = "first and the last" if self.masks_last_frame else "first"
+        latent = "NOISY exo latent (ablation)" if self.noisy else "clean exo latent"
+        return f"{self.match.value}: {latent}, mask on the {frames} exo frame."
+
+
+def apply_egox(model: ModelPatcher, exo_latent: Tensor, settings: ExoSettings | None = None) -> ModelPatcher:
     """Return a clone of a Wan 2.1 I2V MODEL that sees the exo view on the left of what is sampled.
 
     Applied again, it replaces the exo view. It goes in any order with LoRA, shift, GGA, caches and torch.compile.
@@ -42,6 +77,7 @@ def apply_egox(model: ModelPatcher, exo_latent: Tensor) -> ModelPatcher:
     Args:
         model: MODEL, with the EgoX LoRA for meaningful results.
         exo_latent: [1 or N, 16, T, h, w_exo], as the VAE encodes it; h and w_exo even. One serves any batch.
+        settings: defaults to the release's inference.
 
     Raises:
         ValueError: for another model, or a latent of another kind. Whether it fits the sampled latent is checked before
@@ -51,7 +87,8 @@ def apply_egox(model: ModelPatcher, exo_latent: Tensor) -> ModelPatcher:
     _check_exo_latent(exo_latent)
     normalised = model.get_model_object("latent_format").process_in(exo_latent.detach().float().cpu())
     patched = model.clone()
-    joined = ExoBesideEgo(normalised)
+    settings = settings or ExoSettings()
+    joined = ExoBesideEgo(_exo_block(normalised, settings.masks_last_frame), settings)
     memory = WideMemoryEstimate(exo_latent.shape[-1], model.get_model_object("memory_required"))
     wrappers = {
         WrappersMP.OUTER_SAMPLE: joined.outer_sample,
@@ -75,11 +112,13 @@ class ExoBesideEgo:
     """DIFFUSION_MODEL wrapper that joins the exo view on the left, and its checks.
 
     Args:
-        exo: [1 or N, 16, T, h, w_exo] exo latent in the model's scale.
+        block: [1 or N, 36, T, h, w_exo] exo columns of the model's input, in the model's scale, without noise.
+        settings: what they were made by, and whether they get noise.
     """
 
-    def __init__(self, exo: Tensor) -> None:
-        self._block = _exo_block(exo)  # [1 or N, 36, T, h, w_exo]
+    def __init__(self, block: Tensor, settings: ExoSettings) -> None:
+        self.settings = settings
+        self._block = block
 
     @property
     def is_one_clip(self) -> bool:
@@ -96,13 +135,27 @@ class ExoBesideEgo:
         frames, height, width = noise_shape[2:]
         return TokenLayout(frames, height // PATCH, self._block.shape[-1] // PATCH, width // PATCH)
 
-    def outer_sample(self, executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def outer_sample(
+        self,
+        executor: Any,
+        noise: Tensor,
+        latent_image: Tensor,
+        sampler: Any,
+        sigmas: Tensor,
+        denoise_mask: Tensor | None = None,
+        callback: Any = None,
+        disable_pbar: bool = False,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> Any:
         """OUTER_SAMPLE wrapper: refuse latents that do not fit before anything is loaded, become the innermost."""
         self.layout(noise.shape)
         guider = executor.class_obj
-        wrappers = _with_egox_innermost(guider.model_options["transformer_options"]["wrappers"])
-        with transformer_options_of_run(guider, wrappers=wrappers):
-            return executor(noise, *args, **kwargs)
+        options = {"wrappers": _with_egox_innermost(guider.model_options["transformer_options"]["wrappers"])}
+        if self.settings.noisy:
+            options[_NOISE_KEY] = self._noise(noise.shape, seed or 0)
+        with transformer_options_of_run(guider, **options):
+            return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs)
 
     def __call__(
         self,
@@ -120,13 +173,34 @@ class ExoBesideEgo:
             raise ValueError("EgoX cannot run with conditioning that appends frames (time_dim_concat): remove it.")
         options = dict(transformer_options or {})
         window = window_frames(options)
-        block = self._block if window is None else self._block[:, :, list(window)]
+        block = self._noised(options) if self.settings.noisy else self._block
+        if window is not None:
+            block = block[:, :, list(window)]
         joined = torch.cat([_repeated(block.to(x), x.shape[0]), x], dim=-1)
         frames, height, width = x.shape[2:]
         exo_width = block.shape[-1]
         options[EGOX_KEY] = TokenLayout(frames, height // PATCH, exo_width // PATCH, width // PATCH)
         out = executor(joined, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
         return out[..., exo_width:]
+
+    def _noise(self, ego_shape: Sequence[int], seed: int) -> Tensor:
+        """Return the exo view's noise of a run [B, 16, T, h, w_exo]: what the seed gives after the ego view's."""
+        generator = torch.Generator().manual_seed(seed)
+        torch.randn(tuple(ego_shape), generator=generator)  # drawn apart, the two would begin alike
+        return torch.randn(ego_shape[0], *self._block[:, :LATENT_CHANNELS].shape[1:], generator=generator)
+
+    def _noised(self, options: dict) -> Tensor:
+        """Return the exo columns [B, 36, T, h, w_exo] with their latent at the noise level of the step."""
+        if _NOISE_KEY not in options:
+            raise ValueError(
+                "The noise of the exo latent was not prepared: this sampler bypasses ComfyUI's guider (OUTER_SAMPLE). "
+                "Use KSampler or SamplerCustomAdvanced, or a clean exo latent."
+            )
+        noise = options[_NOISE_KEY]
+        block = _repeated(self._block, len(noise))
+        sigma = options["sigmas"][0].to(noise)
+        noisy = (1 - sigma) * block[:, :LATENT_CHANNELS] + sigma * noise
+        return torch.cat([noisy, block[:, LATENT_CHANNELS:]], dim=1)
 
     def _check_sampled_latent(self, shape: Sequence[int]) -> None:
         clips, _, exo_frames, exo_height, _ = self._block.shape
@@ -181,10 +255,12 @@ def _with_egox_innermost(wrappers: dict[str, dict]) -> dict[str, dict]:
     return {**wrappers, WrappersMP.DIFFUSION_MODEL: model_calls}
 
 
-def _exo_block(exo: Tensor) -> Tensor:
+def _exo_block(exo: Tensor, masks_last_frame: bool) -> Tensor:
     """Return the exo columns of the model's input, [N, 36, T, h, w_exo]."""
     mask = torch.zeros_like(exo[:, :MASK_CHANNELS])
     mask[:, :, 0] = 1.0
+    if masks_last_frame:
+        mask[:, -1, -1] = 1.0
     return torch.cat([exo, mask, exo], dim=1)
 
 

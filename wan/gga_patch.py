@@ -6,22 +6,25 @@ self-attention of the chosen blocks for the chosen part of the schedule.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ..attention.backends import Backend, requested
-from ..attention.bias import RELEASE_STRENGTH, GGABias, GGAForm
+from ..attention.bias import GGABias
 from ..attention.directions import TokenDirections
 from ..attention.layout import TokenLayout
 from .base_model import require_wan21_i2v
+from .egox_match import Match
 from .egox_patch import applied_egox
 from .gga_hooks import GGAHooks, HookCounts
+from .gga_settings import DirectionSource, GGASettings, Guidance
 from .guider_options import transformer_options_of_run
 from .joined_tokens import window_frames
 
@@ -30,70 +33,11 @@ if TYPE_CHECKING:
 
 GGA_KEY = "exo2ego_gga"
 
-
-class DirectionSource(Protocol):
-    """Computes the directions of a token layout."""
-
-    def __call__(self, layout: TokenLayout) -> tuple[Tensor, Tensor]:
-        """Return ego queries [T, rows, ego columns, 3] and exo keys [query T, key T, rows, exo columns, 3].
-
-        A zero vector is a missing direction. ValueError if the clip does not have the layout's frames.
-        """
-        ...
-
-
-@dataclass(frozen=True)
-class GGASettings:
-    """Where and how strongly GGA acts.
-
-    Attributes:
-        form: the paper's formula or the released one.
-        strength: lambda; the inference scripts of the release use 3.0, its training 1.0.
-        start_percent, end_percent: part of the schedule, as for ControlNet.
-        first_block, last_block: transformer blocks, both included; -1 is the last one.
-        backend: who computes the attention of the ego queries.
-    """
-
-    form: GGAForm = GGAForm.RELEASE
-    strength: float = RELEASE_STRENGTH
-    start_percent: float = 0.0
-    end_percent: float = 1.0
-    first_block: int = 0
-    last_block: int = -1
-    backend: Backend = Backend.AUTO
-
-    def __post_init__(self) -> None:
-        GGABias(self.form, self.strength)
-        if not 0.0 <= self.start_percent <= self.end_percent <= 1.0:
-            raise ValueError(
-                f"GGA acts from start_percent to end_percent, 0 <= start <= end <= 1, got {self.start_percent} and "
-                f"{self.end_percent}."
-            )
-
-    def blocks(self, count: int) -> range:
-        """Return the chosen blocks of a model with `count` blocks; see `block_range`."""
-        return block_range(self.first_block, self.last_block, count)
-
-
-def block_range(first: int, last: int, count: int) -> range:
-    """Return the blocks from `first` to `last`, both included, of a model with `count`; -1 is the last one.
-
-    Raises:
-        ValueError: if that is none.
-    """
-    end = count - 1 if last < 0 else min(last, count - 1)
-    if not 0 <= first <= end:
-        raise ValueError(
-            f"The blocks {first} to {last} are none of the model's 0 to {count - 1}: choose first_block <= last_block "
-            "(-1 is the last one)."
-        )
-    return range(first, end + 1)
+_log = logging.getLogger(__name__)
 
 
 def apply_gga(model: ModelPatcher, source: DirectionSource, settings: GGASettings | None = None) -> ModelPatcher:
-    """Return a clone of a Wan 2.1 I2V MODEL with geometry-guided self-attention.
-
-    EgoX must be applied to the same MODEL, before or after. Applied again, GGA replaces itself.
+    """Return a clone of a Wan 2.1 I2V MODEL with geometry-guided self-attention, whatever the run's `Match`.
 
     Args:
         model: MODEL.
@@ -101,16 +45,45 @@ def apply_gga(model: ModelPatcher, source: DirectionSource, settings: GGASetting
         settings: defaults to the release's inference.
 
     Raises:
+        ValueError: see `apply_matched_gga`.
+    """
+    guidance = Guidance(source, settings or GGASettings())
+    return apply_matched_gga(model, lambda match: guidance)
+
+
+def apply_matched_gga(
+    model: ModelPatcher,
+    guidance_of: Callable[[Match], Guidance],
+    report: Callable[[str], None] | None = None,
+) -> ModelPatcher:
+    """Return a clone of a Wan 2.1 I2V MODEL with geometry-guided self-attention, as the exo view's `Match` says.
+
+    EgoX must be applied to the same MODEL, before or after. Applied again, GGA replaces itself.
+
+    Args:
+        model: MODEL.
+        guidance_of: gives what guides a run of a `Match`; asked for each of them now, and when sampling starts.
+        report: called with what is in force when sampling starts.
+
+    Raises:
         ValueError: for another model or blocks that it lacks. Missing EgoX and directions that do not fit are reported
             before the first step.
     """
     network = require_wan21_i2v(model)
-    settings = settings or GGASettings()
-    gga = GeometryGuidance(source, settings, settings.blocks(len(network.blocks)))
-    patched = model.clone()
+    for match in Match:
+        guidance_of(match).settings.blocks(len(network.blocks))
+    gga = GeometryGuidance(guidance_of, len(network.blocks), report)
+    patched = without_gga(model)
     for kind, wrapper in ((WrappersMP.OUTER_SAMPLE, gga.outer_sample), (WrappersMP.DIFFUSION_MODEL, gga)):
-        patched.remove_wrappers_with_key(kind, GGA_KEY)
         patched.add_wrapper_with_key(kind, GGA_KEY, wrapper)
+    return patched
+
+
+def without_gga(model: ModelPatcher) -> ModelPatcher:
+    """Return a clone of a MODEL without GGA (the paper's ablation "w/o GGA", section 4.4, but of inference alone)."""
+    patched = model.clone()
+    for kind in (WrappersMP.OUTER_SAMPLE, WrappersMP.DIFFUSION_MODEL):
+        patched.remove_wrappers_with_key(kind, GGA_KEY)
     return patched
 
 
@@ -122,6 +95,7 @@ class GGARun:
         directions: of the whole clip, on the CPU.
         bias: what GGA adds.
         blocks: where GGA acts.
+        backend: who computes the attention of the ego queries.
         start_sigma, end_sigma: noise levels between which GGA acts.
         counts: what the hooks met.
     """
@@ -129,6 +103,7 @@ class GGARun:
     directions: TokenDirections
     bias: GGABias
     blocks: range
+    backend: Backend
     start_sigma: float
     end_sigma: float
     counts: HookCounts = field(default_factory=HookCounts)
@@ -146,14 +121,21 @@ class GGARun:
 
 
 class GeometryGuidance:
-    """The wrappers of GGA: one prepares a sampling run, one hooks every model call."""
+    """The wrappers of GGA: one prepares a sampling run, one hooks every model call.
 
-    def __init__(self, source: DirectionSource, settings: GGASettings, blocks: range) -> None:
-        self._source = source
-        self._settings = settings
-        self._blocks = blocks
-        self._bias = GGABias(settings.form, settings.strength)
-        self._computed: dict[TokenLayout, TokenDirections] = {}
+    Args:
+        guidance_of: gives what guides a run of a `Match`.
+        block_count: of the model.
+        report: called with what is in force when sampling starts.
+    """
+
+    def __init__(
+        self, guidance_of: Callable[[Match], Guidance], block_count: int, report: Callable[[str], None] | None = None
+    ) -> None:
+        self._guidance_of = guidance_of
+        self._block_count = block_count
+        self._report = report
+        self._computed: dict[tuple[Match, TokenLayout], TokenDirections] = {}
 
     def outer_sample(self, executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Any:
         """OUTER_SAMPLE wrapper: compute directions and noise levels before anything is loaded."""
@@ -192,7 +174,7 @@ class GeometryGuidance:
         directions = run.directions_on(device)
         if window is not None:
             directions = directions.frames(window)
-        return GGAHooks(directions, run.bias, run.blocks, run.counts, self._settings.backend).installed(options)
+        return GGAHooks(directions, run.bias, run.blocks, run.counts, run.backend).installed(options)
 
     @staticmethod
     @torch.compiler.disable
@@ -205,7 +187,6 @@ class GeometryGuidance:
         return options[GGA_KEY]
 
     def _prepare(self, model: ModelPatcher, noise: Tensor) -> GGARun:
-        requested(self._settings.backend)  # a wrong name in the environment is told now, not in the first step
         egox = applied_egox(model)
         if egox is None:
             raise ValueError(
@@ -217,17 +198,30 @@ class GeometryGuidance:
                 "GGA has the cameras and the depth of one clip, but the exo latent holds a batch of different clips: "
                 "sample them one after the other, each with its own GGA."
             )
+        match = egox.settings.match
+        guidance = self._guidance_of(match)
+        settings = guidance.settings
+        requested(settings.backend)  # a wrong name in the environment is told now, not in the first step
         layout = egox.layout(noise.shape)
-        if layout not in self._computed:
-            directions = TokenDirections(*self._source(layout))
+        if (match, layout) not in self._computed:
+            directions = TokenDirections(*guidance.source(layout))
             directions.check(layout)
-            self._computed = {layout: directions}
+            self._computed = {(match, layout): directions}
+        self._tell(guidance.text)
         sampling = model.get_model_object("model_sampling")
-        start, end = self._settings.start_percent, self._settings.end_percent
+        start, end = settings.start_percent, settings.end_percent
         return GGARun(
-            self._computed[layout],
-            self._bias,
-            self._blocks,
+            self._computed[match, layout],
+            GGABias(settings.form, settings.strength),
+            settings.blocks(self._block_count),
+            settings.backend,
             start_sigma=math.inf if start <= 0.0 else float(sampling.percent_to_sigma(start)),
             end_sigma=float(sampling.percent_to_sigma(end)),
         )
+
+    def _tell(self, text: str) -> None:
+        if not text:
+            return
+        _log.info("GGA: %s", text)
+        if self._report is not None:
+            self._report(text)
