@@ -117,7 +117,7 @@ def _check_contents(
         parts = {wanted.component: path for wanted, path in models.items() if wanted.component is not None}
         findings |= dict.fromkeys(check_components(library, parts, base))
         for wanted, path in models.items():
-            if wanted.folders == ("loras",):
+            if wanted.folders == ("loras",) and not wanted.is_stock_lora:
                 findings |= dict.fromkeys(check_lora(library, path, base))
     loras = library.installation.files(("loras",))
     for name in more_loras or ():

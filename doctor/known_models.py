@@ -27,6 +27,7 @@ class KnownModel:
 
 _TEMPLATE_21 = "ComfyUI's Wan 2.1 image-to-video template (Workflow > Browse Templates > Video) links it"
 _TEMPLATE_22 = "ComfyUI's Wan 2.2 14B image-to-video template (Workflow > Browse Templates > Video) links it"
+_LIGHTX2V = "loras/ of lightx2v/Wan2.1-I2V-14B-480P-StepDistill-CfgDistill-Lightx2v on Hugging Face (Apache 2.0)"
 _EXO2EGOSYN = "a training run of Exo2EgoSyn writes it; no weights are public yet"
 
 # By file name without the number of a shard. Sizes of Exo2EgoSyn's parts: 2 bytes a parameter, align and poseinj 4.
@@ -36,6 +37,7 @@ KNOWN = {
     "egox_lora_rank256.safetensors": KnownModel(
         1.7, "pytorch_lora_weights.safetensors of the EgoX release, under this name"
     ),
+    "Wan21_I2V_14B_lightx2v_cfg_step_distill_lora_rank64.safetensors": KnownModel(0.74, _LIGHTX2V),
     "umt5_xxl_fp8_e4m3fn_scaled.safetensors": KnownModel(6.7, _TEMPLATE_21),
     "wan_2.1_vae.safetensors": KnownModel(0.25, _TEMPLATE_21),
     "clip_vision_h.safetensors": KnownModel(1.3, _TEMPLATE_21),

@@ -15,8 +15,10 @@ from .workflows import Wanted
 
 _KIND_IN = {"text_encoders": TEXT_ENCODER, "vae": VAE, "clip_vision": IMAGE_ENCODER, "loras": LORA}
 
-# Folders of LoRAs are large, and what is in them is mostly for other models: names that may be for this pack.
+# Folders of LoRAs are large, and what is in them is mostly for other models: names that may be for this pack, and those
+# of the distillation LoRA, which has been extracted anew under several.
 _OUR_LORA = re.compile(r"ego|pytorch_lora_weights", re.IGNORECASE)
+_DISTILLED_LORA = re.compile(r"^(?=.*i2v)(?=.*480p|.*wan.?2.?1)(?=.*(lightx2v|distill))", re.IGNORECASE)
 
 
 def expected_kind(wanted: Wanted) -> str:
@@ -46,11 +48,12 @@ class Library:
 
     def candidates(self, wanted: Wanted) -> dict[str, Path]:
         """Return the files that may stand for a model, by name; of LoRAs, those whose names hint at it."""
+        hint = _DISTILLED_LORA if wanted.is_stock_lora else _OUR_LORA
         return {
             name: path
             for name, path in self.files(wanted).items()
             if path.suffix.lower() in SUFFIXES
-            and (name == wanted.file or path not in self._loras or _OUR_LORA.search(name))
+            and (name == wanted.file or path not in self._loras or hint.search(name))
         }
 
     def unfinished(self, wanted: Wanted) -> dict[str, Path]:

@@ -22,9 +22,13 @@ _HIGH_NOISE = "Wan 2.2's high-noise expert, by its name"
 def used_workflows(workflows: Workflows, is_here: Callable[[Wanted], bool]) -> list[str]:
     """Return the workflows that somebody has begun to set up; all of them where that is none.
 
-    A file that only this pack loads shows it: Wan's own files lie here for other reasons too.
+    A file that only this pack loads shows it: Wan's own files lie here for other reasons too. A workflow that loads a
+    further LoRA is another's variant, and is set up where that is here as well.
     """
     begun = {name for wanted in workflows.wanted if wanted.is_ours and is_here(wanted) for name in wanted.workflows}
+    for wanted in workflows.wanted:
+        if wanted.is_stock_lora and not is_here(wanted):
+            begun.difference_update(wanted.workflows)
     complete = {name for name in workflows.names if not workflows.of(name)}
     return [name for name in workflows.names if name in begun | complete] if begun else list(workflows.names)
 

@@ -17,6 +17,7 @@ LOADERS: dict[tuple[str, str], tuple[str, ...]] = {
     ("VAELoader", "vae_name"): ("vae",),
     ("CLIPVisionLoader", "clip_name"): ("clip_vision",),
     ("Exo2EgoEgoXLoader", "lora_name"): ("loras",),
+    ("LoraLoaderModelOnly", "lora_name"): ("loras",),
     ("Exo2EgoDepthPro", "weights"): ("depth_pro",),
     ("Exo2EgoSynLoader", "align"): ("exo2egosyn",),
     ("Exo2EgoSynLoader", "multiexocon"): ("exo2egosyn",),
@@ -62,6 +63,11 @@ class Wanted:
     def is_ours(self) -> bool:
         """Whether only this pack loads such a file: where one lies, somebody uses the workflow."""
         return is_ours(self.node)
+
+    @property
+    def is_stock_lora(self) -> bool:
+        """Whether it is a LoRA for ComfyUI's own loader, which takes what it knows and names the rest in the log."""
+        return self.folders == ("loras",) and not self.is_ours
 
     @property
     def needs_low_noise(self) -> bool:

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from ..attention.layout import TokenLayout
 from .base_model import require_wan21_i2v
+from .cache_warning import warn_of_cache
 from .egox_match import Match, matched
 from .guider_options import transformer_options_of_run
 from .joined_tokens import EGOX_KEY, window_frames
@@ -151,6 +152,7 @@ class ExoBesideEgo:
         """OUTER_SAMPLE wrapper: refuse latents that do not fit before anything is loaded, become the innermost."""
         self.layout(noise.shape)
         guider = executor.class_obj
+        warn_of_cache(guider.model_options["transformer_options"], len(sigmas) - 1)
         options = {"wrappers": _with_egox_innermost(guider.model_options["transformer_options"]["wrappers"])}
         if self.settings.noisy:
             options[_NOISE_KEY] = self._noise(noise.shape, seed or 0)

@@ -15,6 +15,7 @@ from exo2ego.doctor.cli import main
 from exo2ego.networks.component_files import MAX_SHARD_BYTES, write_component
 from exo2ego.networks.component_metadata import Component
 from support.tiny_components import tiny_component
+from support.tiny_distilled_lora import distilled_lora_state_dict
 from support.tiny_encoders import clip_vision_state_dict, umt5_state_dict
 from support.tiny_vae import vae_state_dict
 from support.tiny_wan import egox_lora_state_dict, wan_state_dict
@@ -23,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BASE = "wan2.1_i2v_480p_14B_fp8_scaled.safetensors"
 BASE_22 = "wan2.2_i2v_low_noise_14B_fp8_scaled.safetensors"
 LORA = "egox_lora_rank256.safetensors"
+DISTILLED = "Wan21_I2V_14B_lightx2v_cfg_step_distill_lora_rank64.safetensors"
 SHARD_BYTES = 800_000  # three shards, as the workflow names them
 DEPTH_PRO = ("config.json", "preprocessor_config.json")
 
@@ -71,6 +73,7 @@ def tiny_files(tmp_path_factory) -> dict[tuple[str, str], Path]:
         ("diffusion_models", BASE): wan_state_dict(),
         ("diffusion_models", BASE_22): wan_state_dict("i2v_2.2"),
         ("loras", LORA): egox_lora_state_dict(),
+        ("loras", DISTILLED): distilled_lora_state_dict(),
         ("vae", "wan_2.1_vae.safetensors"): vae_state_dict(),
         ("text_encoders", "umt5_xxl_fp8_e4m3fn_scaled.safetensors"): umt5_state_dict(),
         ("clip_vision", "clip_vision_h.safetensors"): clip_vision_state_dict(),

@@ -13,7 +13,7 @@ from exo2ego.doctor.workflows import LOADERS, shipped_workflows
 from support.tiny_gguf import write_gguf
 from support.tiny_wan import egox_lora_state_dict, wan_state_dict
 
-from .conftest import BASE, BASE_22, LORA, ROOT
+from .conftest import BASE, BASE_22, DISTILLED, LORA, ROOT
 
 EGOX = ("--workflow", "egox_take")
 SYN = ("--workflow", "exo2egosyn")
@@ -95,6 +95,37 @@ def test_a_gguf_stands_in_from_the_older_folder(complete):
     assert "Unet Loader (GGUF)" in finding["remedy"]
     complete.save("loras", LORA, egox_lora_state_dict(dim=512))
     assert complete.findings("lora keys", *EGOX)
+
+
+def test_the_fast_workflow_is_set_up_where_its_second_lora_is(complete):
+    assert "egox_fast" in complete.visit()["facts"]["workflows"].split(", ")
+    (complete.folder("loras") / DISTILLED).unlink()
+    report = complete.visit()
+    assert report["exit"] == 0
+    assert "egox_fast" not in report["facts"]["workflows"].split(", ")
+    assert "egox_take" in report["facts"]["workflows"].split(", ")
+    finding = only(complete.visit("--workflow", "egox_fast")["findings"], f"{DISTILLED} is missing")
+    assert finding["severity"] == "error"
+    assert "0.74 GB in models/loras" in finding["expected"]
+    assert "lightx2v" in finding["remedy"]
+    assert "Apache 2.0" in finding["remedy"]
+
+
+def test_a_stock_loaders_lora_is_not_held_against_egoxs_keys(complete):
+    """It holds differences of biases, norms and modulations, which EgoX LoRA Loader would refuse."""
+    assert complete.findings("lora keys", "--workflow", "egox_fast") == []
+    assert complete.findings("lora keys", "--workflow", "egox_fast", "--lora", DISTILLED)
+
+
+def test_the_two_loras_do_not_stand_in_for_each_other(complete, tiny_files):
+    fast = ("--workflow", "egox_fast")
+    for gone in (DISTILLED, LORA):
+        (complete.folder("loras") / gone).unlink()
+        assert only(complete.findings("models", *fast), f"{gone} is missing")["severity"] == "error"
+        (complete.folder("loras") / gone).symlink_to(tiny_files["loras", gone])
+    name = "lightx2v_I2V_14B_480p_cfg_step_distill_rank64_bf16.safetensors"
+    (complete.folder("loras") / DISTILLED).rename(complete.folder("loras") / name)
+    assert only(complete.findings("models", *fast), f"{DISTILLED} is missing")["severity"] == "note"
 
 
 @pytest.mark.parametrize("kind", ["t2v", "i2v_2.2", "fun_control", "vace", "camera", "flf2v"])

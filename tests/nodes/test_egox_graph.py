@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from exo2ego.geometry.directions import gga_directions
 from exo2ego.takes.egox import read_take
 from support.comfyui import import_comfyui
 from support.egox_witness import Clip, dense_pair_bias, sample, simple_sigmas
 from support.graphs import egox_graph, node_id, only_outputs, recorded, with_inputs, with_node
+from support.tiny_distilled_lora import distilled_lora_state_dict, with_distilled_lora
 from support.tiny_models import FILES
 from support.wan_witnesses import comfyui_predict
 
@@ -22,13 +23,8 @@ TOKENS = {"latent_frames": 2, "exo_tokens": (4, 8), "ego_tokens": (4, 4)}
 PEFT_TO_WAN = {"to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "o"}
 
 
-@pytest.fixture(scope="module")
-def network(comfy_server):
-    """The raw tiny Wan with the LoRA merged into its weights by hand."""
-    import_comfyui()
-    import comfy.sd
-
-    models = comfy_server.base / "models"
+def egox_weights(models: Path) -> dict[str, torch.Tensor]:
+    """The tiny Wan's weights with EgoX's LoRA merged by hand."""
     weights = load_file(models.joinpath(*FILES["unet"]))
     lora = load_file(models.joinpath(*FILES["lora"]))
     for name, down in lora.items():
@@ -38,7 +34,20 @@ def network(comfy_server):
         target = {"attn1": "self_attn", "attn2": "cross_attn"}[attention]
         key = f"blocks.{block}.{target}.{PEFT_TO_WAN['.'.join(layer)]}.weight"
         weights[key] = weights[key] + lora[name.replace("lora_A", "lora_B")] @ down
+    return weights
+
+
+def raw_wan(weights: dict[str, torch.Tensor]):
+    import_comfyui()
+    import comfy.sd
+
     return comfy.sd.load_diffusion_model_state_dict(weights).model.diffusion_model
+
+
+@pytest.fixture(scope="module")
+def network(comfy_server):
+    """The raw tiny Wan with the LoRA merged into its weights by hand."""
+    return raw_wan(egox_weights(comfy_server.base / "models"))
 
 
 def clip_of(record: dict[str, torch.Tensor], take: Path) -> Clip:
@@ -87,6 +96,37 @@ def test_equals_a_loop_written_out(comfy_server, comfy_client, small_take, netwo
         with torch.inference_mode():
             plain = sample(comfyui_predict(network), clip, noise, **settings)
         assert (plain - expected).abs().max() > 1e-2, "the comparison would not notice GGA"
+
+
+def test_the_fast_graph_equals_a_loop_written_out(comfy_server, comfy_client, small_take):
+    """Both LoRAs, and sampler, shift, steps and CFG as the template has them."""
+    models, name = comfy_server.base / "models", "tiny_distilled_lora.safetensors"
+    distilled = distilled_lora_state_dict()
+    save_file(distilled, models / "loras" / name)
+    graph = with_inputs(egox_graph(workflow="egox_fast", steps=None, seed=SEED), "Distillation LoRA", lora_name=name)
+    record = run(comfy_server, comfy_client, graph, "fast.safetensors")
+    clip = clip_of(record, small_take)
+    noise = torch.randn(clip.prior.shape, generator=torch.manual_seed(SEED))
+    bias = dense_pair_bias(clip, "release", 3.0)
+
+    def expected(weights) -> torch.Tensor:
+        with torch.inference_mode():
+            return sample(comfyui_predict(raw_wan(weights)), clip, noise, steps=4, shift=5.0, cfg=1.0, bias=bias)
+
+    with_egox_alone = egox_weights(models)
+    both = expected(with_distilled_lora(with_egox_alone, distilled))
+    assert (record["samples"] - both).abs().max() < 1e-4
+    assert (expected(with_egox_alone) - both).abs().max() > 1e-2, "the comparison would not notice the second LoRA"
+
+
+def test_an_unchanged_graph_samples_once(comfy_client, small_take):
+    graph = egox_graph(seed=SEED + 1)
+    assert {"Sampler", "Decode", "Save ego video"} <= set(comfy_client.run(graph).seconds)
+    again = comfy_client.run(graph)
+    assert not again.seconds, "nothing changed, and something ran"
+    other = comfy_client.run(with_inputs(graph, "Sampler", seed=SEED + 2))
+    assert "Sampler" in other.seconds
+    assert "Ego prior" not in other.seconds
 
 
 def test_the_whole_graph_saves_videos_and_sheet(comfy_client, small_take):

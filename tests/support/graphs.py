@@ -38,11 +38,12 @@ def prior_graph(take: str = SMALL_TAKE, **render: Any) -> Graph:
     return only_outputs(graph, "Save ego prior")
 
 
-def egox_graph(take: str = SMALL_TAKE, steps: int = 2, **sampler: Any) -> Graph:
-    """Return the EgoX graph of a take with the tiny models, up to its saved ego video."""
+def egox_graph(take: str = SMALL_TAKE, steps: int | None = 2, workflow: str = "egox_take", **sampler: Any) -> Graph:
+    """Return the EgoX graph of a take with the tiny models, up to its saved ego video; `None` keeps its steps."""
     names = {role: name for role, (_, name) in FILES.items()}
-    graph = with_models(with_inputs(api_graph("egox_take"), "Take", take=take), names, stand_ins=True)
-    graph = with_inputs(graph, "Sampler", steps=steps, **sampler)
+    graph = with_models(with_inputs(api_graph(workflow), "Take", take=take), names, stand_ins=True)
+    sampler = sampler if steps is None else {"steps": steps, **sampler}
+    graph = with_inputs(graph, "Sampler", **sampler)
     return only_outputs(graph, "Save ego video")
 
 
