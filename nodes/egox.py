@@ -19,6 +19,7 @@ from ..wan.egox_conditioning import condition_egox
 from ..wan.egox_patch import apply_egox
 from ..wan.gga_patch import GGASettings, apply_gga
 from ..wan.lora import apply_lora, read_lora
+from .example_prompt import example_prompt_notes
 from .progress import progress_bar, show_text, warn
 from .schema import schema
 from .sockets import CameraSocket, DepthSocket
@@ -117,8 +118,9 @@ class Exo2EgoEgoXConditioning(io.ComfyNode):
         clip_vision: Any | None = None,
     ) -> io.NodeOutput:
         made = condition_egox(positive, negative, vae, exo, ego_prior, clip_vision)
-        if made.notes:
-            warn(cls, " ".join(made.notes))
+        notes = (*made.notes, *example_prompt_notes(positive, exo))
+        if notes:
+            warn(cls, " ".join(notes))
         return io.NodeOutput(made.positive, made.negative, made.exo_latent, made.ego_latent)
 
 
