@@ -13,6 +13,7 @@ from ..wan.egox_conditioning import ClipPicture, condition_egox
 from ..wan.egox_match import Match, match_of_latent
 from ..wan.egox_patch import ExoSettings, apply_egox
 from ..wan.lora import apply_lora, read_lora
+from .example_prompt import example_prompt_notes
 from .progress import show_text, warn
 from .schema import schema
 
@@ -150,8 +151,9 @@ class Exo2EgoEgoXConditioning(io.ComfyNode):
             clip_picture=ClipPicture(clip_picture),
             without_prior=prior == _NO_PRIOR,
         )
-        if made.notes:
-            warn(cls, f"{' '.join(made.notes)}\n{made.in_force}")
+        notes = (*made.notes, *example_prompt_notes(positive, exo))
+        if notes:
+            warn(cls, f"{' '.join(notes)}\n{made.in_force}")
         else:
             show_text(cls, made.in_force)
         return io.NodeOutput(made.positive, made.negative, made.exo_latent, made.ego_latent)

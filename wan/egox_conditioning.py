@@ -168,7 +168,10 @@ def _notes(positive: list[Any], negative: list[Any], clip_vision: Any | None) ->
     for name, conditioning in (("positive", positive), ("negative", negative)):
         longest = max(text.shape[1] for text, _ in conditioning)
         if longest > TEXT_TOKENS:
-            notes.append(f"The {name} prompt has {longest} tokens; the first {TEXT_TOKENS} are kept, as EgoX does.")
+            notes.append(
+                f"The {name} prompt has {longest} tokens; the first {TEXT_TOKENS} are kept. Encode Two-View Prompt in "
+                "place of Clip Text Encode shortens it before it is encoded, as EgoX does."
+            )
     return tuple(notes)
 
 

@@ -106,17 +106,19 @@ def fit_prompt(text: str, fit: PromptFit, count: Count, limit: int) -> FittedPro
 
     Args:
         text: any text; blocks are known by the headings of `prompt.two_view_prompt`.
-        fit: `KEEP_BOTH_VIEWS` shortens each description at the end of a sentence, in proportion to its length, and
-            sees to it that the ego view keeps two thirds wherever a fifth of the room is left for the rest. Text
-            without blocks loses its last sentences. A sentence of more than 100 tokens is cut at a word.
-            `AS_RELEASED` keeps the first tokens.
+        fit: `KEEP_BOTH_VIEWS` shortens each description at the end of a sentence, in proportion to its length. The ego
+            view keeps two thirds wherever that leaves the rest a fifth of the room and each description its first
+            sentence. Text without blocks loses its last sentences. A sentence of more than 100 tokens is cut at a
+            word. `AS_RELEASED` keeps the first tokens.
         count: tokens of a text, without the end token.
         limit: the most tokens, without the end token.
     """
     before = count(text)
     sections = split_sections(text)
     if before <= limit:
-        return FittedPrompt(text, fit, limit, before, before, tuple(_cut_views(sections, count, limit)))
+        counts = [(name, count(_text(sections, indices))) for name, indices in _blocks(sections)]
+        views = tuple(FittedView(name, tokens, tokens, "") for name, tokens in counts)
+        return FittedPrompt(text, fit, limit, before, before, views)
     if fit is PromptFit.AS_RELEASED:
         return FittedPrompt(text, fit, limit, before, limit, tuple(_cut_views(sections, count, limit)))
     sections = tuple(_cuttable(section, count) for section in sections)
@@ -146,7 +148,9 @@ class _Shortening:
         rest = [index for index in everything if index not in ego]
         ego_total, rest_total = self._total(ego), self._total(rest)
         room = self._limit - self._count("".join(section.shortened(0) for section in self._sections))
-        for_ego = room - min(rest_total, room * _REST_KEEPS)
+        first_sentences = sum(self._costs[index][0] for index in rest if self._costs[index])
+        for_rest = max(min(rest_total, room * _REST_KEEPS), min(first_sentences, room / 2))
+        for_ego = room - for_rest
         even = room / max(1, ego_total + rest_total)
         self._fill(ego, min(for_ego, max(even, _EGO_KEEPS) * ego_total), lambda: self._spent(ego) <= for_ego)
         self._fill(rest, room - self._spent(ego), lambda: self._spent(everything) <= room)
@@ -227,6 +231,8 @@ def _shortened_views(sections: tuple[Section, ...], kept: list[int], count: Coun
 
 def _cut_at_word(text: str, count: Count, limit: int) -> tuple[str, str]:
     """Split a text after the last word with which it has `limit` tokens at most."""
+    if count(text) <= limit:
+        return text, ""
     words = split_words(text)
     low, high = 0, len(words)
     while low < high:

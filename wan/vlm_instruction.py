@@ -1,7 +1,7 @@
 """What to ask a vision-language model for, so that its answer is a prompt for EgoX.
 
-EgoX's authors gave such a model an instruction of their own (paper, section F.4 and Table 6). An artist has the exo clip
-alone, and Wan reads 512 tokens: so this one asks for the ego view to be worked out, and for a short exo block.
+EgoX's authors used another instruction (paper, section F.4 and Table 6). An artist has the exo clip alone, and Wan
+reads 512 tokens: so this one asks for the ego view to be worked out, and for a short exo block.
 """
 
 from __future__ import annotations

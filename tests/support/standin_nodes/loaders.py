@@ -17,6 +17,7 @@ from .names import StandInName
 from .pose_data import StandInPoseData
 from .rays import StandInRecordRays
 from .recorder import StandInRecord, StandInRecordSyn
+from .text_spy import StandInRecordText, StandInSpyTokens
 
 
 class StandInCLIPLoader(io.ComfyNode):
@@ -82,6 +83,8 @@ class StandInExtension(ComfyExtension):
             StandInRecord,
             StandInRecordRays,
             StandInRecordSyn,
+            StandInRecordText,
+            StandInSpyTokens,
             StandInName,
             StandInPoseData,
         ]
