@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from exo2ego.wan.egox_patch import apply_egox
+from exo2ego.wan.egox_patch import ExoSettings, apply_egox
 from exo2ego.wan.gga_patch import GGASettings, apply_gga
 
 from .comfyui import k_sampler
@@ -19,8 +19,8 @@ STEPS = 3
 SHIFT = 8.0  # ComfyUI's default for Wan 2.1
 
 
-def with_egox(model: Any, clip: Clip) -> Any:
-    return apply_egox(model, clip.exo)
+def with_egox(model: Any, clip: Clip, **settings: Any) -> Any:
+    return apply_egox(model, clip.exo, ExoSettings(**settings))
 
 
 def with_gga(model: Any, clip: Clip, **settings: Any) -> Any:

@@ -103,8 +103,14 @@ def sample(
     bias: Tensor | None = None,
     bias_at: Callable[[float], bool] = lambda sigma: True,
     marks_first_frame: bool = True,
+    marks_last_frame: bool = False,
+    exo_noise: Tensor | None = None,
 ) -> Tensor:
-    """Sample with one of `flow_samplers`; returns the ego latent in the VAE's scale, [B, 16, T, h, w_ego]."""
+    """Sample with one of `flow_samplers`; returns the ego latent in the VAE's scale, [B, 16, T, h, w_ego].
+
+    `marks_last_frame` is the released trainer's mask: of the four video frames in the last latent frame, the last.
+    `exo_noise` [B, 16, T, h, w_exo] is the ablation without clean latent: the exo latent carries the noise of the step.
+    """
     mean, std = (torch.tensor(values).view(1, 16, 1, 1, 1) for values in (MEAN, STD))
     batch = noise.shape[0]
     exo = ((clip.exo - mean) / std).expand(batch, -1, -1, -1, -1)
@@ -112,10 +118,13 @@ def sample(
     ego_width = noise.shape[-1]
     mask = torch.zeros(batch, 4, *exo.shape[2:4], exo.shape[-1] + ego_width)
     mask[:, :, 0, :, : exo.shape[-1]] = float(marks_first_frame)
+    if marks_last_frame:
+        mask[:, 3, exo.shape[2] - 1, :, : exo.shape[-1]] = 1
     features = clip.clip_features.expand(batch, -1, -1)
 
     def velocity(x: Tensor, sigma: Tensor) -> Tensor:
-        model_input = torch.cat([torch.cat([exo, x], dim=-1), mask, torch.cat([exo, prior], dim=-1)], dim=1)
+        seen = exo if exo_noise is None else (1 - sigma) * exo + sigma * exo_noise
+        model_input = torch.cat([torch.cat([seen, x], dim=-1), mask, torch.cat([exo, prior], dim=-1)], dim=1)
         active = bias if bias_at(float(sigma)) else None
         velocities = [
             predict(model_input, (1000 * sigma).expand(batch), text.expand(batch, -1, -1), features, active)
