@@ -46,10 +46,14 @@ def _loaded(kind: str, weights: dict[str, Tensor] | None) -> Any:
         layers = {name: {"format": "float8_e4m3fn"} for name in names}
         metadata = {"_quantization_metadata": json.dumps({"format_version": "1.0", "layers": layers})}
         weights = _scaled(weights, "weight_scale")
-    elif kind in ("int8", "gguf"):
-        from .quantised_ops import GGUFOps, Int8Ops
+    elif kind == "int8":
+        from .standin_nodes.quantised_ops import Int8Ops
 
-        options["custom_operations"] = {"int8": Int8Ops, "gguf": GGUFOps}[kind]
+        options["custom_operations"] = Int8Ops
+    elif kind == "gguf":
+        from .standin_nodes.quantised_ops import load_gguf
+
+        return load_gguf(dict(weights))
     return comfy.sd.load_diffusion_model_state_dict(dict(weights), model_options=options, metadata=metadata)
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import comfy.lora
 import comfy.model_patcher
 import comfy.ops
+import comfy.sd
+import comfy.utils
 import torch
 from torch import Tensor, nn
 
@@ -134,3 +136,9 @@ class GGUFPatcher(comfy.model_patcher.ModelPatcher):
                 if isinstance(parameter, PackedTensor):
                     parameter.patches = []
         return super().unpatch_model(device_to, unpatch_weights)
+
+
+def load_gguf(weights: dict[str, Tensor]) -> GGUFPatcher:
+    """Return a MODEL of which the linear layers are packed."""
+    model = comfy.sd.load_diffusion_model_state_dict(weights, model_options={"custom_operations": GGUFOps})
+    return GGUFPatcher(model.model, model.load_device, model.offload_device)
