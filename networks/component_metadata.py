@@ -176,11 +176,14 @@ class LoraMetadata(ComponentMetadata):
 
 @dataclass(frozen=True, kw_only=True)
 class VawanMetadata(LoraMetadata):
-    """VAWAN: a wider patch embedding and a LoRA. `cond_tail` as with MultiExoCon."""
+    """VAWAN: a wider patch embedding, a LoRA and maybe poses, see `VawanConfig`. `cond_tail` as with MultiExoCon."""
 
     component = Component.VAWAN
 
     cond_tail: str = _one_of("gray")
+    pose: str | None = _one_of(None, "none", "ac3d", "time_pose")
+    pose_width: int | None = _positive()
+    pose_shared: bool | None = None
 
 
 METADATA_OF: dict[Component, type[ComponentMetadata]] = {
