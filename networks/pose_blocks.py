@@ -44,7 +44,7 @@ _EPS = 1e-6
 
 
 class PoseBlock(nn.Module):
-    """One light block: 8,404,480 parameters at width 512, 71,340,032 at width 2048."""
+    """One light block: 8,398,848 parameters at width 512, 71,328,768 at width 2048."""
 
     def __init__(self, dim: int, width: int, operations: Any, device: Any, dtype: torch.dtype | None) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class PoseBlock(nn.Module):
 
 
 class PoseBlocks(PoseEncoder):
-    """Encoder and light blocks.
+    """Encoder and light blocks: 338,577,408 parameters at width 512, 11,022,336 shared, 2,885,664,768 at width 2048.
 
     Args:
         dim: width of Wan's tokens.

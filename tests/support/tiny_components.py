@@ -83,7 +83,7 @@ def tiny_component(
 def tiny_vawan(poses: str, **settings: Any) -> LoadedComponent:
     """Return a VAWAN with poses, by its name in `VAWAN_POSES`."""
     config = VAWAN_POSES[poses]
-    return tiny_component(Component.VAWAN, told={"num_views": VIEWS, **config}, **config, **settings)
+    return tiny_component(Component.VAWAN, told={"num_views": VIEWS, **config}, **{**config, **settings})
 
 
 def write_tiny_component(folder: Path, component: Component, name: str | None = None, **settings: Any) -> Path:
