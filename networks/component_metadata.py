@@ -176,7 +176,14 @@ class LoraMetadata(ComponentMetadata):
 
 @dataclass(frozen=True, kw_only=True)
 class VawanMetadata(LoraMetadata):
-    """VAWAN: a wider patch embedding, a LoRA and maybe poses, see `VawanConfig`. `cond_tail` as with MultiExoCon."""
+    """VAWAN: a wider patch embedding, a LoRA and maybe poses, see `VawanConfig`.
+
+    Attributes:
+        cond_tail: as with MultiExoCon.
+        pose: conditioning on the ego camera's poses; where a header is silent the tensors tell, so that files from
+            before there were poses have none.
+        pose_width, pose_shared: of AC3D's light blocks.
+    """
 
     component = Component.VAWAN
 
