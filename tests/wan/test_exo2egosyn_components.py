@@ -11,7 +11,7 @@ from support.tiny_components import tiny_component, write_tiny_component
 
 
 def test_what_was_read_is_told(tmp_path):
-    told = {"category": "bike", "stage": 1, "step": 100_000, "num_views": 4}
+    told = {"category": "bike", "stage": 1, "step": 100_000, "num_views": 4, "cond_dropout": 0.1}
     paths = {
         Component.ALIGN: write_tiny_component(tmp_path, Component.ALIGN),
         Component.MULTIEXOCON: write_tiny_component(tmp_path, Component.MULTIEXOCON, told=told),
