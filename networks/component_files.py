@@ -17,9 +17,10 @@ from pathlib import Path
 from safetensors.torch import save_file
 from torch import Tensor
 
-from .component_metadata import Component, ComponentMetadata, parse_metadata
+from .component_metadata import Component, ComponentMetadata, LoraMetadata, parse_metadata
 from .component_shapes import ComponentConfig, check_tensors
 from .safetensors_file import read_safetensors
+from .self_attention_lora import with_known_names
 
 # Largest shard that `write_component` makes, in bytes: file systems and hosts take 4 GB (section 13).
 MAX_SHARD_BYTES = 4 * 10**9
@@ -38,7 +39,8 @@ class LoadedComponent:
         metadata: of the class that belongs to the component.
         config: sizes, of the class that belongs to the component: `AlignConfig`, `ExoTokenConfig`, `PoseConfig`,
             `LoraConfig` or `VawanConfig`.
-        state_dict: tensors by the names that the component's module documents, mapped from the file.
+        state_dict: tensors by the names that the component's module documents, mapped from the file; a LoRA's factors
+            in bfloat16 where the file has them in float32.
     """
 
     file: str
@@ -73,6 +75,8 @@ def read_component(path: str | Path, expected: Component | None = None) -> Loade
                 f"it holds the component {metadata.component.value}, and {expected.value} belongs here. Choose the "
                 f"file of {expected.value}."
             )
+        if isinstance(metadata, LoraMetadata):
+            tensors = with_known_names(tensors, metadata.alpha)
         config = check_tensors(metadata, tensors)
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
