@@ -11,7 +11,7 @@ from ..geometry.plucker import PluckerMaps
 from ..networks.component_files import files_of
 from ..networks.component_metadata import Component
 from ..wan.exo2egosyn_checks import pose_notes
-from ..wan.exo2egosyn_components import SynComponents, read_components
+from ..wan.exo2egosyn_components import SynComponents, guidance_note, read_components
 from ..wan.exo2egosyn_patch import apply_exo2egosyn
 from ..wan.exo2egosyn_weights import range_notes
 from ..wan.exo_views import ExoViews
@@ -157,6 +157,8 @@ def _applied(components: SynComponents, views: ExoViews | None, files: tuple[str
     lines = [f"On the model: {', '.join(on_model)}." if on_model else "Nothing to apply: Wan 2.2 as it is."]
     if views is not None and components.needs_views:
         lines.append(f"{views.describe()}.")
+    reasons = [reason for part in components.parts.values() if (reason := guidance_note(part)) is not None]
+    lines += [f"Sample with CFG 1: {reason}." for reason in reasons]
     if any(expert_of(file) is Expert.LOW_NOISE for file in files):
         lines.append("Low-noise expert, by its file's name.")
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,15 +10,13 @@ from ..networks.component_files import LoadedComponent
 from ..networks.component_metadata import Component
 from ..networks.pose_encoder import UNSHUFFLE
 from ..networks.vawan import AC3D, TIME_POSE
-from .exo2egosyn_components import SynComponents
-from .exo2egosyn_conditioning import has_first_frame, has_no_text
+from .exo2egosyn_components import SynComponents, guidance_note
+from .exo2egosyn_conditioning import COND_TAIL_KEY, has_first_frame, has_no_text
 from .exo_views import ExoViews
 from .wan_vae import LATENT_CHANNELS, TEMPORAL_STRIDE, VAE_STRIDE
 
 # Conditions of the guiders in which 0 is the positive one and 1 the negative one.
 _CONDITIONS = {"positive", "negative"}
-
-_log = logging.getLogger(__name__)
 
 
 def check_views(components: SynComponents, views: ExoViews | None) -> None:
@@ -132,8 +129,11 @@ def check_sampled_latent(
         )
 
 
-def check_guider(components: SynComponents, guider: Any) -> None:
+def check_guider(components: SynComponents, guider: Any) -> list[str]:
     """Check what a guider brings.
+
+    Returns:
+        What does not stop a run but is likely to spoil the video.
 
     Raises:
         ValueError: if its conditions are others than positive and negative, or a text is missing that will be read.
@@ -144,25 +144,28 @@ def check_guider(components: SynComponents, guider: Any) -> None:
             f"{', '.join(sorted(unknown))}. Use KSampler, CFGGuider or BasicGuider."
         )
     without_frame = [name for name, conditioning in guider.conds.items() if not all(map(has_first_frame, conditioning))]
+    notes = []
     if components.parts and without_frame:
-        _log.warning(
-            "Exo2EgoSyn: %s without a first frame. Connect what Exo2EgoSyn Conditioning gives.",
-            " and ".join(sorted(without_frame)),
+        names = " and ".join(sorted(without_frame))
+        notes.append(f"Exo2EgoSyn: {names} without a first frame. Connect what Exo2EgoSyn Conditioning gives.")
+    if components.get(Component.MULTIEXOCON) is None and any(map(has_no_text, guider.conds.values())):
+        raise ValueError(
+            "Without MultiExoCon the model reads text, and Exo2EgoSyn Conditioning was given none: connect an "
+            "empty prompt (CLIP Text Encode) to positive and negative, or load a MultiExoCon file."
         )
-    part = components.get(Component.MULTIEXOCON)
-    if part is None:
-        if any(has_no_text(conditioning) for conditioning in guider.conds.values()):
-            raise ValueError(
-                "Without MultiExoCon the model reads text, and Exo2EgoSyn Conditioning was given none: connect an "
-                "empty prompt (CLIP Text Encode) to positive and negative, or load a MultiExoCon file."
+    for part in components.parts.values():
+        if guider.cfg != 1 and (reason := guidance_note(part)) is not None:
+            notes.append(
+                f"{reason}, so CFG's null branch may mean nothing to it: sample with CFG 1, not {guider.cfg:g}."
             )
-    elif not part.metadata.cond_dropout and guider.cfg != 1:
-        _log.warning(
-            "%s was trained without leaving exo views out, so CFG's null branch means nothing to it: sample with CFG "
-            "1, not %g.",
-            part.file,
-            guider.cfg,
+    tails = {entry.get(COND_TAIL_KEY) for conditioning in guider.conds.values() for entry in conditioning}
+    if (trained := components.cond_tail) is not None and tails - {None, trained}:
+        notes.append(
+            f"The parts were trained with cond_tail {trained}, and the conditioning was made with "
+            f"{' and '.join(sorted(tails - {None, trained}))}: connect the components to EgoExo-Align Predict, and its "
+            "first latent to Exo2EgoSyn Conditioning."
         )
+    return notes
 
 
 def _sizes(shape: Sequence[int]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..networks.component_files import LoadedComponent, read_component
-from ..networks.component_metadata import Component, MultiExoConMetadata
+from ..networks.component_metadata import Component, MultiExoConMetadata, VawanMetadata
 from ..networks.ego_exo_align import AlignConfig
 from ..networks.exo_tokens import ExoTokenConfig
 from ..networks.pose_injection import PoseConfig
@@ -57,6 +57,12 @@ class SynComponents:
         configs = [part.config for part in self.parts.values()]
         return next((config.views for config in configs if isinstance(config, ExoTokenConfig | VawanConfig)), None)
 
+    @property
+    def cond_tail(self) -> str | None:
+        """What followed the first frame in training, "gray" or "pixel"; None where no part tells."""
+        told = [getattr(part.metadata, "cond_tail", None) for part in self.parts.values()]
+        return next((tail for tail in told if tail is not None), None)
+
     def describe(self) -> str:
         """Return what was read, a line for each part."""
         if not self.parts:
@@ -96,6 +102,18 @@ class SynComponents:
                         f"{part.file} is for a model of {what} {got}, and this one has {what} {expected}. Load Wan 2.2 "
                         "I2V A14B (low-noise), or a file trained on this model."
                     )
+
+
+def guidance_note(part: LoadedComponent) -> str | None:
+    """Return why a part is sampled with CFG 1, or None where its null branch was trained or it has none.
+
+    CFG compares with exo latents of zero, which the network has met only if training left exo views out at times.
+    """
+    if not isinstance(part.metadata, MultiExoConMetadata | VawanMetadata) or part.metadata.cond_dropout:
+        return None
+    if part.metadata.cond_dropout is None:
+        return f"{part.file} does not say whether exo views were left out in its training (cond_dropout)"
+    return f"{part.file} was trained without leaving exo views out"
 
 
 def read_components(paths: Mapping[Component, Path]) -> SynComponents:
@@ -138,7 +156,7 @@ def _describe(part: LoadedComponent) -> str:
         facts.append(f"rank {config.rank}")
     if isinstance(config, VawanConfig):
         facts.append(_pose_fact(config))
-    if isinstance(metadata, MultiExoConMetadata):
+    if isinstance(metadata, MultiExoConMetadata | VawanMetadata):
         facts.append(f"sample with CFG {metadata.guidance if metadata.cond_dropout else 1:g}")
     width, height = metadata.image_size
     facts.append(f"{metadata.num_frames} frames of {width} x {height}, stride {metadata.frame_stride}")

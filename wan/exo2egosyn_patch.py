@@ -1,6 +1,6 @@
 """Exo2EgoSyn as a MODEL patch: exo tokens, the ego camera's path, VAWAN's channels and the trained weights.
 
-Every model call of Wan 2.2 I2V then runs so (specification, sections 5, 6, 10 and 14):
+Every model call of Wan 2.2 I2V then runs so (the paper's sections 3.4.1 and 3.4.2, and docs/exo2egosyn-format.md):
 
     tokens = patch embedding of [noise 16 | mask 4 | first frame 16], plus VAWAN's part of the exo latents
     tokens = PoseInj(tokens, ego camera's path)
@@ -14,6 +14,7 @@ patch embedding would not fit the base model's conditioning, nor a quantised wei
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 SYN_KEY = "exo2egosyn"
 
 _UNCOND = 1  # in cond_or_uncond
+
+_log = logging.getLogger(__name__)
 
 
 def apply_exo2egosyn(
@@ -144,13 +147,17 @@ class ExoToEgo:
         self._n_blocks = n_blocks
         self._posed_time = posed_time
         self.weights = weights
+        self._told: set[str] = set()
 
     def outer_sample(self, executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Any:
         """OUTER_SAMPLE wrapper: refuse what does not fit before anything is loaded."""
         guider = executor.class_obj
         joined = self._exo_shape if Component.VAWAN in self._components.parts else None
         check_sampled_latent(noise.shape, joined, self._maps_shape)
-        check_guider(self._components, guider)
+        for note in check_guider(self._components, guider):
+            if note not in self._told:
+                self._told.add(note)
+                _log.warning("%s", note)
         with transformer_options_of_run(guider, **{SYN_KEY: SynRun(noise.shape[2])}):
             return executor(noise, *args, **kwargs)
 

@@ -67,7 +67,8 @@ def component_tensors(component: Component, seed: int, trained: bool, **config: 
             values = values * values[0].numel() ** -0.5
         else:
             values = 0.1 * values
-        tensors[name] = values
+        # A LoRA's factors are read as bfloat16: values that it holds exactly are the same before and after.
+        tensors[name] = values.bfloat16().float() if ".lora_" in name else values
     return tensors
 
 

@@ -57,7 +57,9 @@ def tiny_component(
             weights.linear("patch_embedding", dim, I2V_CHANNELS + LATENT_CHANNELS * views, 1, 2, 2)
             _vawan_poses(weights, dim, 1 if metadata.get("pose_shared") else blocks, metadata.get("pose"))
         _lora(weights, dim, blocks)
-    return TinyComponent(METADATA_OF[component](num_views=views, **metadata), weights.tensors)
+    # A LoRA's factors are read as bfloat16: values that it holds exactly are the same before and after.
+    tensors = {name: v.bfloat16().float() if ".lora_" in name else v for name, v in weights.tensors.items()}
+    return TinyComponent(METADATA_OF[component](num_views=views, **metadata), tensors)
 
 
 def _align(weights: Weights) -> None:

@@ -13,6 +13,7 @@ from exo2ego.networks.component_metadata import Component
 from exo2ego.wan.exo2egosyn_checks import pose_notes
 from exo2ego.wan.exo2egosyn_conditioning import condition_exo2egosyn
 from exo2ego.wan.exo2egosyn_patch import apply_exo2egosyn
+from exo2ego.wan.first_frame import FirstFrame
 from support.comfyui import k_sampler
 from support.egosyn_graph import components, maps_of, run_syn, syn_conditioning, views_of, with_syn
 from support.egosyn_witness import made_up_syn_clip
@@ -192,7 +193,7 @@ def vae(tiny_files):
 
 
 def test_no_text_where_text_is_read(watched, syn_clip, vae):
-    made = condition_exo2egosyn(syn_clip.condition[:, :, :1], 9, vae)
+    made = condition_exo2egosyn(FirstFrame(syn_clip.condition[:, :, :1]), 9, vae)
     latent = made.ego_latent["samples"]
     patched = with_syn(watched, syn_clip, tiny_component(POSEINJ))
     with pytest.raises(ValueError, match=r"reads text.*connect an empty prompt"):
@@ -217,13 +218,44 @@ def test_guiders_with_a_third_prompt(watched, syn_clip):
     assert not watched.steps
 
 
-def test_cfg_without_a_trained_null_branch_is_a_warning(wan22, syn_clip, caplog):
-    part = tiny_component(MULTIEXOCON, told={"num_views": 4, "cond_dropout": 0.0})
+SILENT, NONE_LEFT_OUT = {"num_views": 4}, {"num_views": 4, "cond_dropout": 0.0}
+
+
+@pytest.mark.parametrize("component", [MULTIEXOCON, VAWAN])
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        (SILENT, "does not say whether exo views were left out in its training (cond_dropout)"),
+        (NONE_LEFT_OUT, "was trained without leaving exo views out"),
+    ],
+    ids=["silent", "none left out"],
+)
+def test_cfg_without_a_trained_null_branch_is_a_warning(wan22, syn_clip, caplog, component, told, reason):
+    part = tiny_component(component, told=told)
+    patched = with_syn(wan22, syn_clip, part)
     with caplog.at_level(logging.WARNING):
-        run_syn(with_syn(wan22, syn_clip, part), syn_clip, cfg=1.0)
+        run_syn(patched, syn_clip, cfg=1.0)
         assert "sample with CFG 1" not in caplog.text
-        run_syn(with_syn(wan22, syn_clip, part), syn_clip, cfg=3.5)
-    assert "sample with CFG 1, not 3.5" in caplog.text
+        for _ in range(2):
+            run_syn(patched, syn_clip, cfg=3.5)
+    (line,) = [record.getMessage() for record in caplog.records if "CFG 1" in record.getMessage()]  # said once
+    assert line.startswith(f"{part.file} {reason}, so CFG's null branch")
+    assert line.endswith("sample with CFG 1, not 3.5.")
+    caplog.clear()
+    trained = tiny_component(component, told={"num_views": 4, "cond_dropout": 0.1})
+    with caplog.at_level(logging.WARNING):
+        run_syn(with_syn(wan22, syn_clip, trained), syn_clip, cfg=3.5)
+    assert "CFG 1" not in caplog.text
+
+
+def test_frames_after_the_first_that_the_parts_were_not_trained_with(wan22, syn_clip, vae, caplog):
+    patched = with_syn(wan22, syn_clip, tiny_component(MULTIEXOCON, told={"num_views": 4, "cond_tail": "pixel"}))
+    for tail, warned in (("pixel", False), (None, True)):
+        first = FirstFrame(syn_clip.condition[:, :, :1], cond_tail=tail)
+        made = condition_exo2egosyn(first, 9, vae)
+        with caplog.at_level(logging.WARNING):
+            k_sampler(patched, made.positive, made.negative, made.ego_latent["samples"], cfg=1.0)
+        assert ("trained with cond_tail pixel" in caplog.text) == warned
 
 
 @pytest.mark.parametrize("missing", ["positive", "negative"])
