@@ -1,4 +1,4 @@
-"""What the header of a component's file says (specification, section 13).
+"""What the header of a component's file says (docs/exo2egosyn-format.md).
 
 A trained part of Exo2EgoSyn is one safetensors file, and its header holds strings. They are read into the classes here:
 what may be left out is None and then follows from the tensors. A value that means other mathematics or other data than
@@ -188,13 +188,23 @@ class LoraMetadata(ComponentMetadata):
 
 @dataclass(frozen=True, kw_only=True)
 class VawanMetadata(LoraMetadata):
-    """VAWAN: a wider patch embedding and a LoRA. `cond_dropout`, `cond_tail` and `guidance` as with MultiExoCon."""
+    """VAWAN: a wider patch embedding, a LoRA and maybe poses, see `VawanConfig`.
+
+    Attributes:
+        cond_dropout, cond_tail, guidance: as with MultiExoCon.
+        pose: conditioning on the ego camera's poses; where a header is silent the tensors tell, so that files from
+            before there were poses have none.
+        pose_width, pose_shared: of AC3D's light blocks.
+    """
 
     component = Component.VAWAN
 
     cond_dropout: float | None = _share()
     cond_tail: str | None = _one_of(None, "gray", "pixel")
     guidance: float = _positive(PAPER_GUIDANCE)
+    pose: str | None = _one_of(None, "none", "ac3d", "time_pose")
+    pose_width: int | None = _positive()
+    pose_shared: bool | None = None
 
 
 METADATA_OF: dict[Component, type[ComponentMetadata]] = {

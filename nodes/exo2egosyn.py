@@ -27,8 +27,8 @@ _PARTS = {
     Component.POSEINJ: "PoseInj: gives the model the ego camera's path.",
     Component.LORA: "The self-attention LoRA of the latest stage: with PoseInj that of stage 2, which continues stage "
     "1's. Also from models/loras.",
-    Component.VAWAN: "The paper's baseline, which joins the exo videos as input channels: in the place of MultiExoCon "
-    "and LoRA.",
+    Component.VAWAN: "The paper's baseline, which joins the exo videos as input channels and, where its file has them, "
+    "reads camera poses (AC3D, Time&Pose): in the place of MultiExoCon and LoRA.",
 }
 _FOLDERS = {component: (FOLDER,) for component in Component} | {Component.LORA: (FOLDER, "loras")}
 
@@ -118,7 +118,8 @@ class Exo2EgoSynApply(io.ComfyNode):
                 PluckerSocket.Input(
                     "plucker",
                     optional=True,
-                    tooltip="From Pluecker Maps, relative to exo camera 1, for every frame. PoseInj needs them.",
+                    tooltip="From Pluecker Maps, relative to exo camera 1, for every frame. PoseInj needs them, and a "
+                    "VAWAN with camera conditioning.",
                 ),
             ],
             outputs=[io.Model.Output("syn_model", display_name="model")],

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..geometry.plucker import PluckerMaps, PoseReference
+from ..networks.component_files import LoadedComponent
 from ..networks.component_metadata import Component
+from ..networks.pose_encoder import UNSHUFFLE
+from ..networks.vawan import AC3D, TIME_POSE
 from .exo2egosyn_components import SynComponents, guidance_note
 from .exo2egosyn_conditioning import COND_TAIL_KEY, has_first_frame, has_no_text
 from .exo_views import ExoViews
@@ -39,42 +42,51 @@ def check_views(components: SynComponents, views: ExoViews | None) -> None:
 
 
 def check_poses(components: SynComponents, plucker: PluckerMaps | None) -> None:
-    """Check the ego camera's path that PoseInj reads.
+    """Check the ego camera's path that PoseInj and VAWAN's camera conditioning read.
 
     Raises:
         ValueError: if it is missing, counts from another camera, or does not fit the network.
     """
-    part = components.get(Component.POSEINJ)
-    if part is None:
-        return
+    for name, part in components.posed_parts().items():
+        side = part.config.unshuffle if part.component is Component.POSEINJ else UNSHUFFLE
+        _check_path(name, side, plucker)
+        if part.component is Component.VAWAN and part.config.pose == TIME_POSE and plucker.poses is None:
+            raise ValueError(
+                f"{name} reads the poses themselves, which these maps lack: connect those of Pluecker Maps."
+            )
+
+
+def _check_path(name: str, side: int, plucker: PluckerMaps | None) -> None:
     if plucker is None:
         raise ValueError(
-            "PoseInj is loaded, and the ego camera's path is missing: connect Pluecker Maps, made of the ego camera "
+            f"{name} is loaded, and the ego camera's path is missing: connect Pluecker Maps, made of the ego camera "
             "and exo camera 1."
         )
     if plucker.reference is not PoseReference.EXO1:
         raise ValueError(
-            "PoseInj was trained on poses relative to exo camera 1, and these Pluecker maps count from the ego "
+            f"{name} was trained on poses relative to exo camera 1, and these Pluecker maps count from the ego "
             "camera's own first frame: connect exo camera 1 to Pluecker Maps."
         )
-    side = part.config.unshuffle
     height, width = plucker.maps.shape[2:]
     if plucker.n_frames % TEMPORAL_STRIDE != 1 or height % side or width % side:
         raise ValueError(
-            f"PoseInj takes 4n+1 frames whose sides are multiples of {side}, got {plucker.n_frames} Pluecker maps of "
+            f"{name} takes 4n+1 frames whose sides are multiples of {side}, got {plucker.n_frames} Pluecker maps of "
             f"{width} x {height}. Set frames and size of Pluecker Maps to the video's."
         )
 
 
 def pose_notes(components: SynComponents, plucker: PluckerMaps | None) -> list[str]:
-    """Return what differs from the training of PoseInj, which is likely to spoil the video."""
-    part = components.get(Component.POSEINJ)
-    if part is None or plucker is None or plucker.rays.value == part.metadata.rays:
-        return []
+    """Return what differs from the training of the parts that read rays, which is likely to spoil the video."""
     return [
         f"{part.file} was trained on rays of the kind {part.metadata.rays}, and these Pluecker maps hold "
         f"{plucker.rays.value}: use an ego camera of that kind."
+        for part in components.posed_parts().values()
+        if plucker is not None and _reads_rays(part) and plucker.rays.value != part.metadata.rays
     ]
+
+
+def _reads_rays(part: LoadedComponent) -> bool:
+    return part.component is not Component.VAWAN or part.config.pose == AC3D
 
 
 def check_sampled_latent(
@@ -85,7 +97,7 @@ def check_sampled_latent(
     Args:
         shape: [B, 16, T, h, w].
         joined_shape: of the exo latents [V, 16, t, h, w] where VAWAN joins them, else None.
-        maps_shape: of PoseInj's Pluecker maps [F, 6, H, W], else None.
+        maps_shape: of the Pluecker maps [F, 6, H, W] where a part reads the ego camera's path, else None.
 
     Raises:
         ValueError: if it is none of Wan's, or of other frames or another size than what goes with it.
@@ -107,8 +119,8 @@ def check_sampled_latent(
     expected = TEMPORAL_STRIDE * (frames - 1) + 1
     if n_frames != expected:
         raise ValueError(
-            f"PoseInj needs a pose of the ego camera for each of the {expected} sampled frames, and the Pluecker maps "
-            f"have {n_frames}. Set the frames of Pluecker Maps to {expected}, or sample {n_frames} frames."
+            f"Exo2EgoSyn needs a pose of the ego camera for each of the {expected} sampled frames, and the Pluecker "
+            f"maps have {n_frames}. Set the frames of Pluecker Maps to {expected}, or sample {n_frames} frames."
         )
     if size != [VAE_STRIDE * height, VAE_STRIDE * width]:
         raise ValueError(

@@ -12,9 +12,11 @@ from ..networks.ego_exo_align import AlignConfig
 from ..networks.exo_tokens import ExoTokenConfig
 from ..networks.pose_injection import PoseConfig
 from ..networks.self_attention_lora import LoraConfig
-from ..networks.vawan import VawanConfig
+from ..networks.vawan import AC3D, NO_POSE, TIME_POSE, VawanConfig
 
 _POSE_STAGE = 2  # the stage that trains PoseInj, and the LoRA on with it
+
+_POSE_NAMES = {AC3D: "AC3D", TIME_POSE: "Time&Pose"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +41,16 @@ class SynComponents:
     @property
     def needs_poses(self) -> bool:
         """Whether the model reads the ego camera's path."""
-        return Component.POSEINJ in self.parts
+        return bool(self.posed_parts())
+
+    def posed_parts(self) -> dict[str, LoadedComponent]:
+        """Return the parts that read the ego camera's path, by the names that messages call them."""
+        named = {}
+        if (part := self.get(Component.POSEINJ)) is not None:
+            named["PoseInj"] = part
+        if (part := self.get(Component.VAWAN)) is not None and part.config.pose != NO_POSE:
+            named[f"VAWAN with {_POSE_NAMES[part.config.pose]}"] = part
+        return named
 
     def most_views(self) -> int | None:
         """Return how many exo views the model takes, None where it reads none."""
@@ -143,6 +154,8 @@ def _describe(part: LoadedComponent) -> str:
         facts.append(config.fuse)
     elif isinstance(config, LoraConfig):
         facts.append(f"rank {config.rank}")
+    if isinstance(config, VawanConfig):
+        facts.append(_pose_fact(config))
     if isinstance(metadata, MultiExoConMetadata | VawanMetadata):
         facts.append(f"sample with CFG {metadata.guidance if metadata.cond_dropout else 1:g}")
     width, height = metadata.image_size
@@ -151,3 +164,11 @@ def _describe(part: LoadedComponent) -> str:
     facts += [f"stage {metadata.stage}"] if metadata.stage is not None else []
     facts += [f"{metadata.step:,} steps"] if metadata.step is not None else []
     return f"{metadata.component.value}: {part.file} ({', '.join(facts)})"
+
+
+def _pose_fact(config: VawanConfig) -> str:
+    if config.pose == NO_POSE:
+        return "no poses"
+    shared = " in one shared block" if config.pose_shared else ""
+    width = f" at width {config.pose_width}{shared}" if config.pose == AC3D else ""
+    return f"poses by {_POSE_NAMES[config.pose]}{width}"

@@ -40,6 +40,7 @@ FULL = [
     PoseInjMetadata(unshuffle=8, kernel=5, fuse="additive"),
     LoraMetadata(rank=128, alpha=200 / 3, pose_reference="per_view"),
     VawanMetadata(rank=16, alpha=16.0, num_views=1),
+    VawanMetadata(rank=16, alpha=16.0, pose="ac3d", pose_width=2048, pose_shared=True, pose_reference="exo1"),
 ]
 
 
@@ -64,6 +65,7 @@ def test_the_header_has_the_names_of_the_format():
     assert {"exo_pos", "cross_mode", "cond_dropout", "cond_tail", "guidance"} <= set(FULL[1].to_header())
     assert {"unshuffle", "kernel", "pad", "fuse"} <= set(FULL[2].to_header())
     assert {"rank", "alpha"} <= set(FULL[3].to_header())
+    assert {"pose", "pose_width", "pose_shared"} <= set(FULL[5].to_header())
 
 
 def test_how_values_are_written():
@@ -117,6 +119,9 @@ def test_what_a_header_does_not_tell_is_none():
         (MultiExoConMetadata, "guidance", "0", "guidance is 0.0, expected a number above zero"),
         (VawanMetadata, "cond_tail", "zero", "cond_tail is zero, and this version reads gray or pixel"),
         (MultiExoConMetadata, "latent_space", "wan21", "this version reads wan21_normalised"),
+        (VawanMetadata, "pose", "dense", "pose is dense, and this version reads none or ac3d or time_pose"),
+        (VawanMetadata, "pose_shared", "all", "pose_shared is 'all', expected bool"),
+        (VawanMetadata, "pose_width", "0", "pose_width is 0, expected a number above zero"),
         (AlignMetadata, "kv_prenorm", "no", "kv_prenorm is 'no', expected bool"),
         (AlignMetadata, "dim", "512.5", r"dim is '512.5', expected int"),
         (AlignMetadata, "dim", "0", "dim is 0, expected a number above zero"),

@@ -6,9 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from support.egosyn_api import BASE, FRAMES, NONE, SIZE, egosyn_graph, recorded_syn
+from support.egosyn_api import BASE, FRAMES, NONE, SIZE, egosyn_graph, recorded_syn, vawan_file
 from support.egosyn_witness import SynClip, SynWeights, sample
 from support.graphs import node_id, with_inputs
+from support.tiny_components import VAWAN_POSES
 
 STEPS, SHIFT, SEED = 2, 5.0, 11
 
@@ -16,6 +17,7 @@ SYSTEMS = {
     "full": ("exo2egosyn", {}),
     "without poses": ("exo2egosyn", {"poseinj": "none"}),
     "vawan": ("vawan", {}),
+    **{f"vawan with {poses}": ("vawan", {"vawan": vawan_file(poses)}) for poses in VAWAN_POSES},
 }
 
 
@@ -36,7 +38,8 @@ def witness(comfy_server, graph, record, cfg, batch) -> torch.Tensor:
         exo=record["exo"],
         condition=record["positive_condition"],
         mask=record["positive_mask"],
-        plucker=record.get("plucker", torch.zeros(5, 6, 32, 32)),
+        plucker=record["plucker"],
+        poses=record["poses"],
         positive=record["positive"],
         negative=record["negative"],
     )
