@@ -153,16 +153,17 @@ def test_chunks_of_exo_queries_and_of_masks_change_nothing(monkeypatch):
     of_a_head = 2 * layout.exo_tokens * 8 * 4
     monkeypatch.setattr("exo2ego.attention.sdpa.CHUNK_BYTES", 40_000)
     monkeypatch.setattr("exo2ego.attention.sdpa._FACTOR_BYTES", 4_000)
+    seen = []
+
+    def counting(query, key, value, heads):
+        seen.append((query.shape[1], heads, key.data_ptr(), value.data_ptr()))
+        assert query.is_contiguous()
+        assert query.shape[2] == key.shape[2] == value.shape[2] == heads * 8
+        assert key.shape[1] == value.shape[1] == layout.n_tokens
+        return plain(query, key, value, heads)
+
     for allowed, chunks_of_rows in ((of_a_head, 1), (of_a_head // 3, 3), (1, layout.frames * layout.rows)):
-        seen = []
-
-        def counting(query, key, value, heads):
-            seen.append((query.shape[1], heads, key.data_ptr(), value.data_ptr()))
-            assert query.is_contiguous()
-            assert query.shape[2] == key.shape[2] == value.shape[2] == heads * 8
-            assert key.shape[1] == value.shape[1] == layout.n_tokens
-            return plain(query, key, value, heads)
-
+        seen.clear()
         monkeypatch.setattr("exo2ego.attention.dispatch._EXO_BYTES", allowed)
         chunked = gga_attention(q, k, v, HEADS, layout, directions, GGABias(), counting, Backend.SDPA)
         torch.testing.assert_close(chunked, whole, rtol=1e-5, atol=1e-6)
