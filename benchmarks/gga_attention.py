@@ -62,12 +62,12 @@ def rows_of(layout: TokenLayout, options: Options) -> list[Row]:
 
 
 def _plain(problem: Problem) -> Run:
-    return problem.timed(partial(problem.plain, problem.q, problem.k, problem.v))
+    return problem.timed(partial(problem.plain, problem.q, problem.k, problem.v, problem.heads))
 
 
 def _dense(problem: Problem) -> Run:
     mask = dense_bias(problem.layout, problem.directions(), problem.bias).to(problem.q.dtype)
-    return problem.timed(partial(problem.plain, problem.q, problem.k, problem.v, mask))
+    return problem.timed(partial(problem.plain, problem.q, problem.k, problem.v, problem.heads, mask))
 
 
 def _gga(backend: Backend, problem: Problem) -> Run:

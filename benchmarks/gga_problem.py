@@ -86,9 +86,9 @@ class Problem:
         """Return a new copy of the directions on the device."""
         return TokenDirections(*(part.to(self.device, copy=True) for part in self._directions))
 
-    def plain(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    def plain(self, q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
         """Return plain attention as ComfyUI's own on PyTorch (attention_pytorch) computes it."""
-        query, key, value = (x.unflatten(2, (self.heads, -1)).transpose(1, 2) for x in (q, k, v))  # [B, heads, L, d]
+        query, key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))  # [B, heads, L, d]
         return scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
 
     def timed(self, call: Callable[[], Tensor]) -> Callable[[], tuple[Tensor, paired.Lap]]:

@@ -36,7 +36,7 @@ def rows_of(layout: TokenLayout, tiles: Sequence[str], options: Options) -> list
         raise SystemExit(f"Tiles of the Triton kernel cannot be timed: {reason}.")
     plain = Case("plain, ego queries", partial(_plain, problem), lambda out: 0.0)
     # The kernel leaves the exo tokens of its result alone.
-    result = problem.plain(problem.q, problem.k, problem.v)
+    result = problem.plain(problem.q, problem.k, problem.v, problem.heads)
     cases = [
         Case(name, partial(_kernel, problem, tile_of(name), result), partial(problem.error, biased=True))
         for name in tiles
@@ -52,7 +52,7 @@ def tile_of(name: str) -> Tile:
 def _plain(problem: Problem) -> Run:
     layout = problem.layout
     ego = layout.as_grid(problem.q)[:, :, :, layout.exo_columns :].flatten(1, 3).contiguous()
-    return problem.timed(partial(problem.plain, ego, problem.k, problem.v))
+    return problem.timed(partial(problem.plain, ego, problem.k, problem.v, problem.heads))
 
 
 def _kernel(problem: Problem, tile: Tile, result: Tensor) -> Run:

@@ -267,4 +267,4 @@ class _RecordingHooks(SelfAttentionHooks):
         self._done += 1
         if self._progress is not None:
             self._progress(self._done, len(self._blocks))
-        return plain(q, k, v)
+        return plain(q, k, v, heads)

@@ -2,7 +2,8 @@
 
 ComfyUI's `optimized_attention_override` sees every attention call, self and cross, of every block. A hook around each
 block says which block runs; the first attention call in a block over all joined tokens is its self-attention. Overrides
-and block patches that were there before stay in force: they get the exo queries and every other call.
+and block patches that were there before stay in force: they get the exo queries, a few heads at a time, and every other
+call.
 
 torch.compile does not trace the hooks, for their counts would be a new guard at every call, but what they call.
 """
@@ -27,7 +28,6 @@ from ..attention.layout import TokenLayout
 from .joined_tokens import EGOX_KEY
 
 OVERRIDE = "optimized_attention_override"
-_SAGE = "attention_sage"  # ComfyUI's own, with --use-sage-attention
 
 BlockPatch = Callable[[dict, dict], dict]
 
@@ -83,8 +83,6 @@ class SelfAttentionHooks(ABC):
         self._counts = counts
         self._previous_override: Callable[..., Tensor] | None = None
         self._awaits_self_attention = False
-        # Whether the attention in force may work on all keys before it looks at a query, at every call.
-        self._plain_prepares_keys = False
 
     def installed(self, transformer_options: dict) -> dict:
         """Return a copy of transformer_options with the hooks chained before those that are there."""
@@ -124,17 +122,16 @@ class SelfAttentionHooks(ABC):
     ) -> Tensor:
         """`optimized_attention_override`: take the awaited self-attention, pass on every other call."""
 
-        def plain(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        def plain(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
             if self._previous_override is None:
                 return function(query, key, value, heads, *args, **kwargs)
             return self._previous_override(function, query, key, value, heads, *args, **kwargs)
 
         layout: TokenLayout | None = kwargs["transformer_options"].get(EGOX_KEY)
         if layout is None or not self._is_self_attention(q, k, layout, args, kwargs):
-            return plain(q, k, v)
+            return plain(q, k, v, heads)
         self._awaits_self_attention = False
         self._counts.hits += 1
-        self._plain_prepares_keys = self._previous_override is not None or getattr(function, "__name__", "") == _SAGE
         return self.self_attention(q, k, v, heads, layout, plain)
 
     @abstractmethod
@@ -173,6 +170,4 @@ class GGAHooks(SelfAttentionHooks):
         self, q: Tensor, k: Tensor, v: Tensor, heads: int, layout: TokenLayout, plain: PlainAttention
     ) -> Tensor:
         """Bias the ego queries."""
-        return gga_attention(
-            q, k, v, heads, layout, self._directions, self._bias, plain, self._backend, self._plain_prepares_keys
-        )
+        return gga_attention(q, k, v, heads, layout, self._directions, self._bias, plain, self._backend)

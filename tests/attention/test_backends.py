@@ -86,17 +86,18 @@ def test_exo_queries_go_through_the_plain_attention_untouched():
     q, k, v = random_qkv(layout, 2)
     seen = []
 
-    def marking(query, key, value):
-        seen.append((query, key, value))
+    def marking(query, key, value, heads):
+        seen.append((query, key, value, heads))
         return torch.full_like(query, 7.0)
 
     got = layout.as_grid(gga_attention(q, k, v, HEADS, layout, random_directions(layout), GGABias(), marking))
     assert (got[:, :, :, : layout.exo_columns] == 7.0).all()
     assert (got[:, :, :, layout.exo_columns :] != 7.0).all()
-    (query, key, value) = seen[0]
-    assert query.shape == (2, layout.exo_tokens, HEADS * 8)
-    assert key is k
-    assert value is v
+    ((query, key, value, heads),) = seen
+    assert torch.equal(query, layout.as_grid(q)[:, :, :, : layout.exo_columns].flatten(1, 3))
+    assert torch.equal(key, k)
+    assert torch.equal(value, v)
+    assert heads == HEADS
 
 
 def test_dense_bias_touches_only_ego_queries_and_exo_keys():
@@ -144,27 +145,33 @@ def test_without_any_direction_attention_is_plain():
 
 
 def test_chunks_of_exo_queries_and_of_masks_change_nothing(monkeypatch):
-    """At EgoX's size exo queries go in 9 chunks, ego queries in 22."""
+    """At EgoX's size exo queries go in 8 chunks of heads, ego queries in 22 of rows."""
     layout = LAYOUTS[-1]
     directions = random_directions(layout)
     q, k, v = random_qkv(layout, 2)
     whole = gga_attention(q, k, v, HEADS, layout, directions, GGABias(), plain, Backend.SDPA)
-    calls = []
-
-    def counting(query, key, value):
-        calls.append(query.shape[1])
-        return plain(query, key, value)
-
-    monkeypatch.setattr("exo2ego.attention.dispatch._EXO_BYTES", 6_000)
+    of_a_head = 2 * layout.exo_tokens * 8 * 4
     monkeypatch.setattr("exo2ego.attention.sdpa.CHUNK_BYTES", 40_000)
     monkeypatch.setattr("exo2ego.attention.sdpa._FACTOR_BYTES", 4_000)
-    chunked = gga_attention(q, k, v, HEADS, layout, directions, GGABias(), counting, Backend.SDPA)
-    assert len(calls) > 2
-    assert sum(calls) == layout.exo_tokens
-    torch.testing.assert_close(chunked, whole, rtol=1e-5, atol=1e-6)
-    calls.clear()
-    gga_attention(q, k, v, HEADS, layout, directions, GGABias(), counting, Backend.SDPA, exo_at_once=True)
-    assert calls == [layout.exo_tokens]
+    seen = []
+
+    def counting(query, key, value, heads):
+        seen.append((query.shape[1], heads, key.data_ptr(), value.data_ptr()))
+        assert query.is_contiguous()
+        assert query.shape[2] == key.shape[2] == value.shape[2] == heads * 8
+        assert key.shape[1] == value.shape[1] == layout.n_tokens
+        return plain(query, key, value, heads)
+
+    for allowed, chunks_of_rows in ((of_a_head, 1), (of_a_head // 3, 3), (1, layout.frames * layout.rows)):
+        seen.clear()
+        monkeypatch.setattr("exo2ego.attention.dispatch._EXO_BYTES", allowed)
+        chunked = gga_attention(q, k, v, HEADS, layout, directions, GGABias(), counting, Backend.SDPA)
+        torch.testing.assert_close(chunked, whole, rtol=1e-5, atol=1e-6)
+        assert len(seen) == HEADS * chunks_of_rows
+        assert sum(queries for queries, *_ in seen) == HEADS * layout.exo_tokens
+        # One head after the other, and its keys and values are those of the model, not copies.
+        places = [(k.data_ptr() + 8 * 4 * head, v.data_ptr() + 8 * 4 * head) for head in range(HEADS)]
+        assert [part[1:] for part in seen[::chunks_of_rows]] == [(1, *place) for place in places]
 
 
 def test_a_window_of_frames_keeps_query_and_key_frames():

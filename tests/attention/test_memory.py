@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -17,39 +23,51 @@ from support.tensor_memory import counted_tensors
 EGOX = TokenLayout(13, 28, 49, 28)
 HEADS, HEAD_DIM = 40, 128
 ALLOWED = 64 << 20
+SUPPORT = Path(__file__).resolve().parents[1] / "support"
+
+
+def empty_directions(layout):
+    return TokenDirections(
+        torch.empty(layout.frames, layout.rows, layout.ego_columns, 3),
+        torch.empty(layout.frames, layout.frames, layout.rows, layout.exo_columns, 3),
+    )
 
 
 @pytest.mark.parametrize("batch", [1, 2])
 def test_gga_takes_at_most_64_mb_beside_plain_attention(batch):
-    """Directions, what is derived from them, the bias at hand and the queries that are gathered."""
-
-    def plain(q, k, v):
-        return plain_sdpa(q, k, v, HEADS)
-
+    """Directions, what back ends derive from them, the bias at hand and the queries that are gathered."""
     with FakeTensorMode():
         shape = batch, EGOX.n_tokens, HEADS * HEAD_DIM
         q, k, v = (torch.empty(shape, dtype=torch.bfloat16) for _ in range(3))
         with counted_tensors() as without:
-            plain(q, k, v)
+            plain_sdpa(q, k, v, HEADS)
         with counted_tensors() as guided:
-            t, rows = EGOX.frames, EGOX.rows
-            directions = TokenDirections(
-                torch.empty(t, rows, EGOX.ego_columns, 3), torch.empty(t, t, rows, EGOX.exo_columns, 3)
-            )
-            gga_attention(q, k, v, HEADS, EGOX, directions, GGABias(), plain, Backend.SDPA)
+            directions = empty_directions(EGOX)
+            extended = directions.extended(GGABias())
+            assert extended.split_queries.dtype == extended.split_keys.dtype == torch.float16  # for the fused kernel
+            gga_attention(q, k, v, HEADS, EGOX, directions, GGABias(), plain_sdpa, Backend.SDPA)
         assert without.peak >= q.nbytes
         assert guided.peak - without.peak < ALLOWED
 
 
-def test_the_fused_kernel_needs_directions_alone():
-    """It reads and writes in place; what it is given beside the directions is their half-precision form."""
+@pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed on this machine")
+def test_the_fused_kernel_makes_nothing_but_its_form_of_the_directions():
+    """The kernel, run by Triton's interpreter: what it takes grows neither with heads nor with clips.
+
+    So what it takes at EgoX's size is what that form takes there.
+    """
+    command = [sys.executable, str(SUPPORT / "triton_cases.py"), "--memory"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    cases = json.loads(result.stdout.splitlines()[-1])
+    assert len(cases) == 4
+    for name, case in cases.items():
+        assert case["error"] < 1e-2, name
+        assert 0 < case["kept"] == case["kept by directions"], name
+        assert case["peak"] == case["peak of directions"], name
     with FakeTensorMode(), counted_tensors() as memory:
-        t, rows = EGOX.frames, EGOX.rows
-        directions = TokenDirections(
-            torch.empty(t, rows, EGOX.ego_columns, 3), torch.empty(t, t, rows, EGOX.exo_columns, 3)
-        )
-        extended = directions.extended(GGABias())
-        assert extended.split_queries.shape == (t, EGOX.ego_tokens_per_frame, 16)
-        assert extended.split_keys.shape == (t, EGOX.exo_tokens, 16)
+        extended = empty_directions(EGOX).extended(GGABias())
+        assert extended.split_queries.shape == (EGOX.frames, EGOX.ego_tokens_per_frame, 16)
+        assert extended.split_keys.shape == (EGOX.frames, EGOX.exo_tokens, 16)
         assert memory.live < 20 << 20
         assert memory.peak < ALLOWED

@@ -15,6 +15,7 @@ from support.egox_witness import Clip, dense_pair_bias, sample, simple_sigmas
 from support.graphs import egox_graph, node_id, only_outputs, recorded, with_inputs, with_node
 from support.tiny_distilled_lora import distilled_lora_state_dict, with_distilled_lora
 from support.tiny_models import FILES
+from support.tiny_wan import wan_state_dict
 from support.wan_witnesses import comfyui_predict
 
 STEPS, SHIFT, SEED = 3, 3.0, 11
@@ -148,7 +149,16 @@ def test_applied_twice_is_applied_once(comfy_server, comfy_client, small_take):
     assert torch.equal(once["samples"], twice["samples"])
 
 
-def test_the_schedule_is_the_one_the_witness_assumes():
-    sigmas = simple_sigmas(STEPS, SHIFT)
-    assert sigmas[0] == 1
-    assert sigmas[-1] == 0
+@pytest.mark.parametrize(("steps", "shift"), [(STEPS, SHIFT), (4, 5.0), (20, 3.0), (25, 3.0), (50, 3.0), (50, 8.0)])
+def test_the_schedule_is_the_one_the_witness_assumes(steps, shift):
+    """Stock ModelSamplingSD3 on a Wan model, and ComfyUI's scheduler."""
+    import_comfyui()
+    import comfy.samplers
+    import comfy.sd
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+    model = comfy.sd.load_diffusion_model_state_dict(wan_state_dict())
+    sampling = ModelSamplingSD3().patch(model, shift)[0].get_model_object("model_sampling")
+    sigmas = comfy.samplers.calculate_sigmas(sampling, "simple", steps)
+    torch.testing.assert_close(simple_sigmas(steps, shift), sigmas, rtol=0, atol=1e-6)
+    assert len(sigmas) == steps + 1

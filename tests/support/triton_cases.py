@@ -1,5 +1,7 @@
 """Print the errors of the Triton kernel, run by Triton's interpreter on the CPU, as JSON: case -> relative error.
 
+With --memory: case -> error and the bytes of the tensors that it makes.
+
 An interpreter of its own, for Triton chooses between compiling and interpreting when kernels are imported.
 """
 
@@ -23,12 +25,14 @@ import torch  # noqa: E402
 from torch.nn.functional import normalize  # noqa: E402
 from triton.runtime import interpreter  # noqa: E402
 
+from exo2ego.attention import triton_attention  # noqa: E402
 from exo2ego.attention.backends import Backend  # noqa: E402
 from exo2ego.attention.bias import GGABias, GGAForm  # noqa: E402
 from exo2ego.attention.directions import TokenDirections  # noqa: E402
 from exo2ego.attention.dispatch import gga_attention  # noqa: E402
 from exo2ego.attention.layout import TokenLayout  # noqa: E402
-from support.random_attention import (  # noqa: E402  # noqa: E402
+from exo2ego.attention.reference import dense_attention, dense_bias  # noqa: E402
+from support.random_attention import (  # noqa: E402
     BIASES,
     HEADS,
     LAYOUTS,
@@ -39,6 +43,7 @@ from support.random_attention import (  # noqa: E402  # noqa: E402
     relative_error,
     with_missing,
 )
+from support.tensor_memory import counted_tensors  # noqa: E402
 
 
 def repair_interpreter() -> None:
@@ -102,9 +107,39 @@ def golden_case(path: str) -> dict[str, float]:
     return {"golden": error(TokenLayout(1, 28, 49, 28), directions, GGABias(), torch.float16, batch=1)}
 
 
+def memory_cases() -> dict[str, dict[str, float]]:
+    """What the back end takes beside its inputs, and what its form of the directions takes alone."""
+    cases = {}
+    layout = LAYOUTS[0]
+    for heads, batch in ((1, 1), (4, 1), (1, 2), (4, 2)):
+        random = torch.Generator().manual_seed(1)
+        with counted_tensors() as memory:
+            shape = batch, layout.n_tokens, heads * 64
+            q, k, v = (torch.randn(shape, generator=random).half() for _ in range(3))
+            out = torch.zeros_like(q)
+            directions, others = random_directions(layout), random_directions(layout)
+            taken = {}
+            before = memory.peak = memory.live
+            triton_attention.attend(q, k, v, heads, layout, directions, GGABias(), out)
+            taken |= {"peak": memory.peak - before, "kept": memory.live - before}
+            before = memory.peak = memory.live
+            extended = others.extended(GGABias())
+            kept = extended.split_queries, extended.split_keys
+            taken |= {"peak of directions": memory.peak - before, "kept by directions": memory.live - before}
+            del kept
+        exact = dense_attention(*(x.double() for x in (q, k, v)), heads, dense_bias(layout, directions, GGABias()))
+        ego, expected = (layout.as_grid(x)[:, :, :, layout.exo_columns :] for x in (out, exact))
+        cases[f"{heads} heads, batch {batch}"] = {"error": relative_error(ego, expected), **taken}
+    return cases
+
+
 def main() -> None:
     repair_interpreter()
-    print(json.dumps(golden_case(sys.argv[2]) if "--golden" in sys.argv else random_cases()))
+    if "--golden" in sys.argv:
+        cases = golden_case(sys.argv[2])
+    else:
+        cases = memory_cases() if "--memory" in sys.argv else random_cases()
+    print(json.dumps(cases))
 
 
 def opposite(layout: TokenLayout) -> TokenDirections:

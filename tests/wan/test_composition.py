@@ -181,18 +181,19 @@ def test_attention_overrides_of_others_keep_everything_but_biased_queries(model,
         assert seen.count((tokens, 257)) == seen.count((tokens, 512)) == 2 * 3
 
 
-def test_overrides_get_all_exo_queries_at_once(model, clip, expected, monkeypatch):
-    """Sage prepares all keys at every call: chunks, as stock attention gets them, would multiply that."""
-    monkeypatch.setattr("exo2ego.attention.dispatch._EXO_BYTES", 1)
+def test_overrides_get_chunks_and_every_head_once(model, clip, expected, monkeypatch):
+    """Sage prepares all keys at every call: chunks of heads, not of queries, let it prepare each key once."""
+    monkeypatch.setattr("exo2ego.attention.dispatch._EXO_BYTES", 2 * 3 * 3 * 5 * 128 * 4)  # of one head
     seen = []
 
     def override(function, q, k, v, heads, *args, **kwargs):
-        seen.append((q.shape[1], k.shape[1]))
+        seen.append((q.shape[1], k.shape[1], heads))
         return function(q, k, v, heads, *args, **kwargs)
 
-    run_graph(with_gga(with_egox(with_override(model, override), clip), clip), clip)
-    assert seen.count((3 * 3 * 5, 3 * 3 * (5 + 3))) == 2 * 3  # 2 blocks, 3 steps
-    torch.testing.assert_close(run_graph(with_gga(with_egox(model, clip), clip), clip), expected, rtol=0, atol=1e-5)
+    patched = with_gga(with_egox(with_override(model, override), clip), clip)
+    torch.testing.assert_close(run_graph(patched, clip), expected, rtol=0, atol=1e-5)
+    assert seen.count((3 * 3 * 5, 3 * 3 * (5 + 3), 1)) == 2 * 2 * 3  # 2 heads, 2 blocks, 3 steps
+    assert not [call for call in seen if call[1] == 3 * 3 * (5 + 3) and call[2] != 1]
 
 
 def test_an_override_that_changes_attention_is_in_force(model, clip, expected):
