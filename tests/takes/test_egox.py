@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from exo2ego.geometry.camera import Camera
-from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.presets import LensPreset, preset_lens
 from exo2ego.media.video import write_video
 from exo2ego.takes.egox import dataset_entry, names_in_meta, read_dataset_take, read_take
