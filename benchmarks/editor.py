@@ -15,7 +15,7 @@ from pathlib import Path
 import scene
 import timing
 
-from exo2ego.geometry.lens_json import lens_to_json
+from exo2ego.geometry.lenses import lens_to_json
 from exo2ego.geometry.packed_cloud import pack_cloud
 from exo2ego.geometry.point_cloud import Background, build_point_cloud
 from exo2ego.geometry.presets import RELEASE_SIZE, LensPreset, preset_lens

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from exo2ego.geometry.camera import Camera
 from exo2ego.geometry.depth import Depth, DepthMeaning
-from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.presets import LensPreset, preset_lens
 from exo2ego.geometry.settings import pose_from_angles
 

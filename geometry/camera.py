@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from .aspect import in_shape_of, same_aspect
-from .lens import Lens
-from .lens_json import lens_from_json, lens_to_json
+from .lenses import Lens, lens_from_json, lens_to_json
 from .take_kind import TakeKind
 
 JSON_FORMAT = "exo2ego.camera"

@@ -19,7 +19,7 @@ from .frame_ranges import frame_ranges
 from .head_evidence import gather_evidence
 from .head_search import find_heads
 from .keypoints import Keypoints
-from .lens import Lens
+from .lenses import Lens
 from .pose_smoothing import fill_gaps, smooth_poses
 from .rotation_vectors import vectors_to_matrices
 

@@ -7,7 +7,7 @@ import math
 import torch
 
 from .camera import Camera
-from .lens import Pinhole
+from .lenses.pinhole import Pinhole
 
 # A wide fisheye has no pinhole of its field of view; this is the widest that 3D programs draw sensibly.
 _WIDEST = 150.0  # degrees
@@ -42,7 +42,7 @@ def lost_without_lens(camera: Camera) -> str:
     """Say what of a lens is lost where only `vertical_fov` and the picture's size are kept; empty if nothing is."""
     lens = camera.lens
     if not isinstance(lens, Pinhole):
-        return f"a pinhole of {vertical_fov(camera):.1f} degrees stands in for the fisheye lens"
+        return f"a pinhole of {vertical_fov(camera):.1f} degrees stands in for the {lens.title} lens"
     lost = []
     if abs(lens.fx - lens.fy) > _TOLERANCE * lens.fy:
         lost.append(f"the pixels' shape (fx {lens.fx:.3f}, fy {lens.fy:.3f})")

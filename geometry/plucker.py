@@ -23,7 +23,6 @@ import torch
 from torch import Tensor
 
 from .camera import Camera
-from .lens import Pinhole
 
 CHANNELS = 6  # moment x, y, z, direction x, y, z
 WAN_TIME_STRIDE = 4  # Wan's VAE makes one latent frame of the first frame, then of every four
@@ -85,7 +84,7 @@ class PluckerMaps:
 
 def ray_model(camera: Camera) -> RayModel:
     """Return how a network's metadata calls the rays of `camera`."""
-    return RayModel.PINHOLE if isinstance(camera.lens, Pinhole) else RayModel.RAYMAP
+    return RayModel.PINHOLE if camera.lens.is_pinhole else RayModel.RAYMAP
 
 
 def plucker_maps(ego: Camera, reference: Camera, width: int, height: int, *, raymap: Tensor | None = None) -> Tensor:

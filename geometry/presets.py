@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from enum import Enum
 
-from .lens import Fisheye624, Lens, Pinhole
+from .lenses import Lens
+from .lenses.brown_conrady import BrownConrady
+from .lenses.fisheye624 import Fisheye624
+from .lenses.opencv_fisheye import OpenCVFisheye
+from .lenses.pinhole import Pinhole
 
 RELEASE_SIZE = 448  # pixels: the ego image of EgoX's release is square
 
@@ -52,6 +56,18 @@ class LensPreset(str, Enum):
     SCRIPT_DEFAULT = "EgoX script default"
     PINHOLE = "pinhole"
     OWN = "own coefficients"
+    OPENCV_FISHEYE = "OpenCV fisheye (own coefficients)"
+    BROWN_CONRADY = "OpenCV Brown-Conrady (own coefficients)"
+
+
+# Presets without numbers of their own, and the lens model that the artist's numbers make.
+OWN_NUMBERS: dict[LensPreset, type[Lens]] = {
+    LensPreset.OWN: Fisheye624,
+    LensPreset.OPENCV_FISHEYE: OpenCVFisheye,
+    LensPreset.BROWN_CONRADY: BrownConrady,
+}
+# Those that say everything by themselves.
+NAMED_PRESETS = tuple(preset for preset in LensPreset if preset not in OWN_NUMBERS)
 
 
 def lens_of_raw_aria(
@@ -94,13 +110,13 @@ def preset_lens(preset: LensPreset, width: int, height: int, fov_degrees: float 
     longer one sees more.
 
     Args:
-        preset: any preset but `OWN`.
+        preset: one of `NAMED_PRESETS`.
         width: image width in pixels.
         height: image height in pixels.
         fov_degrees: horizontal field of view of the pinhole; the other presets have their own.
 
     Raises:
-        ValueError: for `OWN`, which has no numbers of its own.
+        ValueError: for a preset of `OWN_NUMBERS`, which has none of its own.
     """
     if preset is LensPreset.PINHOLE:
         return Pinhole.from_fov(fov_degrees, width, height)

@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from .camera import Camera
-from .lens import Fisheye624, Lens, Pinhole
-from .presets import LensPreset, preset_lens
-
-_MAX_COEFFICIENTS = 3 + 6 + 2 + 4  # focal, cx, cy, radial, tangential, thin prism
+from .lenses import Lens
+from .lenses.pinhole import Pinhole
+from .presets import OWN_NUMBERS, LensPreset, preset_lens
 
 
 def camera_from_numbers(
@@ -29,19 +28,21 @@ def camera_from_numbers(
     """Make a camera from numbers.
 
     Args:
-        preset: the lens; `OWN` reads `coefficients`.
+        preset: the lens; those of `OWN_NUMBERS` read `coefficients`.
         width: image width in pixels.
         height: image height in pixels.
         fov_degrees: horizontal field of view, for the pinhole.
         position: camera centre in the world, metres (x right, y down, z forward).
         yaw_pitch_roll: degrees to the right, up, and clockwise as the eye sees it.
-        coefficients: focal, cx, cy, k1..k6, p1, p2, s1..s4 as text.
+        coefficients: the lens' numbers as text, in the order of its `number_names`. For `OWN`, focal, cx and cy
+            alone are a pinhole.
         matrices: JSON text of one or several world-to-camera matrices; given, it replaces position and angles.
 
     Raises:
         ValueError: if a text is no list of numbers, or the pose is none.
     """
-    lens = _own_lens(coefficients) if preset is LensPreset.OWN else preset_lens(preset, width, height, fov_degrees)
+    own = preset in OWN_NUMBERS
+    lens = _own_lens(preset, coefficients) if own else preset_lens(preset, width, height, fov_degrees)
     poses = _poses_from_text(matrices) if matrices.strip() else pose_from_angles(position, yaw_pitch_roll)
     return Camera(lens, width, height, poses)
 
@@ -88,21 +89,15 @@ def _turn(axis: str, angle: float) -> Tensor:
     return torch.tensor(rows[axis], dtype=torch.float64)
 
 
-def _own_lens(text: str) -> Lens:
+def _own_lens(preset: LensPreset, text: str) -> Lens:
     try:
         numbers = [float(word) for word in text.replace(",", " ").split()]
     except ValueError as error:
         raise ValueError(f"The lens' coefficients must be numbers: {error}.") from error
-    if not 3 <= len(numbers) <= _MAX_COEFFICIENTS:
-        raise ValueError(
-            f"Own coefficients are 3 to {_MAX_COEFFICIENTS} numbers (focal, cx, cy, k1..k6, p1, p2, s1..s4), "
-            f"got {len(numbers)}."
-        )
-    focal, cx, cy = numbers[:3]
-    if len(numbers) == 3:
+    if preset is LensPreset.OWN and len(numbers) == 3:
+        focal, cx, cy = numbers
         return Pinhole(focal, focal, cx, cy)
-    rest = numbers[3:] + [0.0] * (_MAX_COEFFICIENTS - len(numbers))
-    return Fisheye624(focal, cx, cy, tuple(rest[:6]), tuple(rest[6:8]), tuple(rest[8:]))
+    return OWN_NUMBERS[preset].from_row(numbers)
 
 
 def _poses_from_text(text: str) -> Tensor:

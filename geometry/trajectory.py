@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from .camera import Camera
-from .lens import Lens
-from .presets import RELEASE_SIZE, LensPreset, preset_lens
+from .lenses import Lens
+from .presets import OWN_NUMBERS, RELEASE_SIZE, LensPreset, preset_lens
 from .quaternions import matrices_to_quaternions, quaternions_to_matrices, slerp
 
 MAX_SIDE = 8192  # pixels
@@ -100,7 +100,7 @@ class Trajectory:
     def __post_init__(self) -> None:
         if not (0 < self.width <= MAX_SIDE and 0 < self.height <= MAX_SIDE):
             raise ValueError(f"The picture's sides are 1 to {MAX_SIDE} pixels, got {self.width} x {self.height}.")
-        if self.lens is LensPreset.OWN:
+        if self.lens in OWN_NUMBERS:
             raise ValueError("A trajectory with a lens of its own holds the lens' numbers, not the name of a preset.")
         frames = [key.frame for key in self.keyframes]
         for before, after in pairwise(frames):

@@ -1,7 +1,7 @@
 """The text of a trajectory: what the camera editor writes into its one widget, and so into workflow and API prompt.
 
     {"format": "exo2ego.trajectory", "version": 1,
-     "lens": {"preset": NAME} or {"type": "pinhole" | "fisheye624", ...numbers in pixels},
+     "lens": {"preset": NAME} or {"type": a lens' name, ...its numbers in pixels},
      "width": 448, "height": 448,
      "keyframes": [{"frame": 0, "position": [x, y, z], "rotation": [w, x, y, z], "ease_in": 0.0, "ease_out": 0.0}, ...],
      "view": {...}}
@@ -15,9 +15,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from .lens import Lens
-from .lens_json import lens_from_json, lens_to_json
-from .presets import LensPreset
+from .lenses import Lens, lens_from_json, lens_to_json
+from .presets import NAMED_PRESETS, LensPreset
 from .trajectory import Keyframe, Trajectory
 
 TRAJECTORY_FORMAT = "exo2ego.trajectory"
@@ -115,7 +114,7 @@ def _lens(entry: Any) -> LensPreset | Lens:
     if not isinstance(entry, dict):
         raise ValueError(f'A trajectory\'s "lens" is an object with "preset" or "type", got {entry!r:.60}.')
     if "preset" in entry:
-        known = [preset.value for preset in LensPreset if preset is not LensPreset.OWN]
+        known = [preset.value for preset in NAMED_PRESETS]
         if entry["preset"] not in known:
             raise ValueError(f"Expected the lens preset {', '.join(map(repr, known))}, got {entry['preset']!r:.60}.")
         return LensPreset(entry["preset"])

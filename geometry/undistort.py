@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from .camera import Camera
-from .lens import Lens
+from .lenses import Lens
 
 
 def through_lens(frames: Tensor, lens: Lens, target: Camera) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from ..geometry.presets import LensPreset
+from ..geometry.presets import NAMED_PRESETS, OWN_NUMBERS, LensPreset
 from ..geometry.settings import camera_from_numbers, describe_camera
 from ..takes.camera_files import CameraRole
 from ..takes.library import EXAMPLE_ROOM, camera_files, check_camera, list_cameras, load_camera
@@ -16,6 +16,7 @@ from .progress import show_text, warn
 from .schema import schema
 from .sockets import CameraSocket
 
+_NUMBERS = " ".join(f"{preset.value}: {', '.join(kind.number_names)}." for preset, kind in OWN_NUMBERS.items())
 _EXAMPLE_HINT = "camera of the built-in example: for your own clip choose your own file"
 
 
@@ -37,7 +38,8 @@ class Exo2EgoCamera(io.ComfyNode):
                     options=[preset.value for preset in LensPreset],
                     default=LensPreset.PINHOLE.value,
                     tooltip="pinhole: an ordinary lens of the given field of view. The two EgoX lenses are the Aria "
-                    "fisheye that the released LoRA knows. Own coefficients: Fisheye624, from the box below.",
+                    "fisheye that the released LoRA knows. The others take your calibration from the box below: Aria's "
+                    "Fisheye624, OpenCV's fisheye (GoPro), OpenCV's Brown-Conrady (phones, cameras).",
                 ),
                 io.Int.Input("width", default=784, min=1, max=8192, step=1, tooltip="Image width in pixels."),
                 io.Int.Input("height", default=448, min=1, max=8192, step=1, tooltip="Image height in pixels."),
@@ -78,8 +80,8 @@ class Exo2EgoCamera(io.ComfyNode):
                     "coefficients",
                     default="",
                     optional=True,
-                    tooltip="For 'own coefficients': focal, cx, cy, k1..k6, p1, p2, s1..s4 in pixels of this image "
-                    "size, separated by commas or spaces; missing ones at the end count as 0.",
+                    tooltip="In pixels of this image size, separated by commas or spaces; missing ones at the end "
+                    "count as 0. OpenCV counts pixel centres at whole numbers: add 0.5 to its cx and cy. " + _NUMBERS,
                 ),
                 io.String.Input(
                     "matrices",
@@ -158,7 +160,7 @@ class Exo2EgoCameraFile(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "lens",
-                    options=[LensPreset.EGOX_RELEASE.value, LensPreset.SCRIPT_DEFAULT.value, LensPreset.PINHOLE.value],
+                    options=[preset.value for preset in NAMED_PRESETS],
                     default=LensPreset.EGOX_RELEASE.value,
                     tooltip="The ego lens, for EgoX's meta.json, which names none that fits. Other files have their "
                     "own.",

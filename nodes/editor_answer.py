@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from ..geometry.camera import Camera
-from ..geometry.lens_json import lens_to_json
+from ..geometry.lenses import Lens, lens_to_json
 from ..geometry.packed_cloud import pack_cloud
 from ..geometry.point_cloud import PointCloud
-from ..geometry.presets import RELEASE_SIZE, LensPreset, preset_lens
+from ..geometry.presets import NAMED_PRESETS, RELEASE_SIZE, LensPreset, preset_lens
 from ..geometry.trajectory import Trajectory
 from ..geometry.trajectory_json import trajectory_to_json
 from ..media.whole_file import whole_file
@@ -56,7 +56,6 @@ def editor_answer(
         coverage_percent: covered share of each frame of the ego view as the node rendered it.
         warning: empty where nothing is odd.
     """
-    presets = [preset for preset in LensPreset if preset is not LensPreset.OWN]
     return {
         UI_KEY: [
             {
@@ -66,14 +65,16 @@ def editor_answer(
                 "exo_camera": exo_camera.to_json(),
                 "start": None if start is None else _as_keys(start),
                 "pictures": _pictures(images),
-                "lenses": {
-                    preset.value: lens_to_json(preset_lens(preset, RELEASE_SIZE, RELEASE_SIZE)) for preset in presets
-                },
+                "lenses": {preset.value: lens_to_json(_at_release_size(preset)) for preset in NAMED_PRESETS},
                 "coverage_percent": [round(float(value), 3) for value in coverage_percent],
                 "warning": warning or None,
             }
         ]
     }
+
+
+def _at_release_size(preset: LensPreset) -> Lens:
+    return preset_lens(preset, RELEASE_SIZE, RELEASE_SIZE)
 
 
 def _as_keys(camera: Camera) -> str:

@@ -14,7 +14,7 @@ from ..geometry.keypoints import People
 from ..geometry.keypoints_core import read_face_landmarks, read_mhr
 from ..geometry.keypoints_openpose import read_openpose
 from ..geometry.person_tracks import PersonChoice, follow_person
-from ..geometry.presets import RELEASE_SIZE, LensPreset, preset_lens
+from ..geometry.presets import NAMED_PRESETS, RELEASE_SIZE, LensPreset, preset_lens
 from ..media.head_axes import draw_heads
 from ..media.plots import confidence_chart
 from .previews import depth_picture, video_preview
@@ -94,7 +94,7 @@ class Exo2EgoHeadPose(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "lens",
-                    options=[LensPreset.EGOX_RELEASE.value, LensPreset.SCRIPT_DEFAULT.value, LensPreset.PINHOLE.value],
+                    options=[preset.value for preset in NAMED_PRESETS],
                     default=LensPreset.EGOX_RELEASE.value,
                     tooltip="The ego lens. The released LoRA was trained on the Aria fisheye; pinhole sees 90 degrees.",
                 ),

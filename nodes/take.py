@@ -6,7 +6,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ..geometry.presets import LensPreset
+from ..geometry.presets import NAMED_PRESETS, LensPreset
 from ..takes.library import EXAMPLE_ROOM, check_take, list_takes, load_take, take_files
 from .input_files import check_choice, fingerprint, input_folder
 from .previews import video_preview
@@ -37,7 +37,7 @@ class Exo2EgoLoadTake(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "ego_lens",
-                    options=[LensPreset.EGOX_RELEASE.value, LensPreset.SCRIPT_DEFAULT.value, LensPreset.PINHOLE.value],
+                    options=[preset.value for preset in NAMED_PRESETS],
                     default=LensPreset.EGOX_RELEASE.value,
                     tooltip="The lens of the ego view. The released LoRA was trained on the Aria fisheye; a pinhole "
                     "looks like an ordinary camera of 90 degrees.",

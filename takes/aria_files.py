@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ..geometry.camera import Camera
-from ..geometry.lens import Fisheye624
+from ..geometry.lenses.fisheye624 import Fisheye624
 from ..geometry.quaternions import quaternions_to_matrices
 
 _RGB_LABEL = "camera-rgb"

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 
 from ..geometry.camera import Camera
-from ..geometry.lens import Pinhole
 from ..geometry.pinhole_only import lost_without_lens
 from ..media.whole_file import whole_file
 from .egox_write import meta_entry
@@ -88,17 +87,13 @@ def _content(camera: Camera, kind: CameraFormat, name: str, exo_camera: Camera |
 def _npz(camera: Camera) -> bytes:
     """Return the arrays that `camera_files.camera_from_arrays` reads."""
     lens = camera.lens
-    if isinstance(lens, Pinhole):
-        numbers = {"intrinsics": [[lens.fx, 0, lens.cx], [0, lens.fy, lens.cy], [0, 0, 1]]}
-    else:
-        row = [lens.focal, lens.cx, lens.cy, *lens.radial, *lens.tangential, *lens.thin_prism]
-        numbers = {"fisheye624": row}
+    numbers = [[lens.fx, 0, lens.cx], [0, lens.fy, lens.cy], [0, 0, 1]] if lens.is_pinhole else lens.row()
     stored = io.BytesIO()
     np.savez_compressed(
         stored,
         world_to_camera=camera.world_to_camera.numpy(),
         width=camera.width,
         height=camera.height,
-        **{key: np.array(values, dtype="float64") for key, values in numbers.items()},
+        **{lens.npz_key: np.array(numbers, dtype="float64")},
     )
     return stored.getvalue()

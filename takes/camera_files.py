@@ -12,7 +12,7 @@ import torch
 
 from ..geometry.aspect import same_aspect
 from ..geometry.camera import Camera
-from ..geometry.lens import Fisheye624, Lens, Pinhole
+from ..geometry.lenses import Lens, lens_kinds
 from ..geometry.presets import RELEASE_SIZE, LensPreset
 from .egox import DATASET_KEY, dataset_entry
 from .egox_meta import EgoXMeta
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 RELEASE_EXO_SIZE = (784, 448)
 CAMERA_SUFFIXES = (".json", ".npz", ".chan", ".gltf", ".glb")
 _POSE_KEYS = ("world_to_camera", "camera_to_world")
-_LENS_KEYS = ("intrinsics", "fisheye624")
 
 
 class CameraRole(str, Enum):
@@ -50,8 +49,8 @@ def read_camera(
 
     - `.json` that `Camera.to_json` wrote.
     - `.npz` with `world_to_camera` or `camera_to_world` ([4, 4], [F, 3, 4] or [F, 4, 4]), `width`, `height`, and
-      `intrinsics` (3 x 3, or fx, fy, cx, cy; pixels, pixel centres at +0.5) or `fisheye624` (focal, cx, cy, k1..k6,
-      p1, p2, s1..s4).
+      `intrinsics` (3 x 3, or fx, fy, cx, cy; pixels, pixel centres at +0.5), or the array of another lens: `npz_key`
+      and `number_names` of its class, e.g. `fisheye624`.
     - Nuke's `.chan`, which needs a picture size: `nuke_chan`.
     - `.gltf` and `.glb`, which need a picture size unless this pack wrote them: `gltf_read`.
     - EgoX's `meta.json`, of a take or a dataset; only here `role`, `lens` and `take` count.
@@ -115,13 +114,14 @@ def camera_from_arrays(arrays: dict[str, np.ndarray], source: str | os.PathLike[
     """
     missing = {"width", "height"} - set(arrays)
     given = [key for key in _POSE_KEYS if key in arrays]
-    lenses = [key for key in _LENS_KEYS if key in arrays]
+    kinds = {kind.npz_key: kind for kind in lens_kinds().values()}
+    lenses = [key for key in kinds if key in arrays]
     if missing or len(given) != 1 or len(lenses) != 1:
         raise ValueError(
-            f"{source} holds the arrays {sorted(arrays)}; a camera needs fisheye624 or intrinsics, width, height and "
+            f"{source} holds the arrays {sorted(arrays)}; a camera needs {' or '.join(kinds)}, width, height and "
             "either world_to_camera or camera_to_world."
         )
-    lens = _lens_of_array(lenses[0], arrays[lenses[0]].astype("float64"), source)
+    lens = _lens_of_array(kinds[lenses[0]], arrays[lenses[0]].astype("float64"), source)
     sizes = [arrays["width"], arrays["height"]]
     if any(size.size != 1 for size in sizes):
         raise ValueError(f"'width' and 'height' of {source} must be single numbers.")
@@ -132,17 +132,17 @@ def camera_from_arrays(arrays: dict[str, np.ndarray], source: str | os.PathLike[
     return Camera(camera.lens, width, height, camera.camera_to_world)
 
 
-def _lens_of_array(key: str, numbers: np.ndarray, source: str | os.PathLike[str]) -> Lens:
-    if key == "fisheye624":
-        if numbers.shape != (15,):
-            raise ValueError(f"'fisheye624' of {source} must be 15 numbers, got the shape {numbers.shape}.")
-        focal, cx, cy, *rest = numbers.tolist()
-        return Fisheye624(focal, cx, cy, tuple(rest[:6]), tuple(rest[6:8]), tuple(rest[8:]))
-    if numbers.shape == (3, 3):
+def _lens_of_array(kind: type[Lens], numbers: np.ndarray, source: str | os.PathLike[str]) -> Lens:
+    if kind.is_pinhole and numbers.shape == (3, 3):
         numbers = numbers[[0, 1, 0, 1], [0, 1, 2, 2]]
-    if numbers.shape != (4,):
-        raise ValueError(f"'intrinsics' of {source} must be 3 x 3 or (fx, fy, cx, cy), got {numbers.shape}.")
-    return Pinhole(*numbers.tolist())
+    count = len(kind.number_names)
+    if numbers.shape != (count,):
+        matrix = "3 x 3 or " if kind.is_pinhole else ""
+        raise ValueError(
+            f"'{kind.npz_key}' of {source} must be {matrix}{count} numbers ({', '.join(kind.number_names)}), got the "
+            f"shape {numbers.shape}."
+        )
+    return kind.from_row(numbers.tolist())
 
 
 def _camera_of_meta(meta: EgoXMeta, role: CameraRole, width: int, height: int, lens: LensPreset | Lens) -> Camera:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from ..geometry.camera import Camera
-from ..geometry.lens import Pinhole
+from ..geometry.lenses.pinhole import Pinhole
 from .files import load_json
 
 EXO_SIZE = (3840, 2160)  # pixels

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..geometry.camera import Camera
-from ..geometry.lens import Pinhole
+from ..geometry.lenses.pinhole import Pinhole
 from .aria_files import read_clock, read_colour_camera, read_device_poses, read_static_cameras
 from .camera_pose_file import LINEAR_SIZE, CameraPoseFile
 from .ego_exo4d_layout import TakeFolder

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ..geometry.camera import Camera
 from ..geometry.depth import Depth, DepthMeaning
-from ..geometry.lens import Lens
+from ..geometry.lenses import Lens
 from ..geometry.presets import RELEASE_SIZE, LensPreset
 from ..media.video import read_video
 from .egox_frames import FrameCut, StepCounter

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from ..geometry.camera import QUARTER_TURN_CLOCKWISE, Camera
-from ..geometry.lens import Lens, Pinhole
+from ..geometry.lenses import Lens
+from ..geometry.lenses.pinhole import Pinhole
 from ..geometry.presets import LensPreset, preset_lens
 from ..geometry.take_kind import take_kind
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..geometry.camera import QUARTER_TURN_CLOCKWISE, Camera
-from ..geometry.lens import Pinhole
+from ..geometry.lenses.pinhole import Pinhole
 from ..geometry.presets import SCRIPT_CENTER_AT_512, SCRIPT_FOCAL_AT_512
 from ..media.video import write_video
 from ..media.whole_file import whole_file

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ..geometry.camera import Camera
 from ..geometry.depth import Depth, DepthMeaning
-from ..geometry.lens import Lens, Pinhole
+from ..geometry.lenses import Lens
+from ..geometry.lenses.pinhole import Pinhole
 from ..geometry.presets import RELEASE_SIZE, LensPreset, preset_lens
 from ..geometry.take_kind import take_kind
 from .example_figure import Moment, moment

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from ..geometry.camera import Camera
-from ..geometry.lens import Lens, Pinhole
+from ..geometry.lenses import Lens
+from ..geometry.lenses.pinhole import Pinhole
 from ..geometry.presets import LensPreset, preset_lens
 from .example_room import ExampleRoom
 from .views import Clip, EgoView, MultiViewTake, View

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ..geometry.camera import Camera
-from ..geometry.lens_json import lens_from_json
+from ..geometry.lenses import lens_from_json
 from ..geometry.pinhole_only import lens_of_fov, vertical_fov
 from ..geometry.quaternions import matrices_to_quaternions, quaternions_to_matrices, slerp
 from ..geometry.y_up import y_up_swapped

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..geometry.camera import Camera
-from ..geometry.lens_json import lens_to_json
+from ..geometry.lenses import lens_to_json
 from ..geometry.pinhole_only import lost_without_lens, vertical_fov
 from ..geometry.quaternions import matrices_to_quaternions
 from ..geometry.y_up import y_up_swapped

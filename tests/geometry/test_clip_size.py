@@ -7,7 +7,7 @@ from exo2ego.geometry.aspect import in_shape_of, same_aspect
 from exo2ego.geometry.camera import Camera
 from exo2ego.geometry.clip_size import at_image_size
 from exo2ego.geometry.depth import Depth, DepthMeaning
-from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.lenses.pinhole import Pinhole
 
 
 def depth_of(width: int, height: int) -> Depth:

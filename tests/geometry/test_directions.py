@@ -10,7 +10,7 @@ from exo2ego.attention.bias import GGABias, GGAForm
 from exo2ego.geometry.camera import Camera
 from exo2ego.geometry.depth import Depth, DepthMeaning
 from exo2ego.geometry.directions import GGADirections, GGAGeometry, gga_directions, latent_groups
-from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.presets import LensPreset, preset_lens
 from exo2ego.geometry.settings import pose_from_angles
 from exo2ego.takes.egox import read_take

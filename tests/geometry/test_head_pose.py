@@ -16,7 +16,7 @@ from exo2ego.geometry.head_evidence import gather_evidence
 from exo2ego.geometry.head_fit import fit_heads
 from exo2ego.geometry.head_pose import HeadPose, estimate_head_pose
 from exo2ego.geometry.keypoints import HEAD_JOINTS, Joint, Keypoints
-from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.rotation_vectors import shortest_turns, vectors_to_matrices
 from support.people import FOV, HEIGHT, WIDTH, Person, direction_errors, head_turned, make_person
 

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 import torch
 
-from exo2ego.geometry.lens import Fisheye624, Pinhole
+from exo2ego.geometry.lenses import lens_from_json, lens_kinds, lens_to_json
+from exo2ego.geometry.lenses.brown_conrady import BrownConrady
+from exo2ego.geometry.lenses.fisheye624 import Fisheye624
+from exo2ego.geometry.lenses.opencv_fisheye import OpenCVFisheye
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.presets import LensPreset, preset_lens
 
 ARIA = preset_lens(LensPreset.EGOX_RELEASE, 448, 448)
@@ -13,7 +18,9 @@ ARIA = preset_lens(LensPreset.EGOX_RELEASE, 448, 448)
 CROOKED = Fisheye624(
     200.0, 230.0, 210.0, (0.1, -0.05, 0.01, 0.0, 0.0, 0.0), (0.02, -0.03), (0.01, -0.004, 0.007, 0.003)
 )
-LENSES = [Pinhole(300.0, 310.0, 224.5, 220.0), ARIA, CROOKED]
+GOPRO = OpenCVFisheye(180.0, 175.0, 220.0, 230.0, (0.05, -0.02, 0.01, -0.004))
+PHONE = BrownConrady(420.0, 430.0, 226.0, 221.0, (-0.2, 0.05, 0.003, -0.004, 0.01, 0.02, -0.01, 0.002))
+LENSES = [Pinhole(300.0, 310.0, 224.5, 220.0), ARIA, CROOKED, GOPRO, PHONE]
 
 
 def pixels_inside(lens, count: int = 4000) -> torch.Tensor:
@@ -22,7 +29,8 @@ def pixels_inside(lens, count: int = 4000) -> torch.Tensor:
     pixels = torch.rand(count, 2, generator=generator, dtype=torch.float64) * 448
     rays = lens.unproject(pixels)
     angle = torch.acos(rays[:, 2].clamp(-1, 1))
-    return pixels[angle < getattr(lens, "max_angle", math.pi) - 1e-3]
+    widest = math.atan(lens.max_radius) if isinstance(lens, BrownConrady) else getattr(lens, "max_angle", math.pi)
+    return pixels[angle < widest - 1e-3]
 
 
 @pytest.mark.parametrize("lens", LENSES)
@@ -50,6 +58,59 @@ def test_fisheye_formula_written_out():
     v = b + (2 * b * b + q) * p2 + 2 * a * b * p1 + s3 * q + s4 * q * q
     pixel, _ = CROOKED.project(torch.tensor([x, y, z], dtype=torch.float64))
     assert pixel.tolist() == pytest.approx([200 * u + 230, 200 * v + 210], abs=1e-9)
+
+
+def camera_frame_points() -> torch.Tensor:
+    """Points within 30 degrees of the axis, [500, 3]."""
+    chance = torch.Generator().manual_seed(4)
+    xy = (torch.rand(500, 2, generator=chance, dtype=torch.float64) - 0.5) * 0.8
+    return torch.cat([xy, torch.ones(500, 1, dtype=torch.float64)], dim=-1) * 2.5
+
+
+def test_the_opencv_fisheye_equals_kornia():
+    from kornia.geometry.camera.distortion_kannala_brandt import distort_points_kannala_brandt
+
+    points = camera_frame_points()
+    numbers = torch.tensor([180.0, 175.0, 220.0, 230.0, 0.05, -0.02, 0.01, -0.004], dtype=torch.float64)
+    theirs = distort_points_kannala_brandt(points[:, :2] / points[:, 2:], numbers)
+    pixels, seen = GOPRO.project(points)
+    assert seen.all()
+    assert (pixels - theirs).abs().max() < 1e-9
+
+
+def test_brown_conrady_equals_kornia():
+    from kornia.geometry.calibration import distort_points
+
+    points = camera_frame_points()
+    matrix = torch.tensor([[420.0, 0, 226.0], [0, 430.0, 221.0], [0, 0, 1]], dtype=torch.float64)
+    coefficients = torch.tensor([PHONE.distortion], dtype=torch.float64)  # OpenCV's order
+    undistorted = (points / points[:, 2:]) @ matrix.T
+    theirs = distort_points(undistorted[None, :, :2], matrix[None], coefficients)[0]
+    pixels, seen = PHONE.project(points)
+    assert seen.all()
+    assert (pixels - theirs).abs().max() < 1e-9
+
+
+def test_a_barrel_sees_no_further_than_it_grows():
+    barrel = BrownConrady(300.0, 300.0, 200.0, 200.0, (-0.3, 0, 0, 0, 0, 0, 0, 0))
+    assert barrel.max_radius == pytest.approx(math.sqrt(1 / 0.9), abs=1e-2)  # r (1 - 0.3 r^2) grows up to there
+    _, seen = barrel.project(torch.tensor([[1.0, 0.0, 1.0], [1.2, 0.0, 1.0]]))
+    assert seen.tolist() == [True, False]
+    assert torch.isfinite(barrel.unproject(torch.tensor([[5000.0, -5000.0]]))).all()
+
+
+@pytest.mark.parametrize("lens", LENSES)
+def test_numbers_and_json_restore_a_lens(lens):
+    assert len(lens.row()) == len(lens.number_names)
+    assert type(lens).from_row(lens.row()) == lens
+    assert lens_from_json(json.loads(json.dumps(lens_to_json(lens)))) == lens
+
+
+def test_every_lens_is_known_by_its_name():
+    assert {lens.name: type(lens) for lens in LENSES} == lens_kinds()
+    assert [kind.__name__ for kind in lens_kinds().values() if kind.is_pinhole] == ["Pinhole"]
+    with pytest.raises(ValueError, match="pinhole"):
+        lens_from_json({"type": "panorama"})
 
 
 def test_points_behind_and_outside_the_field_are_invalid():
@@ -92,6 +153,8 @@ def test_presets_scale_with_the_image():
         (lambda: Pinhole(0.0, 1.0, 0.0, 0.0), "positive focal"),
         (lambda: Pinhole(float("nan"), 1.0, 0.0, 0.0), "finite"),
         (lambda: Fisheye624(1.0, 0.0, 0.0, radial=(1.0,)), "6 radial"),
+        (lambda: OpenCVFisheye(1.0, 1.0, 0.0, 0.0, (1.0,)), "4 radial"),
+        (lambda: BrownConrady.from_row([1.0, 1.0, 0.0]), "4 to 12 numbers .fx, fy, cx, cy, k1"),
         (lambda: ARIA.scaled(1.0, 1.2), "aspect ratio"),
         (lambda: Pinhole.from_fov(180, 10, 10), "between 0 and 180"),
         (lambda: preset_lens(LensPreset.OWN, 10, 10), "own"),

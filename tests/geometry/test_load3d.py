@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from exo2ego.geometry.camera import Camera
-from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.load3d import VIEWER_FOV, camera_from_load3d, camera_to_load3d
 from exo2ego.geometry.pinhole_only import lost_without_lens, vertical_fov
 from exo2ego.geometry.presets import LensPreset, preset_lens

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from exo2ego.geometry.camera import Camera
-from exo2ego.geometry.lens import Fisheye624, Pinhole
+from exo2ego.geometry.lenses.fisheye624 import Fisheye624
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.plucker import (
     PluckerMaps,
     PoseReference,

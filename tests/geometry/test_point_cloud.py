@@ -9,7 +9,8 @@ import torch
 
 from exo2ego.geometry.camera import Camera
 from exo2ego.geometry.depth import Depth, DepthMeaning
-from exo2ego.geometry.lens import Fisheye624, Pinhole
+from exo2ego.geometry.lenses.fisheye624 import Fisheye624
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.point_cloud import Background, PointCloud, build_point_cloud, reliable_mask
 from support.elsewhere import Elsewhere
 

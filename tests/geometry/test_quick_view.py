@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from exo2ego.geometry.camera import Camera
-from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.point_cloud import PointCloud
 from exo2ego.geometry.presets import LensPreset, preset_lens
 from exo2ego.geometry.quick_view import quick_view, smaller

@@ -12,7 +12,7 @@ from exo2ego.geometry import rasterizer_pytorch3d, rasterizer_reference, rasteri
 from exo2ego.geometry.camera import Camera
 from exo2ego.geometry.compositing import compositing_weights
 from exo2ego.geometry.fragments import Raster, Splats
-from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.point_cloud import PointCloud
 from exo2ego.geometry.presets import LensPreset, preset_lens
 from exo2ego.geometry.renderer import RenderBackend, Rendering, render_points

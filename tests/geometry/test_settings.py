@@ -5,7 +5,10 @@ import json
 import pytest
 import torch
 
-from exo2ego.geometry.lens import Fisheye624, Pinhole
+from exo2ego.geometry.lenses.brown_conrady import BrownConrady
+from exo2ego.geometry.lenses.fisheye624 import Fisheye624
+from exo2ego.geometry.lenses.opencv_fisheye import OpenCVFisheye
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.presets import LensPreset
 from exo2ego.geometry.settings import camera_from_numbers, describe_camera, pose_from_angles
 
@@ -42,6 +45,10 @@ def test_own_coefficients():
     assert pinhole == Pinhole(50.0, 50.0, 32.0, 24.0)
     fisheye = camera_from_numbers(LensPreset.OWN, 64, 48, coefficients="50 32 24 0.1 0.2").lens
     assert fisheye == Fisheye624(50.0, 32.0, 24.0, radial=(0.1, 0.2, 0, 0, 0, 0))
+    gopro = camera_from_numbers(LensPreset.OPENCV_FISHEYE, 64, 48, coefficients="50 51 32 24 0.1").lens
+    assert gopro == OpenCVFisheye(50.0, 51.0, 32.0, 24.0, (0.1, 0, 0, 0))
+    phone = camera_from_numbers(LensPreset.BROWN_CONRADY, 64, 48, coefficients="50 51 32 24 0.1 0.2 3e-3 4e-3").lens
+    assert phone == BrownConrady(50.0, 51.0, 32.0, 24.0, (0.1, 0.2, 3e-3, 4e-3, 0, 0, 0, 0))
 
 
 def test_matrices_replace_numbers():

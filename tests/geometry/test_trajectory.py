@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from exo2ego.geometry.camera import Camera
-from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.presets import LensPreset, preset_lens
 from exo2ego.geometry.settings import pose_from_angles
 from exo2ego.geometry.trajectory import Keyframe, Trajectory
@@ -164,7 +164,7 @@ GOOD = {"frame": 2, "position": [0, 1, 2], "rotation": [1, 0, 0, 0]}
         ({"lens": {"preset": ["pinhole"]}}, "Expected the lens preset"),
         ({"lens": {"preset": "own coefficients"}}, "Expected the lens preset"),
         ({"lens": {"type": "prism"}}, "lens of type"),
-        ({"lens": {"type": ["pinhole"]}}, "wrong kind"),
+        ({"lens": {"type": ["pinhole"]}}, "lens of type"),
         ({"lens": {"type": "pinhole", "fx": 1, "fy": 1, "cx": 0}}, "misses a number"),
         ({"lens": {"type": "pinhole", "fx": "1", "fy": 1, "cx": 0, "cy": 0}}, "wrong kind"),
         ({"lens": {"type": "pinhole", "fx": 0, "fy": 1, "cx": 0, "cy": 0}}, "positive focal"),

@@ -6,7 +6,7 @@ import torch
 
 from exo2ego.geometry.camera import Camera
 from exo2ego.geometry.keypoints import Joint, Keypoints
-from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.media.head_axes import draw_heads
 from exo2ego.media.plots import confidence_chart
 

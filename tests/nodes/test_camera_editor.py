@@ -13,7 +13,7 @@ import torch
 from comfy_client import ExecutionFailedError, PromptRejectedError
 
 from exo2ego.geometry.camera import Camera
-from exo2ego.geometry.lens_json import lens_from_json
+from exo2ego.geometry.lenses import lens_from_json
 from exo2ego.geometry.packed_cloud import unpack_cloud
 from exo2ego.geometry.presets import LensPreset, preset_lens
 from exo2ego.geometry.trajectory import Keyframe, Trajectory

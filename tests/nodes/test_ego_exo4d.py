@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from exo2ego.geometry.camera import Camera
-from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.plucker import PluckerMaps, wan_camera_embedding
 from exo2ego.takes.example_views import example_views
 from exo2ego.takes.views import Clip

@@ -14,7 +14,7 @@ from comfy_client import ExecutionFailedError, PromptRejectedError
 from exo2ego.geometry.camera import Camera
 from exo2ego.geometry.head_model import HEAD_POINTS
 from exo2ego.geometry.keypoints_openpose import openpose_frames
-from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.rotation_vectors import vectors_to_matrices
 from exo2ego.takes.example_keypoints import example_keypoints
 from exo2ego.takes.example_room import ExampleRoom

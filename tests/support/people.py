@@ -14,7 +14,7 @@ from torch import Tensor
 
 from exo2ego.geometry.camera import Camera
 from exo2ego.geometry.keypoints import HEAD_JOINTS, N_JOINTS, Joint, Keypoints
-from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.rotation_vectors import vectors_to_matrices
 from exo2ego.takes.ray_caster import Rays, trace
 from exo2ego.takes.shapes import Ball, Box, Capsule, Shape, axes_along, plain

@@ -14,7 +14,7 @@ pack.register()
 import torch  # noqa: E402
 
 from exo2ego.geometry.camera import Camera  # noqa: E402
-from exo2ego.geometry.lens import Pinhole  # noqa: E402
+from exo2ego.geometry.lenses.pinhole import Pinhole  # noqa: E402
 from exo2ego.geometry.point_cloud import PointCloud  # noqa: E402
 from exo2ego.geometry.renderer import render_points  # noqa: E402
 

@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from exo2ego.geometry.camera import Camera
-from exo2ego.geometry.lens import Fisheye624, Pinhole
+from exo2ego.geometry.lenses import Lens
+from exo2ego.geometry.lenses.brown_conrady import BrownConrady
+from exo2ego.geometry.lenses.opencv_fisheye import OpenCVFisheye
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.presets import LensPreset, preset_lens
 from exo2ego.geometry.settings import pose_from_angles
 from exo2ego.takes.camera_export import CameraFormat, write_camera
@@ -17,10 +20,13 @@ from exo2ego.takes.camera_files import CameraRole, read_camera
 ARIA = preset_lens(LensPreset.EGOX_RELEASE, 448, 448)
 PLAIN = Pinhole(200.0, 200.0, 224.0, 224.0)
 EXO = Camera(Pinhole(600.0, 600.0, 392.5, 224.5), 784, 448, pose_from_angles((0.2, 0.1, 0), (3, -2, 1)))
+GOPRO = OpenCVFisheye(180.0, 175.0, 220.0, 230.0, (0.05, -0.02, 0.01, -0.004))
+PHONE = BrownConrady(420.0, 430.0, 226.0, 221.0, (-0.2, 0.05, 0.003, -0.004, 0.01, 0.02, -0.01, 0.002))
+EXACT = [CameraFormat.JSON, CameraFormat.NPZ, CameraFormat.GLTF]  # these keep the whole lens
 HOLDS_FISHEYE = [kind for kind in CameraFormat if kind is not CameraFormat.CHAN]
 
 
-def moving(lens: Pinhole | Fisheye624, n_frames: int = 49) -> Camera:
+def moving(lens: Lens, n_frames: int = 49) -> Camera:
     drawn = torch.rand(n_frames, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(n_frames)) * 2 - 1
     scale = torch.tensor([3.0, 2.0, 5.0, 180.0, 85.0, 180.0], dtype=torch.float64)
     rows = (drawn * scale).tolist()
@@ -36,7 +42,11 @@ def back(folder, camera: Camera, kind: CameraFormat) -> Camera:
 
 @pytest.mark.parametrize(
     ("kind", "lens"),
-    [*((kind, PLAIN) for kind in CameraFormat), *((kind, ARIA) for kind in HOLDS_FISHEYE)],
+    [
+        *((kind, PLAIN) for kind in CameraFormat),
+        *((kind, ARIA) for kind in HOLDS_FISHEYE),
+        *((kind, lens) for kind in EXACT for lens in (GOPRO, PHONE)),
+    ],
     ids=lambda value: getattr(value, "name", type(value).__name__),
 )
 @pytest.mark.parametrize("n_frames", [1, 49])
@@ -90,7 +100,7 @@ def test_what_a_format_needs_or_cannot_hold(tmp_path):
         write_camera(tmp_path / "a.json", moving(ARIA, 2), CameraFormat.EGOX)
     with pytest.raises(ValueError, match="fixed pinhole"):
         write_camera(tmp_path / "a.json", moving(ARIA, 2), CameraFormat.EGOX, exo_camera=moving(PLAIN, 2))
-    with pytest.raises(ValueError, match="fisheye"):
+    with pytest.raises(ValueError, match="Fisheye624"):
         write_camera(tmp_path / "a.chan", moving(ARIA, 2), CameraFormat.CHAN)
     assert "fisheye" in write_camera(tmp_path / "a.gltf", moving(ARIA, 2), CameraFormat.GLTF)
     assert write_camera(tmp_path / "b.gltf", moving(PLAIN, 2), CameraFormat.GLTF) == ""

@@ -6,7 +6,8 @@ import shutil
 import pytest
 import torch
 
-from exo2ego.geometry.lens import Fisheye624, Pinhole
+from exo2ego.geometry.lenses.fisheye624 import Fisheye624
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.plucker import plucker_maps
 from exo2ego.media.video import write_video
 from exo2ego.takes.ego_exo4d import read_ego_exo4d

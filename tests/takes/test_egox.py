@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from exo2ego.geometry.camera import Camera
-from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.presets import LensPreset, preset_lens
 from exo2ego.geometry.take_kind import TakeKind
 from exo2ego.media.video import write_video

@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from exo2ego.geometry.lens import Fisheye624, Pinhole
+from exo2ego.geometry.lenses.fisheye624 import Fisheye624
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.takes.example_room import ExampleRoom
 from exo2ego.takes.example_views import SOURCE_FRAMES, example_views
 from exo2ego.takes.views import Clip, EgoView

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from exo2ego.geometry.camera import Camera
-from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.presets import LensPreset, preset_lens
 from exo2ego.geometry.settings import pose_from_angles
 from exo2ego.takes.gltf_read import read_gltf

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from exo2ego.geometry.camera import Camera
-from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.presets import LensPreset
 from exo2ego.takes.camera_files import CameraRole
 from exo2ego.takes.library import (

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from exo2ego.geometry.camera import Camera
-from exo2ego.geometry.lens import Fisheye624, Pinhole
+from exo2ego.geometry.lenses.fisheye624 import Fisheye624
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.takes.ray_caster import Rays, trace
 from exo2ego.takes.shapes import Ball, Box, Capsule, Cylinder, axes_along, axes_turned, plain
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from exo2ego.geometry.camera import Camera
-from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.plucker import align_maps
 from exo2ego.networks.component_metadata import Component
 from exo2ego.networks.ego_exo_align import build_align

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from exo2ego.geometry.camera import Camera
-from exo2ego.geometry.lens import Pinhole
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.packed_cloud import pack_cloud
 from exo2ego.geometry.point_cloud import PointCloud
 from exo2ego.geometry.trajectory import Keyframe, Trajectory

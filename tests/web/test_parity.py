@@ -8,11 +8,14 @@ import pytest
 import torch
 
 from exo2ego.geometry.camera import Camera
-from exo2ego.geometry.lens import Fisheye624, Pinhole
-from exo2ego.geometry.lens_json import lens_from_json, lens_to_json
+from exo2ego.geometry.lenses import lens_from_json, lens_to_json
+from exo2ego.geometry.lenses.brown_conrady import BrownConrady
+from exo2ego.geometry.lenses.fisheye624 import Fisheye624
+from exo2ego.geometry.lenses.opencv_fisheye import OpenCVFisheye
+from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.packed_cloud import pack_cloud, unpack_cloud
 from exo2ego.geometry.point_cloud import Background, PointCloud, build_point_cloud
-from exo2ego.geometry.presets import LensPreset, preset_lens
+from exo2ego.geometry.presets import NAMED_PRESETS, LensPreset, preset_lens
 from exo2ego.geometry.quaternions import quaternions_to_matrices
 from exo2ego.geometry.renderer import render_points
 from exo2ego.geometry.settings import pose_from_angles
@@ -27,8 +30,10 @@ LENSES = {
     "strong decentring": Fisheye624(
         150.0, 100.0, 90.0, (0.1, -0.02, 0, 0, 0, 0), (0.01, -0.02), (0.02, -0.01, 0.015, 0.005)
     ),
+    "GoPro": OpenCVFisheye(180.0, 175.0, 220.0, 230.0, (0.05, -0.02, 0.01, -0.004)),
+    "phone": BrownConrady(300.0, 310.0, 224.0, 220.0, (-0.2, 0.05, 0.003, -0.004, 0.01, 0.02, -0.01, 0.002)),
 }
-PRESETS = [preset for preset in LensPreset if preset is not LensPreset.OWN]
+PRESETS = list(NAMED_PRESETS)
 SIZE = 224
 
 

@@ -94,7 +94,7 @@ export class Scene {
     context.drawImage(picture, 0, 0, plane.columns, plane.rows);
     const { data } = context.getImageData(0, 0, plane.columns, plane.rows);
     plane.colors.set(new Uint32Array(data.buffer));
-    plane.spacing = (1.25 * this.exoReach * exo.width) / (exo.lens.json.fx ?? exo.lens.json.focal) / plane.columns;
+    plane.spacing = (1.25 * this.exoReach * exo.width) / exo.lens.focal / plane.columns;
   }
 
   // Where the middle of the scene is, how far it reaches, and how far apart its points are.
@@ -115,7 +115,7 @@ export class Scene {
     this.exoReach = PLANE_REACH * distance;
     const { width, height, lens } = this.exo;
     const pixels = Math.sqrt((width * height) / Math.max(count, 1)); // of the exo picture, between points
-    this.spacing = (1.6 * distance * pixels) / (lens.json.fx ?? lens.json.focal);
+    this.spacing = (1.6 * distance * pixels) / lens.focal;
   }
 
   #makePlane() {

@@ -43,10 +43,10 @@ export function drawGround(context, ground, project, colors) {
   context.globalAlpha = 1;
 }
 
-/** @returns {number[]} the ray to a pixel of a camera's drawn picture: flat for a pinhole, a dome for a fisheye */
+/** @returns {number[]} the ray to a pixel of a camera's drawn picture: flat for an ordinary lens, a dome for a fisheye */
 export function pictureRay(lens, column, row) {
   const ray = lens.unproject(column, row);
-  return lens.json.type === "pinhole" ? ray.map((value) => value / ray[2]) : ray;
+  return lens.isFlat ? ray.map((value) => value / ray[2]) : ray;
 }
 
 /**
