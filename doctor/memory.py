@@ -1,8 +1,10 @@
 """Does the machine have the memory for the shipped workflows at their own sizes? All figures are estimates.
 
-Activations follow ComfyUI's own estimate (BaseModel.memory_required with PyTorch's attention), of the latent that this
-pack makes the model see (wan/memory.py); weights are the sizes of the files. ComfyUI keeps on the card what fits and
-fetches the rest from RAM block by block, so less memory means slower, until the activations no longer fit.
+No figure was measured on a card. Activations follow ComfyUI's own estimate (BaseModel.memory_required with PyTorch's
+attention), of the latent that this pack makes the model see (wan/memory.py): 5.05 GiB for a prompt of EgoX, of which
+the tensors that are alive at a time, counted, take 2.3 GB. ComfyUI plans by the estimate. Weights are the sizes of the
+files. ComfyUI keeps on the card what fits and fetches the rest from RAM at every model call, so less memory means
+slower, until the activations no longer fit. The README's tables of memory have their figures from here.
 """
 
 from __future__ import annotations
@@ -19,14 +21,19 @@ from .workflows import Wanted
 
 _CHECK = "memory"
 
-# ComfyUI's 0.8 GiB + 0.4 to 0.7 GiB (model_management.minimum_inference_memory), and a block of the model in transit.
-_RESERVE = 2 * 10**9
+# ComfyUI's 0.4 to 0.7 GiB (model_management.extra_reserved_memory), and what the driver takes.
+_RESERVE = 1_200_000_000
 # Vectors for an exo token while a block runs: TENSORS_PER_TOKEN of wan/memory.py, which needs ComfyUI.
 _VECTORS_PER_EXO_TOKEN = 4
 _HALF = 2  # bytes of bf16 and fp16
 _MIB = 1024**2
-# The system and ComfyUI itself.
-_RAM_FOR_OTHERS = 6 * 10**9
+# ComfyUI itself.
+_RAM_FOR_OTHERS = 2 * 10**9
+
+# Weights that EgoX's LoRA changes: q, k, v and o of both attentions of 40 blocks. ComfyUI keeps a copy of each as it
+# was while a LoRA is merged; beside the weights, and on GGUF, there is nothing to copy.
+_CHANGED_WEIGHTS = 40 * 2 * 4
+_LARGEST_OF_ONE_BYTE = 24 * 10**9  # base models of two bytes a weight are larger
 
 
 @dataclass(frozen=True)
@@ -53,12 +60,19 @@ class Need:
         weights: the base model and what goes on it.
         activations: of one prompt; CFG runs two together where they fit.
         other_weights: what is loaded before and may stay in RAM.
+        copies: of the weights that a merged LoRA changes, in RAM.
     """
 
     what: str
     weights: int
     activations: int
     other_weights: int
+    copies: int = 0
+
+    @property
+    def ram(self) -> int:
+        """RAM for all weights and ComfyUI, without copies."""
+        return self.weights + self.other_weights + _RAM_FOR_OTHERS
 
     @property
     def least(self) -> int:
@@ -74,8 +88,12 @@ class Need:
         """Return the estimate in a line."""
         return (
             f"{self.what}: {gigabytes(self.weights)} weights and {gigabytes(self.activations)} activations a prompt; "
-            f"from {gigabytes(self.least)} VRAM, without offloading from {gigabytes(self.best)} (estimates)"
+            f"from {gigabytes(self.least)} VRAM, without offloading from {gigabytes(self.best)}; "
+            f"{gigabytes(self.ram + self.copies)} RAM{self._of_which_copies()} (estimates, not measured on a card)"
         )
+
+    def _of_which_copies(self) -> str:
+        return f", {gigabytes(self.copies)} less with the LoRA beside the weights" if self.copies else ""
 
 
 def latent_frames(frames: int) -> int:
@@ -118,9 +136,17 @@ def needs(wanted: Sequence[Wanted], chosen: Mapping[Wanted, Path]) -> list[Need]
                 sum(_bytes(model, chosen) for model in on_card),
                 activation_bytes(size),
                 max((_bytes(model, chosen) for model in others), default=0),
+                copies_of_weights(bases[0], chosen) if base == WAN21_I2V else 0,
             )
         )
     return found
+
+
+def copies_of_weights(base: Wanted, chosen: Mapping[Wanted, Path]) -> int:
+    """Return the bytes of the copies that ComfyUI keeps of what EgoX's LoRA, merged, changes in a base model."""
+    if base in chosen and chosen[base].suffix == ".gguf":
+        return 0
+    return _CHANGED_WEIGHTS * WAN_DIM**2 * (1 if _bytes(base, chosen) <= _LARGEST_OF_ONE_BYTE else 2)
 
 
 def check_memory(machine: Machine, wanted: Sequence[Need]) -> list[Finding]:
@@ -156,7 +182,8 @@ def _check_card(card: str, total: int, free: int | None, need: Need) -> list[Fin
         return [_finding(Severity.WARNING, found, expected, remedy)]
     if total < need.best:
         found = (
-            f"{card} has {gigabytes(total)}: ComfyUI will fetch about {gigabytes(need.best - total)} from RAM at a step"
+            f"{card} has {gigabytes(total)}: ComfyUI will fetch about {gigabytes(need.best - total)} from RAM at every "
+            "model call"
         )
         remedy = "Nothing must be done; fp8 or GGUF files of the base model fetch less and so run faster."
         return [_finding(Severity.NOTE, found, expected, remedy)]
@@ -164,18 +191,16 @@ def _check_card(card: str, total: int, free: int | None, need: Need) -> list[Fin
 
 
 def _check_ram(total: int, need: Need) -> list[Finding]:
-    wanted = need.weights + need.other_weights + _RAM_FOR_OTHERS
-    if total >= wanted:
-        return []
-    return [
-        _finding(
-            Severity.WARNING,
-            f"the machine has {gigabytes(total)} RAM",
-            f"about {gigabytes(wanted)} for {need.what}: all weights, the text encoder's too, and 6 GB for the rest "
-            "(an estimate)",
-            "Use fp8 or GGUF files, close other programs, or enlarge the swap file; else the machine may stall.",
-        )
-    ]
+    found = f"the machine has {gigabytes(total)} RAM"
+    expected = f"about {gigabytes(need.ram)} for {need.what}: all weights, the text encoder's too, and 2 GB for ComfyUI"
+    if total < need.ram:
+        remedy = "Use fp8 or GGUF files, close other programs, or enlarge the swap file; else the machine may stall."
+        return [_finding(Severity.WARNING, found, f"{expected} (an estimate)", remedy)]
+    if total < need.ram + need.copies:
+        more = f"and {gigabytes(need.copies)} more for copies of the weights while the LoRA is merged (an estimate)"
+        remedy = "Put the LoRA beside the weights (EgoX LoRA Loader), which keeps no copies, or enlarge the swap file."
+        return [_finding(Severity.NOTE, found, f"{expected}, {more}", remedy)]
+    return []
 
 
 def _bytes(model: Wanted, chosen: Mapping[Wanted, Path]) -> int:

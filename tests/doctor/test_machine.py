@@ -10,7 +10,7 @@ import pytest
 
 from exo2ego.doctor import versions
 from exo2ego.doctor.machine import Machine, Memory, this_machine
-from exo2ego.doctor.memory import SIZES, activation_bytes, check_memory, needs
+from exo2ego.doctor.memory import SIZES, activation_bytes, check_memory, copies_of_weights, needs
 from exo2ego.doctor.workflows import shipped_workflows
 from exo2ego.wan.base_model import WAN21_I2V, WAN22_I2V
 from support.comfyui import import_comfyui
@@ -70,29 +70,74 @@ def test_the_plan_of_each_family():
     assert egox.weights == pytest.approx(18.7 * GB)
     assert egox.activations == pytest.approx(5.4 * GB, rel=0.01)
     assert egox.other_weights == pytest.approx(6.7 * GB)
+    assert egox.copies == pytest.approx(8.4 * GB, rel=0.01)
+    assert egox.ram + egox.copies == pytest.approx(35.5 * GB, rel=0.02)
     assert "estimate" in egox.describe()
     (syn,) = plans("exo2egosyn")
     assert syn.weights == pytest.approx((14 + 0.2 + 8.4 + 0.13 + 0.42) * GB)
     assert plans("ego_prior") == []
 
 
+MIB = 1024**2
+
+
 @pytest.mark.parametrize(
     ("total", "free", "expected"),
     [
-        (80, 79, []),
-        (24, 23, [("note", "a card has 24.0 GB: ComfyUI will fetch about 2.1 GB from RAM at a step")]),
-        (24, 3, [("warning", "only 3.0 GB of 24.0 GB on a card are free")]),
-        (6, 6, [("warning", "a card has 6.0 GB")]),
+        (80 * GB, 79 * GB, []),
+        (24564 * MIB, 23 * GB, []),  # of a 24 GB card, with the LoRA beside the weights
+        (
+            16376 * MIB,
+            16 * GB,
+            [("note", "a card has 17.2 GB: ComfyUI will fetch about 8.1 GB from RAM at every model call")],
+        ),
+        (24 * GB, 3 * GB, [("warning", "only 3.0 GB of 24.0 GB on a card are free")]),
+        (6 * GB, 6 * GB, [("warning", "a card has 6.0 GB")]),
     ],
 )
 def test_a_cards_memory(total, free, expected):
-    machine = Machine("a card", Memory(total * GB, free * GB), Memory(64 * GB, 60 * GB))
+    machine = Machine("a card", Memory(total, free), Memory(64 * GB, 60 * GB))
     assert said(machine, "egox_take") == expected
 
 
-def test_ram_for_all_weights():
-    machine = Machine("a card", Memory(80 * GB, None), Memory(24 * GB, None))
-    assert said(machine, "egox_take") == [("warning", "the machine has 24.0 GB RAM")]
+@pytest.mark.parametrize(("ram", "severity"), [(24, "warning"), (32, "note"), (40, None)])
+def test_ram_for_all_weights_and_for_copies_of_what_a_merged_lora_changes(ram, severity):
+    machine = Machine("a card", Memory(80 * GB, None), Memory(ram * GB, None))
+    expected = [] if severity is None else [(severity, f"the machine has {ram}.0 GB RAM")]
+    assert said(machine, "egox_take") == expected
+
+
+def test_the_readme_says_what_the_doctor_says():
+    """Of the real files: base models of 16.4 GB (fp8) and 32.8 GB, the LoRA merged; cards as they report themselves."""
+    (plan,) = plans("egox_take")
+    fp8, bf16, lora = 16.4 * GB, 32.8 * GB, 1.7 * GB
+    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Memory")[1].split("\n## ")[0]
+    beside_weights = plan.best - plan.weights
+    assert bf16 + beside_weights < 49140 * MIB
+    assert fp8 + lora + beside_weights < 24564 * MIB
+    fetched = (fp8 + beside_weights - 16376 * MIB) / 1024**3
+    assert f"about {fetched:.1f} GiB are fetched" in section
+    assert f"{lora / 1024**3:.1f} GiB more" in section
+    assert f"plans\nwith {plan.activations / 1024**3:.2f} GiB" in section
+    assert f"| fp8 | {plan.copies / GB:.1f} GB |" in section
+    assert f"| bf16 or fp16 | {2 * plan.copies / GB:.1f} GB |" in section
+    in_all = fp8 + lora + plan.ram - plan.weights + plan.copies
+    assert f"about {in_all / GB:.0f} GB" in section
+    assert f"about {(in_all + bf16 - fp8 + plan.copies) / GB:.0f} GB" in section
+
+
+def test_copies_have_the_size_of_the_bases_weights(tmp_path):
+    (base,) = [model for model in shipped_workflows(ROOT).only(["egox_take"]) if model.base == WAN21_I2V]
+    sizes = {"fp8.safetensors": 16.4, "bf16.safetensors": 32.8, "q4.gguf": 10.0}
+    copies = {}
+    for name, size in sizes.items():
+        path = tmp_path / name
+        with open(path, "wb") as file:
+            file.truncate(int(size * GB))  # takes no room on the disk
+        copies[name] = copies_of_weights(base, {base: path})
+    assert copies["fp8.safetensors"] == pytest.approx(8.4 * GB, rel=0.01)
+    assert copies["bf16.safetensors"] == pytest.approx(16.8 * GB, rel=0.01)
+    assert copies["q4.gguf"] == 0
 
 
 def test_no_card():
