@@ -1,4 +1,4 @@
-"""Files of trained components: safetensors, one component a file, or shards of one (specification, section 13).
+"""Files of trained components: safetensors, one component a file, or shards of one (docs/exo2egosyn-format.md).
 
 A component lies in `NAME.safetensors`, or in shards `NAME-00001-of-00003.safetensors`, ... beside an index
 `NAME.safetensors.index.json` as Hugging Face writes it. Every shard carries the whole header. Nothing is ever
@@ -22,7 +22,7 @@ from .component_shapes import ComponentConfig, check_tensors
 from .safetensors_file import read_safetensors, write_safetensors
 from .self_attention_lora import with_known_names
 
-# Largest shard that `write_component` makes, in bytes: file systems and hosts take 4 GB (section 13).
+# Largest shard that `write_component` makes, in bytes: file systems and hosts take 4 GB.
 MAX_SHARD_BYTES = 4 * 10**9
 
 _INDEX_SUFFIX = ".index.json"

@@ -1,4 +1,4 @@
-"""What the header of a component's file says (specification, section 13).
+"""What the header of a component's file says (docs/exo2egosyn-format.md).
 
 A trained part of Exo2EgoSyn is one safetensors file, and its header holds strings. They are read into the classes here:
 what may be left out is None and then follows from the tensors. A value that means other mathematics or other data than

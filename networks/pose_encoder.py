@@ -1,4 +1,4 @@
-"""The ego camera's path as pose tokens, one for each token of Wan (specification, section 6.3).
+"""The ego camera's path as pose tokens, one for each token of Wan (the paper's section 3.4.2).
 
 A Pluecker map per frame, relative to exo camera 1, is folded so that one cell is one token of Wan, and two causal
 convolutions along time bring the frames to latent frames: 9 -> 5 -> 3. Latent frame i sees frames up to 4 i only, as

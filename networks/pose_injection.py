@@ -1,4 +1,4 @@
-"""PoseInj: the ego camera's path added to the tokens before Wan's first block (specification, section 6.3).
+"""PoseInj: the ego camera's path added to the tokens before Wan's first block (the paper's section 3.4.2).
 
 The path is encoded by `pose_encoder.py`, one pose token for each token of Wan. The paper concatenates it to the hidden
 state; a projection back to Wan's width is written as a residual that starts at zero:

@@ -1,4 +1,4 @@
-"""VAWAN, the paper's baseline: exo latents as further input channels of Wan (specification, section 10).
+"""VAWAN, the paper's baseline: exo latents as further input channels of Wan (the paper's section 4.1).
 
 The patch embedding reads, in this order, 16 channels of noise, 4 of the mask, 16 of the first frame, and 16 of every
 exo view: 100 with four views, 52 with one. The new columns start at zero. A convolution is a sum over its input

@@ -1,10 +1,12 @@
 """What Exo2EgoSyn conditions Wan with: the first ego latent, its mask and a grey tail.
 
 It is Wan's ordinary image conditioning, as its own start image would give: the mask is 1 on the first latent frame,
-and the frames after it are those of a clip that is grey there, which Wan was trained with. The paper does not tell how
-that clip begins, and Wan's causal VAE lets its first frame show in the latent frames after it (`cond_tail`):
+and the frames after it are those of a clip that is grey there, which Wan was trained with. Wan's causal VAE lets the
+first frame of that clip show in the latent frames after it, and the paper does not tell which frame it is where the
+first latent is predicted (`cond_tail`):
 
     "pixel"   the clip begins with the first frame: one encoding of [frame, grey, grey, ...], as Wan's own nodes make it
+              (the paper's section 3.1)
     "gray"    the clip is grey throughout, and the first latent takes the place of its first latent frame
 
 What the trained parts say counts (docs/exo2egosyn-format.md). Where they say nothing, a real frame gets "pixel", so

@@ -1,4 +1,4 @@
-"""Numbers of parameters as the specification and the papers have them. Nothing is allocated."""
+"""Numbers of parameters as the format and the papers have them. Nothing is allocated."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_align_at_other_patch_sizes(patch, millions):
 
 
 def test_the_small_align():
-    """Table 3's ST-TransformerS in the specification's reading."""
+    """Table 3's ST-TransformerS in our reading."""
     assert count(on_meta(EgoExoAlign, AlignConfig(dim=256, heads=4))) / 1e6 == pytest.approx(12.75, abs=0.005)
 
 

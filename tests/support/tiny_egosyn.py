@@ -1,6 +1,6 @@
 """Components of Exo2EgoSyn with seeded random weights, of a size that fits the tiny Wan.
 
-Every name is written out as the specification lists it (section 13): a name that changes in the pack fails here.
+Every name is written out as docs/exo2egosyn-format.md lists it: a name that changes in the pack fails here.
 """
 
 from __future__ import annotations

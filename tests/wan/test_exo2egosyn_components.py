@@ -81,9 +81,9 @@ def test_vawan_reads_views_and_no_poses():
 @pytest.mark.parametrize(
     ("poses", "told"),
     [
-        ("ac3d", "4 views, poses by AC3D at width 128"),
-        ("ac3d shared", "4 views, poses by AC3D at width 128 in one shared block"),
-        ("time and pose", "4 views, poses by Time&Pose"),
+        ("ac3d", "4 views, poses by AC3D at width 128, sample with CFG 1, 9 frames"),
+        ("ac3d shared", "4 views, poses by AC3D at width 128 in one shared block, sample with CFG 1, 9 frames"),
+        ("time and pose", "4 views, poses by Time&Pose, sample with CFG 1, 9 frames"),
     ],
 )
 def test_vawan_with_poses_reads_them(poses, told):

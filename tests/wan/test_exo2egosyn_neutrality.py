@@ -1,4 +1,4 @@
-"""What is absent or untrained changes nothing, bit by bit (specification, section 15)."""
+"""What is absent or untrained changes nothing, bit by bit."""
 
 from __future__ import annotations
 
