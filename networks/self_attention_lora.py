@@ -1,4 +1,4 @@
-"""The LoRA on Wan's self-attention that both stages train (specification, section 7).
+"""The LoRA on Wan's self-attention that both stages train (the paper's sections 3.4.1 and 3.4.2).
 
 Rank 128 and alpha 128 (a scale of 1) on q, k, v and o of every block. Stage 2 continues the adapters of stage 1, so a
 file of stage 2 takes the place of the one of stage 1. Files may have the names of any trainer that `lora_keys` knows;
