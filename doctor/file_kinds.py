@@ -9,8 +9,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..networks.lora_keys import split_key
 from ..wan.base_model import IN_CHANNELS, WAN21_I2V, WAN22_I2V
-from ..wan.lora_keys import split_key
 from ..wan.wan22_base import Expert, expert_of
 from .weights import Entry, Header
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..wan.lora_keys import block_of
-from ..wan.lora_layers import WHAT_FILE, factors_by_layer, saved_alpha
+from ..networks.lora_keys import block_of
+from ..networks.lora_layers import WHAT_FILE, factors_by_layer, saved_alpha
 from .file_kinds import wan_prefix, wan_size
 from .findings import Finding, Severity
 from .library import Library

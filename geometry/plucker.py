@@ -54,11 +54,13 @@ class PluckerMaps:
         maps: [F, 6, H, W] float32 on the CPU, moment first.
         reference: whose frame holds the lines.
         rays: whether the ego camera is a pinhole.
+        poses: [F, 4, 4] float32, ego camera to reference in metres: inv(C_ref) @ C_ego; None where they are not known.
     """
 
     maps: Tensor
     reference: PoseReference
     rays: RayModel
+    poses: Tensor | None = None
 
     @classmethod
     def of(cls, ego: Camera, reference: Camera | None, width: int, height: int) -> PluckerMaps:
@@ -70,9 +72,10 @@ class PluckerMaps:
             width: width of the maps in pixels.
             height: height of the maps.
         """
-        maps = plucker_maps(ego, ego if reference is None else reference, width, height)
         kind = PoseReference.OWN_FIRST_FRAME if reference is None else PoseReference.EXO1
-        return cls(maps, kind, ray_model(ego))
+        reference = ego if reference is None else reference
+        poses = ego.relative_to(reference[0]).camera_to_world.float()
+        return cls(plucker_maps(ego, reference, width, height), kind, ray_model(ego), poses)
 
     @property
     def n_frames(self) -> int:

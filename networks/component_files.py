@@ -1,4 +1,4 @@
-"""Files of trained components: safetensors, one component a file, or shards of one (specification, section 13).
+"""Files of trained components: safetensors, one component a file, or shards of one (docs/exo2egosyn-format.md).
 
 A component lies in `NAME.safetensors`, or in shards `NAME-00001-of-00003.safetensors`, ... beside an index
 `NAME.safetensors.index.json` as Hugging Face writes it. Every shard carries the whole header. Nothing is ever
@@ -10,18 +10,19 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors.torch import save_file
+import torch
 from torch import Tensor
 
-from .component_metadata import Component, ComponentMetadata, parse_metadata
+from .component_metadata import Component, ComponentMetadata, LoraMetadata, parse_metadata
 from .component_shapes import ComponentConfig, check_tensors
-from .safetensors_file import read_safetensors
+from .safetensors_file import read_safetensors, write_safetensors
+from .self_attention_lora import with_known_names
 
-# Largest shard that `write_component` makes, in bytes: file systems and hosts take 4 GB (section 13).
+# Largest shard that `write_component` makes, in bytes: file systems and hosts take 4 GB.
 MAX_SHARD_BYTES = 4 * 10**9
 
 _INDEX_SUFFIX = ".index.json"
@@ -38,7 +39,8 @@ class LoadedComponent:
         metadata: of the class that belongs to the component.
         config: sizes, of the class that belongs to the component: `AlignConfig`, `ExoTokenConfig`, `PoseConfig`,
             `LoraConfig` or `VawanConfig`.
-        state_dict: tensors by the names that the component's module documents, mapped from the file.
+        state_dict: tensors by the names that the component's module documents, mapped from the file; a LoRA's factors
+            in bfloat16 where the file has them in float32.
     """
 
     file: str
@@ -73,6 +75,8 @@ def read_component(path: str | Path, expected: Component | None = None) -> Loade
                 f"it holds the component {metadata.component.value}, and {expected.value} belongs here. Choose the "
                 f"file of {expected.value}."
             )
+        if isinstance(metadata, LoraMetadata):
+            tensors = with_known_names(tensors, metadata.alpha)
         config = check_tensors(metadata, tensors)
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
@@ -84,14 +88,20 @@ def write_component(
     metadata: ComponentMetadata,
     state_dict: Mapping[str, Tensor],
     max_shard_bytes: int = MAX_SHARD_BYTES,
+    dtypes: Mapping[str, torch.dtype] | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> Path:
     """Write a component, whole or not at all, after the same checks that reading makes.
+
+    One tensor at a time is in memory where they are mapped from another file.
 
     Args:
         path: `NAME.safetensors`. Beyond `max_shard_bytes` shards and an index are written beside it instead.
         metadata: of the class that belongs to the component.
-        state_dict: its tensors, in the type they shall have in the file.
+        state_dict: its tensors.
         max_shard_bytes: largest shard; a tensor that is larger makes a shard of its own.
+        dtypes: types that tensors shall have in the file, by name; the others keep their own.
+        progress: called with the bytes of every tensor once it is written.
 
     Returns:
         What to give `read_component`: `path`, or the index.
@@ -104,7 +114,8 @@ def write_component(
     if path.suffix != ".safetensors" or _SHARD.fullmatch(path.name):
         raise ValueError(f"A component is written to NAME.safetensors, which is no shard's name; got {path.name}.")
     check_tensors(metadata, state_dict)
-    shards = _split(state_dict, max_shard_bytes)
+    dtypes = dtypes or {}
+    shards = _split(state_dict, max_shard_bytes, dtypes)
     index = path.with_name(path.name + _INDEX_SUFFIX)
     target, other = (path, index) if len(shards) == 1 else (index, path)
     if other.exists():
@@ -121,9 +132,9 @@ def write_component(
     partial = {file: file.with_name(file.name + ".partial") for file in (*files, index)}
     try:
         for file, shard in zip(files, shards):
-            save_file({key: tensor.contiguous() for key, tensor in shard.items()}, partial[file], metadata=header)
+            write_safetensors(partial[file], shard, header, dtypes, progress)
         if target is index:
-            partial[index].write_text(json.dumps(_index(files, shards), indent=2))
+            partial[index].write_text(json.dumps(_index(files, shards, dtypes), indent=2))
             files.append(index)
         for file in files:
             os.replace(partial[file], file)
@@ -190,21 +201,29 @@ def _read_files(files: list[Path]) -> tuple[dict[str, Tensor], dict[str, str]]:
     return tensors, header
 
 
-def _split(state_dict: Mapping[str, Tensor], max_bytes: int) -> list[dict[str, Tensor]]:
+def stored_bytes(key: str, tensor: Tensor, dtypes: Mapping[str, torch.dtype]) -> int:
+    """Return the bytes of a tensor in a file that `write_component` writes with these types."""
+    return tensor.numel() * dtypes.get(key, tensor.dtype).itemsize
+
+
+def _split(
+    state_dict: Mapping[str, Tensor], max_bytes: int, dtypes: Mapping[str, torch.dtype]
+) -> list[dict[str, Tensor]]:
     """Return the tensors in groups of at most `max_bytes`, in their order."""
     shards: list[dict[str, Tensor]] = [{}]
     size = 0
     for key, tensor in state_dict.items():
-        if shards[-1] and size + tensor.nbytes > max_bytes:
+        nbytes = stored_bytes(key, tensor, dtypes)
+        if shards[-1] and size + nbytes > max_bytes:
             shards.append({})
             size = 0
         shards[-1][key] = tensor
-        size += tensor.nbytes
+        size += nbytes
     return shards
 
 
-def _index(files: list[Path], shards: list[dict[str, Tensor]]) -> dict[str, object]:
+def _index(files: list[Path], shards: list[dict[str, Tensor]], dtypes: Mapping[str, torch.dtype]) -> dict[str, object]:
     """Return the index of shards in Hugging Face's form."""
-    total = sum(tensor.nbytes for shard in shards for tensor in shard.values())
+    total = sum(stored_bytes(key, tensor, dtypes) for shard in shards for key, tensor in shard.items())
     weight_map = {key: file.name for file, shard in zip(files, shards) for key in shard}
     return {"metadata": {"total_size": total}, "weight_map": weight_map}

@@ -1,4 +1,4 @@
-"""What the header of a component's file says (specification, section 13).
+"""What the header of a component's file says (docs/exo2egosyn-format.md).
 
 A trained part of Exo2EgoSyn is one safetensors file, and its header holds strings. They are read into the classes here:
 what may be left out is None and then follows from the tensors. A value that means other mathematics or other data than
@@ -16,6 +16,9 @@ from typing import Any, ClassVar
 FORMAT = "exo2egosyn"
 FORMAT_VERSION = "1"
 BASE_MODEL = "Wan2.2-I2V-A14B-low-noise"
+
+# CFG scale of Wan 2.2, which the paper keeps (table 8).
+PAPER_GUIDANCE = 3.5
 
 # Largest size or count in a header: far above any real one, and no shape made of such sizes overflows torch's integers.
 _LARGEST = 100_000
@@ -38,6 +41,10 @@ def _one_of(default: Any, *others: Any) -> Any:
 
 def _positive(default: Any = None) -> Any:
     return field(default=default, metadata={"positive": True})
+
+
+def _share() -> Any:
+    return field(default=None, metadata={"share": True})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +94,8 @@ class ComponentMetadata:
                 raise ValueError(
                     f"{item.name} is {_to_text(value)}, expected a number above zero and up to {_LARGEST:,}."
                 )
+            if item.metadata.get("share") and value is not None and not 0 <= value <= 1:
+                raise ValueError(f"{item.name} is {_to_text(value)}, expected a share from 0 to 1.")
             if reads and value not in reads:
                 known = " or ".join(_to_text(choice) for choice in reads if choice is not None)
                 raise ValueError(
@@ -137,18 +146,21 @@ class MultiExoConMetadata(ComponentMetadata):
     Attributes:
         exo_pos: positions of the exo tokens, see `ExoTokenConfig`.
         cross_mode: how the cross-attention was trained: all of it, as in the paper.
-        cond_dropout: share of the training samples without exo views; at 0 the null branch of CFG is untrained.
-        cond_tail: what the frames after the first hold in the first-frame condition.
-        guidance: CFG scale to sample with.
+        cond_dropout: share of the training samples without exo views. At 0 the null branch of CFG is untrained, and
+            where the header does not tell it may be.
+        cond_tail: what the frames after the first hold in the first-frame condition: "gray", the latent frames of a
+            grey clip, or "pixel", those of a clip that begins with the first frame and is grey after it. None: see
+            `wan/exo2egosyn_conditioning.py`.
+        guidance: CFG scale to sample with, where the null branch was trained.
     """
 
     component = Component.MULTIEXOCON
 
     exo_pos: str | None = _one_of(None, "none", "learned")
     cross_mode: str = _one_of("full")
-    cond_dropout: float = 0.1
-    cond_tail: str = _one_of("gray")
-    guidance: float = 3.5
+    cond_dropout: float | None = _share()
+    cond_tail: str | None = _one_of(None, "gray", "pixel")
+    guidance: float = _positive(PAPER_GUIDANCE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,11 +188,23 @@ class LoraMetadata(ComponentMetadata):
 
 @dataclass(frozen=True, kw_only=True)
 class VawanMetadata(LoraMetadata):
-    """VAWAN: a wider patch embedding and a LoRA. `cond_tail` as with MultiExoCon."""
+    """VAWAN: a wider patch embedding, a LoRA and maybe poses, see `VawanConfig`.
+
+    Attributes:
+        cond_dropout, cond_tail, guidance: as with MultiExoCon.
+        pose: conditioning on the ego camera's poses; where a header is silent the tensors tell, so that files from
+            before there were poses have none.
+        pose_width, pose_shared: of AC3D's light blocks.
+    """
 
     component = Component.VAWAN
 
-    cond_tail: str = _one_of("gray")
+    cond_dropout: float | None = _share()
+    cond_tail: str | None = _one_of(None, "gray", "pixel")
+    guidance: float = _positive(PAPER_GUIDANCE)
+    pose: str | None = _one_of(None, "none", "ac3d", "time_pose")
+    pose_width: int | None = _positive()
+    pose_shared: bool | None = None
 
 
 METADATA_OF: dict[Component, type[ComponentMetadata]] = {

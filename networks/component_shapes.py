@@ -20,7 +20,7 @@ from .ego_exo_align import AlignConfig, EgoExoAlign
 from .exo_tokens import ExoTokenConfig, ExoTokenizer, cross_attention_shapes
 from .pose_injection import PoseConfig, PoseInjection
 from .self_attention_lora import LoraConfig, lora_shapes
-from .vawan import VawanConfig, patch_embedding_shapes
+from .vawan import AC3D, NO_POSE, POSE_PREFIX, TIME_POSE, VawanConfig, patch_embedding_shapes, pose_network
 from .wan_sizes import I2V_CHANNELS, LATENT_CHANNELS, PLUCKER_CHANNELS
 
 ComponentConfig = AlignConfig | ExoTokenConfig | PoseConfig | LoraConfig | VawanConfig
@@ -88,8 +88,7 @@ def component_config(metadata: ComponentMetadata, tensors: Mapping[str, Tensor])
     )
     if not isinstance(metadata, VawanMetadata):
         return lora
-    new_channels = _size(tensors, "patch_embedding.weight", 1) - I2V_CHANNELS
-    return VawanConfig(metadata.num_views or new_channels // LATENT_CHANNELS, lora)
+    return _vawan_config(metadata, tensors, lora)
 
 
 def component_shapes(config: ComponentConfig) -> Shapes:
@@ -102,7 +101,10 @@ def component_shapes(config: ComponentConfig) -> Shapes:
     if isinstance(config, PoseConfig):
         return _shapes_of(PoseInjection(config, device="meta"))
     if isinstance(config, VawanConfig):
-        return {**patch_embedding_shapes(config), **lora_shapes(config.lora)}
+        network = pose_network(config, device="meta")
+        poses = {} if network is None else _shapes_of(network)
+        named = {f"{POSE_PREFIX}{key}": shape for key, shape in poses.items()}
+        return {**patch_embedding_shapes(config), **lora_shapes(config.lora), **named}
     return lora_shapes(config)
 
 
@@ -122,6 +124,26 @@ def _align_config(metadata: AlignMetadata, tensors: Mapping[str, Tensor]) -> Ali
         patch_size=metadata.patch_size or math.isqrt(patch_channels // metadata.in_channels),
         channels=metadata.in_channels,
     )
+
+
+def _vawan_config(metadata: VawanMetadata, tensors: Mapping[str, Tensor], lora: LoraConfig) -> VawanConfig:
+    new_channels = _size(tensors, "patch_embedding.weight", 1) - I2V_CHANNELS
+    views = metadata.num_views or new_channels // LATENT_CHANNELS
+    pose = metadata.pose
+    if pose is None:
+        forms = {AC3D: "stem.", TIME_POSE: "proj_"}
+        found = (form for form, start in forms.items() if any(key.startswith(POSE_PREFIX + start) for key in tensors))
+        pose = next(found, NO_POSE)
+    if pose != NO_POSE and metadata.pose_reference != "exo1":
+        raise ValueError(f"pose_reference is {metadata.pose_reference}, and this version reads exo1 with pose={pose}.")
+    if pose != AC3D:
+        if told := [name for name in ("pose_width", "pose_shared") if getattr(metadata, name) is not None]:
+            raise ValueError(f"{told[0]} belongs to pose={AC3D}, and this is a file of pose={pose}: export it again.")
+        return VawanConfig(views, lora, pose)
+    n_blocks = _count_blocks(key for key in tensors if key.startswith(f"{POSE_PREFIX}blocks."))
+    shared = n_blocks <= 1 < lora.blocks if metadata.pose_shared is None else metadata.pose_shared
+    width = metadata.pose_width or _size(tensors, f"{POSE_PREFIX}stem.weight", 0)
+    return VawanConfig(views, lora, pose, width, shared)
 
 
 def _ff_mult(dim: int, inner: int) -> float:

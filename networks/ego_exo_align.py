@@ -1,4 +1,4 @@
-"""EgoExo-Align: the first ego latent from the first frames of the exo views (specification, section 4).
+"""EgoExo-Align: the first ego latent from the first frames of the exo views (the paper's section 3.3).
 
 Each view is the VAE latent of its first frame and the Pluecker map of the ego camera's rays, seen from that view's
 camera, joined on channels. A spatial-temporal transformer mixes the views; the mean of their latent outputs is the
@@ -33,7 +33,7 @@ class AlignConfig(STConfig):
 
     Attributes:
         patch_size: side of the square of latent cells that makes one token. The paper does not tell; 2 gives the
-            token grid of Wan and of the cited code (section 4.3).
+            token grid of Wan and of the cited code (docs/exo2egosyn-format.md).
         channels: of the input and of the output: 16 of the latent and 6 of the Pluecker map (table 7).
     """
 
@@ -94,7 +94,8 @@ class EgoExoAlign(STTransformer):
                 the ego camera relative to that view (6), on the latent's grid. Any number of views; their order counts.
 
         Returns:
-            The normalised Wan latent [B, 16, 1, h, w]: the mean of what each view's slot predicts (section 4.3).
+            The normalised Wan latent [B, 16, 1, h, w]: the mean of what each view's slot predicts, where the paper
+            tells nothing (docs/exo2egosyn-format.md).
 
         Raises:
             ValueError: if the shape does not fit.

@@ -1,4 +1,4 @@
-"""MultiExoCon: exo videos as tokens for Wan's cross-attention, in the place of text (specification, section 5).
+"""MultiExoCon: exo videos as tokens for Wan's cross-attention, in the place of text (the paper's section 3.4.1).
 
 Every exo view's latent goes through one patch embedding; the tokens of all views make one sequence in the order
 (view, frame, row, column). The cross-attention itself is Wan's own, with trained weights: `cross_attention_shapes`
@@ -86,7 +86,7 @@ class ExoTokenizer(nn.Module):
     ) -> ExoTokenizer:
         """Return a tokeniser that starts from the base model's patch embedding.
 
-        Its first 16 input channels already embed video latents into the tokens' space (section 5).
+        Its first 16 input channels already embed video latents into the tokens' space.
 
         Args:
             weight: Wan's `patch_embedding.weight` [dim, 16 or more, 1, 2, 2].

@@ -1,19 +1,14 @@
-"""PoseInj: the ego camera's path added to the tokens before Wan's first block (specification, section 6.3).
+"""PoseInj: the ego camera's path added to the tokens before Wan's first block (the paper's section 3.4.2).
 
-A Pluecker map per frame, relative to exo camera 1, is folded so that one cell is one token of Wan, and two causal
-convolutions along time bring the frames to latent frames: 9 -> 5 -> 3. Latent frame i sees frames up to 4 i only, as
-in the VAE's own groups {0}, {1-4}, {5-8}. The paper concatenates the result to the hidden state; a projection back to
-Wan's width is written as a residual that starts at zero:
+The path is encoded by `pose_encoder.py`, one pose token for each token of Wan. The paper concatenates it to the hidden
+state; a projection back to Wan's width is written as a residual that starts at zero:
 
     h0' = h0 + A h0 + B p + b        the same as [I + A | B] [h0 || p] + b
 
 A is stored, never I + A: in bfloat16, 1.001 rounds to 1. Untrained, it leaves the tokens as they are, bit by bit.
 
-Parameters (Conv1d along time, and Linear):
+Parameters, beside the encoder's:
 
-    stem.{weight [pose_dim, 6 * unshuffle^2, 1], bias}
-    down1.{weight [pose_dim, pose_dim, kernel], bias}, down2 alike
-    out.{weight [pose_dim, pose_dim, 1], bias}
     fuse.delta_x.weight [dim, dim]                           A, only with fuse="concat"
     fuse.pose.{weight [dim, pose_dim], bias [dim]}           B and b
 """
@@ -25,17 +20,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pixel_unshuffle, silu
 
+from .pose_encoder import KERNEL, UNSHUFFLE, PoseEncoder
 from .stored_weights import with_weights
-from .wan_sizes import PLUCKER_CHANNELS, WAN_DIM
+from .wan_sizes import WAN_DIM
 
 if TYPE_CHECKING:
     from .component_files import LoadedComponent
 
 FUSES = ("concat", "additive")
-# Steps of time of each of the two convolutions: four frames make one latent frame of Wan's VAE.
-_STRIDE = 2
 
 
 @dataclass(frozen=True)
@@ -52,8 +45,8 @@ class PoseConfig:
 
     dim: int = WAN_DIM
     pose_dim: int = 512
-    unshuffle: int = 16
-    kernel: int = 3
+    unshuffle: int = UNSHUFFLE
+    kernel: int = KERNEL
     fuse: str = FUSES[0]
 
     def __post_init__(self) -> None:
@@ -82,7 +75,7 @@ class Fuse(nn.Module):
         return update if self.delta_x is None else update + self.delta_x(hidden)
 
 
-class PoseInjection(nn.Module):
+class PoseInjection(PoseEncoder):
     """Encoder and fusion: 31,464,448 parameters at the default sizes, 5,250,048 with `fuse="additive"`.
 
     Args:
@@ -96,45 +89,9 @@ class PoseInjection(nn.Module):
     def __init__(
         self, config: PoseConfig, operations: Any = nn, device: Any = None, dtype: torch.dtype | None = None
     ) -> None:
-        super().__init__()
-        factory = {"device": device, "dtype": dtype}
-        width = config.pose_dim
+        super().__init__(config.pose_dim, config.unshuffle, config.kernel, operations, device, dtype)
         self.config = config
-        self.stem = operations.Conv1d(PLUCKER_CHANNELS * config.unshuffle**2, width, 1, **factory)
-        self.down1 = operations.Conv1d(width, width, config.kernel, stride=_STRIDE, **factory)
-        self.down2 = operations.Conv1d(width, width, config.kernel, stride=_STRIDE, **factory)
-        self.out = operations.Conv1d(width, width, 1, **factory)
         self.fuse = Fuse(config, operations, device, dtype)
-
-    def encode(self, plucker: Tensor) -> Tensor:
-        """Encode the ego camera's path.
-
-        Args:
-            plucker: [B, 6, T, H, W] for all T = 4 n + 1 frames, moment first, relative to exo camera 1.
-
-        Returns:
-            Pose tokens [B, (n + 1) * H/16 * W/16, pose_dim], ordered (latent frame, row, column) as Wan's.
-
-        Raises:
-            ValueError: if the shape does not fit.
-        """
-        side = self.config.unshuffle
-        if plucker.ndim != 5 or plucker.shape[1] != PLUCKER_CHANNELS or 0 in plucker.shape:
-            raise ValueError(f"Pluecker maps are expected as [B, 6, T, H, W], got the shape {list(plucker.shape)}.")
-        batch, _, frames, height, width = plucker.shape
-        if frames % 4 != 1 or height % side or width % side:
-            raise ValueError(
-                f"Pluecker maps are expected for 4 n + 1 frames (1, 5, 9, ...) of pictures whose sides are multiples "
-                f"of {side}, got {frames} frames of {width} x {height}."
-            )
-        cells = pixel_unshuffle(plucker.movedim(2, 1), side)  # [B, T, 6 * side^2, H / side, W / side]
-        grid = cells.shape[3:]
-        series = cells.permute(0, 3, 4, 2, 1).flatten(0, 2)  # [B * cells, 6 * side^2, T]
-        series = silu(self.stem(series))
-        series = silu(self.down1(self._from_the_past(series)))
-        series = silu(self.down2(self._from_the_past(series)))
-        pose = self.out(series).unflatten(0, (batch, *grid))  # [B, rows, columns, pose_dim, t]
-        return pose.permute(0, 4, 1, 2, 3).flatten(1, 3)
 
     def inject(self, hidden: Tensor, pose: Tensor) -> Tensor:
         """Return the hidden state of all tokens with the path in it.
@@ -156,11 +113,6 @@ class PoseInjection(nn.Module):
     def forward(self, hidden: Tensor, plucker: Tensor) -> Tensor:
         """Encode and inject in one call."""
         return self.inject(hidden, self.encode(plucker))
-
-    def _from_the_past(self, series: Tensor) -> Tensor:
-        """Repeat the first step of [N, C, T] before it, so that a convolution needs nothing of the future."""
-        first = series[:, :, :1].expand(-1, -1, self.config.kernel - 1)
-        return torch.cat([first, series], dim=2)
 
 
 def build_pose_injection(

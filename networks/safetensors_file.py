@@ -1,14 +1,29 @@
-"""Safetensors files: read without ever running what another kind of file may hold."""
+"""Safetensors files: read without ever running what another kind of file may hold, written one tensor at a time."""
 
 from __future__ import annotations
 
+import json
+import struct
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 # How zip archives and bare pickles start: what torch.save writes.
 _PICKLES = (b"PK\x03\x04", b"\x80")
+
+# Names of the format for the types that weights have.
+_DTYPES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.float8_e4m3fn: "F8_E4M3",
+    torch.float8_e5m2: "F8_E5M2",
+}
+_ALIGNMENT = 8  # of the first tensor, in bytes
 
 
 def read_safetensors(path: str | Path, what: str) -> tuple[dict[str, Tensor], dict[str, str]]:
@@ -39,3 +54,46 @@ def read_safetensors(path: str | Path, what: str) -> tuple[dict[str, Tensor], di
             return tensors, file.metadata() or {}
     except SafetensorError as error:
         raise ValueError(f"{path.name} is torn or no safetensors file ({error}): download it again. {what}") from error
+
+
+def write_safetensors(
+    path: str | Path,
+    tensors: Mapping[str, Tensor],
+    strings: Mapping[str, str],
+    dtypes: Mapping[str, torch.dtype] | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> None:
+    """Write a file, one tensor after the other: the memory of the largest is enough, whatever the size of the file.
+
+    The package's own `save_file` makes a copy of everything first.
+
+    Args:
+        path: the file.
+        tensors: floating-point numbers by name; those mapped from another file are read when their turn comes.
+        strings: what the header says.
+        dtypes: types to store other than the tensors' own, by name.
+        progress: called with the bytes of every tensor once it is written.
+    """
+    dtypes = dtypes or {}
+    stored = {key: dtypes.get(key, tensor.dtype) for key, tensor in tensors.items()}
+    # The widest type first: each tensor then begins at a multiple of its own numbers' size.
+    order = sorted(tensors, key=lambda key: -stored[key].itemsize)
+    header: dict[str, object] = {"__metadata__": dict(strings)} if strings else {}
+    end = 0
+    for key in order:
+        start, end = end, end + tensors[key].numel() * stored[key].itemsize
+        header[key] = {
+            "dtype": _DTYPES[stored[key]],
+            "shape": list(tensors[key].shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _ALIGNMENT)
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)))
+        file.write(text)
+        for key in order:
+            values = tensors[key].detach().to("cpu", stored[key]).contiguous().reshape(-1)
+            file.write(values.view(torch.uint8).numpy().data)
+            if progress is not None:
+                progress(values.nbytes)

@@ -1,7 +1,8 @@
-"""The LoRA on Wan's self-attention that both stages train (specification, section 7).
+"""The LoRA on Wan's self-attention that both stages train (the paper's sections 3.4.1 and 3.4.2).
 
 Rank 128 and alpha 128 (a scale of 1) on q, k, v and o of every block. Stage 2 continues the adapters of stage 1, so a
-file of stage 2 takes the place of the one of stage 1. The names are those that ComfyUI's own LoRA loaders map:
+file of stage 2 takes the place of the one of stage 1. Files may have the names of any trainer that `lora_keys` knows;
+here they are brought to those that ComfyUI's own LoRA loaders map:
 
     diffusion_model.blocks.{i}.self_attn.{q,k,v,o}.lora_A.weight [rank, dim]
     diffusion_model.blocks.{i}.self_attn.{q,k,v,o}.lora_B.weight [dim, rank]
@@ -11,12 +12,18 @@ file of stage 2 takes the place of the one of stage 1. The names are those that 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from .lora_keys import split_key
+from .lora_layers import read_factor
 from .wan_sizes import WAN_BLOCKS, WAN_DIM
+
+_PREFIX = "diffusion_model."
+_SUFFIXES = {"down": ".lora_A.weight", "up": ".lora_B.weight", "alpha": ".alpha"}
 
 
 @dataclass(frozen=True)
@@ -45,11 +52,40 @@ def lora_shapes(config: LoraConfig) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for block in range(config.blocks):
         for name in ("q", "k", "v", "o"):
-            layer = f"diffusion_model.blocks.{block}.self_attn.{name}"
+            layer = f"{_PREFIX}blocks.{block}.self_attn.{name}"
             shapes[f"{layer}.lora_A.weight"] = (config.rank, config.dim)
             shapes[f"{layer}.lora_B.weight"] = (config.dim, config.rank)
             shapes[f"{layer}.alpha"] = ()
     return shapes
+
+
+def with_known_names(tensors: Mapping[str, Tensor], alpha: float | None) -> dict[str, Tensor]:
+    """Return a file's tensors with the LoRA's under the names of `lora_shapes`; all others keep theirs.
+
+    Args:
+        tensors: of a LoRA in the names of diffusers, peft, DiffSynth, kohya (musubi) or ComfyUI, and anything else.
+        alpha: what the file's header says, for trainers that write none beside the factors. None: the rank, a scale
+            of 1.
+
+    Raises:
+        ValueError: if two tensors are the same factor of a layer.
+    """
+    named: dict[str, Tensor] = {}
+    for key, tensor in tensors.items():
+        name, value = key, tensor
+        if (split := split_key(key)) is not None:
+            layer, factor = split
+            name = f"{_PREFIX}{layer}{_SUFFIXES[factor]}"
+            value = tensor if factor == "alpha" else read_factor(tensor)
+        if name in named:
+            raise ValueError(f"{key} is a second {name}: export one LoRA to a file.")
+        named[name] = value
+    for name in list(named):
+        layer = name.removesuffix(_SUFFIXES["down"])
+        if layer != name and named[name].ndim and f"{layer}{_SUFFIXES['alpha']}" not in named:
+            rank = named[name].shape[0]
+            named[f"{layer}{_SUFFIXES['alpha']}"] = torch.tensor(float(rank if alpha is None else alpha))
+    return named
 
 
 def untrained_lora(config: LoraConfig, generator: torch.Generator | None = None) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The spatial-temporal transformer that EgoExo-Align is built on (specification, section 4.2).
+"""The spatial-temporal transformer that EgoExo-Align is built on (the paper's section 3.3 and table 7).
 
 Exo2EgoSyn takes STTransformer as implemented by Savov et al., "Exploration-Driven Generative Interactive Environments"
 (after Genie, Bruce et al. 2024), non-causal, with the exo views in the place of time. Every block mixes first within
@@ -57,7 +57,7 @@ class STConfig:
 
 
 class LayerNorm(nn.Module):
-    """LayerNorm that works in float32 whatever the input's type (section 4.4), with or without a shift."""
+    """LayerNorm that works in float32 whatever the input's type, with or without a shift."""
 
     def __init__(self, dim: int, bias: bool, device: Any = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
@@ -88,7 +88,7 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Let the tokens of each sequence of `x` [N, L, D] attend to each other."""
-        # Keys and values come from x itself: so does the cited code (section 4.2).
+        # Keys and values come from x itself: so does the cited code.
         q, k, v = self.to_q(self.norm(x)), *self.to_kv(x).chunk(2, dim=-1)
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))  # [N, heads, L, d]
         q, k = unit_vectors(q, self.q_scale), unit_vectors(k, self.k_scale)
@@ -182,6 +182,6 @@ def _at_least_float32(x: Tensor) -> torch.dtype:
 
 
 def unit_vectors(x: Tensor, scale: Tensor) -> Tensor:
-    """Bring vectors [..., d] to unit length in float32 (section 4.4), then scale each channel by `scale` [d]."""
+    """Bring vectors [..., d] to unit length in float32, then scale each channel by `scale` [d]."""
     wide = x.to(_at_least_float32(x))
     return (normalize(wide, dim=-1) * scale.to(wide)).to(x.dtype)

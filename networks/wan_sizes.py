@@ -15,3 +15,6 @@ I2V_CHANNELS = 36
 
 # Moment, then direction.
 PLUCKER_CHANNELS = 6
+
+# Channels of an attention head.
+HEAD_CHANNELS = 128

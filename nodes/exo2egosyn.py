@@ -11,7 +11,7 @@ from ..geometry.plucker import PluckerMaps
 from ..networks.component_files import files_of
 from ..networks.component_metadata import Component
 from ..wan.exo2egosyn_checks import pose_notes
-from ..wan.exo2egosyn_components import SynComponents, read_components
+from ..wan.exo2egosyn_components import SynComponents, guidance_note, read_components
 from ..wan.exo2egosyn_patch import apply_exo2egosyn
 from ..wan.exo2egosyn_weights import range_notes
 from ..wan.exo_views import ExoViews
@@ -27,8 +27,8 @@ _PARTS = {
     Component.POSEINJ: "PoseInj: gives the model the ego camera's path.",
     Component.LORA: "The self-attention LoRA of the latest stage: with PoseInj that of stage 2, which continues stage "
     "1's. Also from models/loras.",
-    Component.VAWAN: "The paper's baseline, which joins the exo videos as input channels: in the place of MultiExoCon "
-    "and LoRA.",
+    Component.VAWAN: "The paper's baseline, which joins the exo videos as input channels and, where its file has them, "
+    "reads camera poses (AC3D, Time&Pose): in the place of MultiExoCon and LoRA.",
 }
 _FOLDERS = {component: (FOLDER,) for component in Component} | {Component.LORA: (FOLDER, "loras")}
 
@@ -118,7 +118,8 @@ class Exo2EgoSynApply(io.ComfyNode):
                 PluckerSocket.Input(
                     "plucker",
                     optional=True,
-                    tooltip="From Pluecker Maps, relative to exo camera 1, for every frame. PoseInj needs them.",
+                    tooltip="From Pluecker Maps, relative to exo camera 1, for every frame. PoseInj needs them, and a "
+                    "VAWAN with camera conditioning.",
                 ),
             ],
             outputs=[io.Model.Output("syn_model", display_name="model")],
@@ -156,6 +157,8 @@ def _applied(components: SynComponents, views: ExoViews | None, files: tuple[str
     lines = [f"On the model: {', '.join(on_model)}." if on_model else "Nothing to apply: Wan 2.2 as it is."]
     if views is not None and components.needs_views:
         lines.append(f"{views.describe()}.")
+    reasons = [reason for part in components.parts.values() if (reason := guidance_note(part)) is not None]
+    lines += [f"Sample with CFG 1: {reason}." for reason in reasons]
     if any(expert_of(file) is Expert.LOW_NOISE for file in files):
         lines.append("Low-noise expert, by its file's name.")
     else:

@@ -14,6 +14,7 @@ from ..wan.align_predict import align_notes, encode_first_frame, predict_first_l
 from ..wan.exo2egosyn_components import SynComponents
 from ..wan.exo2egosyn_conditioning import condition_exo2egosyn
 from ..wan.exo_views import MAX_VIEWS, ExoViews, encode_views
+from ..wan.first_frame import FirstFrame, Origin, first_frame_of
 from .previews import image_preview
 from .progress import progress_bar, show_text, warn
 from .schema import schema
@@ -118,6 +119,7 @@ class Exo2EgoAlignPredict(io.ComfyNode):
     ) -> io.NodeOutput:
         if first_frame is not None:
             latent, text, notes = encode_first_frame(vae, first_frame), "A real first frame.", []
+            first = FirstFrame(latent, first_frame[:1, ..., :3], components.cond_tail, Origin.REAL)
         else:
             align = components.get(Component.ALIGN)
             if align is None:
@@ -132,11 +134,12 @@ class Exo2EgoAlignPredict(io.ComfyNode):
             given = {name: camera for name, camera in connected.items() if camera is not None}
             latent = predict_first_latent(align, views, given, ego_camera)
             text, notes = f"Predicted by {align.file}.", align_notes(align, views, ego_camera)
+            first = FirstFrame(latent, None, components.cond_tail, Origin.PREDICTED)
         tell = warn if notes else show_text
         tell(cls, " ".join([*notes, text]))
         image = vae.decode(latent)
         image = image.reshape(-1, *image.shape[-3:])
-        return io.NodeOutput({"samples": latent}, image, ui=image_preview(image))
+        return io.NodeOutput(first.as_latent(), image, ui=image_preview(image))
 
 
 class Exo2EgoSynConditioning(io.ComfyNode):
@@ -173,6 +176,7 @@ class Exo2EgoSynConditioning(io.ComfyNode):
                 io.Conditioning.Output("syn_negative", display_name="negative"),
                 io.Latent.Output("ego_latent", display_name="ego latent", tooltip="Empty; for the KSampler."),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -185,7 +189,9 @@ class Exo2EgoSynConditioning(io.ComfyNode):
         positive: list[Any] | None = None,
         negative: list[Any] | None = None,
     ) -> io.NodeOutput:
-        made = condition_exo2egosyn(first_latent["samples"], views.n_frames, vae, positive, negative, batch_size)
+        first = first_frame_of(first_latent)
+        made = condition_exo2egosyn(first, views.n_frames, vae, positive, negative, batch_size)
+        show_text(cls, made.text)
         return io.NodeOutput(made.positive, made.negative, made.ego_latent)
 
 

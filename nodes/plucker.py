@@ -58,7 +58,7 @@ class Exo2EgoPlucker(io.ComfyNode):
                 ),
             ],
             outputs=[
-                PluckerSocket.Output("plucker", display_name="pluecker maps", tooltip="For PoseInj."),
+                PluckerSocket.Output("plucker", display_name="pluecker maps", tooltip="For Exo2EgoSyn Apply."),
                 io.Image.Output(
                     "preview",
                     display_name="preview",

@@ -24,8 +24,10 @@ LAYERS = {
     "batch": {"takes"},
     "nodes": {"attention", "geometry", "media", "networks", "takes", "wan"},
     "doctor": {"networks", "wan"},
+    # Runs beside ComfyUI, not in it.
+    "convert": {"networks"},
 }
-PURE = {"geometry", "attention", "networks", "media", "takes", "doctor", "batch"}
+PURE = {"geometry", "attention", "networks", "media", "takes", "doctor", "batch", "convert"}
 HEAVY = {"kornia", "matplotlib", "transformers", "av", "PIL", "diffusers", "pytorch3d", "ray", "triton"}
 # Imported only where Triton runs: kernels cannot be written without it.
 KERNELS = {ROOT / "attention" / "triton_kernel.py"}

@@ -1,4 +1,6 @@
-"""The first ego latent: predicted by EgoExo-Align from the exo views, or encoded from a real frame (section 4).
+"""The first ego latent: predicted by EgoExo-Align from the exo views, or encoded from a real frame.
+
+The paper's section 3.3; what it leaves open is listed in docs/exo2egosyn-format.md.
 
 The network sees of every exo view the latent of its first frame, which Wan's causal VAE makes of that frame alone, and
 the Pluecker map of the ego camera's rays in that view's frame, on the latent's grid.

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any
 
 from ..geometry.plucker import PluckerMaps, PoseReference
+from ..networks.component_files import LoadedComponent
 from ..networks.component_metadata import Component
-from .exo2egosyn_components import SynComponents
-from .exo2egosyn_conditioning import has_first_frame, has_no_text
+from ..networks.pose_encoder import UNSHUFFLE
+from ..networks.vawan import AC3D, TIME_POSE
+from .exo2egosyn_components import SynComponents, guidance_note
+from .exo2egosyn_conditioning import COND_TAIL_KEY, has_first_frame, has_no_text
 from .exo_views import ExoViews
 from .wan_vae import LATENT_CHANNELS, TEMPORAL_STRIDE, VAE_STRIDE
 
 # Conditions of the guiders in which 0 is the positive one and 1 the negative one.
 _CONDITIONS = {"positive", "negative"}
-
-_log = logging.getLogger(__name__)
 
 
 def check_views(components: SynComponents, views: ExoViews | None) -> None:
@@ -42,42 +42,51 @@ def check_views(components: SynComponents, views: ExoViews | None) -> None:
 
 
 def check_poses(components: SynComponents, plucker: PluckerMaps | None) -> None:
-    """Check the ego camera's path that PoseInj reads.
+    """Check the ego camera's path that PoseInj and VAWAN's camera conditioning read.
 
     Raises:
         ValueError: if it is missing, counts from another camera, or does not fit the network.
     """
-    part = components.get(Component.POSEINJ)
-    if part is None:
-        return
+    for name, part in components.posed_parts().items():
+        side = part.config.unshuffle if part.component is Component.POSEINJ else UNSHUFFLE
+        _check_path(name, side, plucker)
+        if part.component is Component.VAWAN and part.config.pose == TIME_POSE and plucker.poses is None:
+            raise ValueError(
+                f"{name} reads the poses themselves, which these maps lack: connect those of Pluecker Maps."
+            )
+
+
+def _check_path(name: str, side: int, plucker: PluckerMaps | None) -> None:
     if plucker is None:
         raise ValueError(
-            "PoseInj is loaded, and the ego camera's path is missing: connect Pluecker Maps, made of the ego camera "
+            f"{name} is loaded, and the ego camera's path is missing: connect Pluecker Maps, made of the ego camera "
             "and exo camera 1."
         )
     if plucker.reference is not PoseReference.EXO1:
         raise ValueError(
-            "PoseInj was trained on poses relative to exo camera 1, and these Pluecker maps count from the ego "
+            f"{name} was trained on poses relative to exo camera 1, and these Pluecker maps count from the ego "
             "camera's own first frame: connect exo camera 1 to Pluecker Maps."
         )
-    side = part.config.unshuffle
     height, width = plucker.maps.shape[2:]
     if plucker.n_frames % TEMPORAL_STRIDE != 1 or height % side or width % side:
         raise ValueError(
-            f"PoseInj takes 4n+1 frames whose sides are multiples of {side}, got {plucker.n_frames} Pluecker maps of "
+            f"{name} takes 4n+1 frames whose sides are multiples of {side}, got {plucker.n_frames} Pluecker maps of "
             f"{width} x {height}. Set frames and size of Pluecker Maps to the video's."
         )
 
 
 def pose_notes(components: SynComponents, plucker: PluckerMaps | None) -> list[str]:
-    """Return what differs from the training of PoseInj, which is likely to spoil the video."""
-    part = components.get(Component.POSEINJ)
-    if part is None or plucker is None or plucker.rays.value == part.metadata.rays:
-        return []
+    """Return what differs from the training of the parts that read rays, which is likely to spoil the video."""
     return [
         f"{part.file} was trained on rays of the kind {part.metadata.rays}, and these Pluecker maps hold "
         f"{plucker.rays.value}: use an ego camera of that kind."
+        for part in components.posed_parts().values()
+        if plucker is not None and _reads_rays(part) and plucker.rays.value != part.metadata.rays
     ]
+
+
+def _reads_rays(part: LoadedComponent) -> bool:
+    return part.component is not Component.VAWAN or part.config.pose == AC3D
 
 
 def check_sampled_latent(
@@ -88,7 +97,7 @@ def check_sampled_latent(
     Args:
         shape: [B, 16, T, h, w].
         joined_shape: of the exo latents [V, 16, t, h, w] where VAWAN joins them, else None.
-        maps_shape: of PoseInj's Pluecker maps [F, 6, H, W], else None.
+        maps_shape: of the Pluecker maps [F, 6, H, W] where a part reads the ego camera's path, else None.
 
     Raises:
         ValueError: if it is none of Wan's, or of other frames or another size than what goes with it.
@@ -110,8 +119,8 @@ def check_sampled_latent(
     expected = TEMPORAL_STRIDE * (frames - 1) + 1
     if n_frames != expected:
         raise ValueError(
-            f"PoseInj needs a pose of the ego camera for each of the {expected} sampled frames, and the Pluecker maps "
-            f"have {n_frames}. Set the frames of Pluecker Maps to {expected}, or sample {n_frames} frames."
+            f"Exo2EgoSyn needs a pose of the ego camera for each of the {expected} sampled frames, and the Pluecker "
+            f"maps have {n_frames}. Set the frames of Pluecker Maps to {expected}, or sample {n_frames} frames."
         )
     if size != [VAE_STRIDE * height, VAE_STRIDE * width]:
         raise ValueError(
@@ -120,8 +129,11 @@ def check_sampled_latent(
         )
 
 
-def check_guider(components: SynComponents, guider: Any) -> None:
+def check_guider(components: SynComponents, guider: Any) -> list[str]:
     """Check what a guider brings.
+
+    Returns:
+        What does not stop a run but is likely to spoil the video.
 
     Raises:
         ValueError: if its conditions are others than positive and negative, or a text is missing that will be read.
@@ -132,25 +144,28 @@ def check_guider(components: SynComponents, guider: Any) -> None:
             f"{', '.join(sorted(unknown))}. Use KSampler, CFGGuider or BasicGuider."
         )
     without_frame = [name for name, conditioning in guider.conds.items() if not all(map(has_first_frame, conditioning))]
+    notes = []
     if components.parts and without_frame:
-        _log.warning(
-            "Exo2EgoSyn: %s without a first frame. Connect what Exo2EgoSyn Conditioning gives.",
-            " and ".join(sorted(without_frame)),
+        names = " and ".join(sorted(without_frame))
+        notes.append(f"Exo2EgoSyn: {names} without a first frame. Connect what Exo2EgoSyn Conditioning gives.")
+    if components.get(Component.MULTIEXOCON) is None and any(map(has_no_text, guider.conds.values())):
+        raise ValueError(
+            "Without MultiExoCon the model reads text, and Exo2EgoSyn Conditioning was given none: connect an "
+            "empty prompt (CLIP Text Encode) to positive and negative, or load a MultiExoCon file."
         )
-    part = components.get(Component.MULTIEXOCON)
-    if part is None:
-        if any(has_no_text(conditioning) for conditioning in guider.conds.values()):
-            raise ValueError(
-                "Without MultiExoCon the model reads text, and Exo2EgoSyn Conditioning was given none: connect an "
-                "empty prompt (CLIP Text Encode) to positive and negative, or load a MultiExoCon file."
+    for part in components.parts.values():
+        if guider.cfg != 1 and (reason := guidance_note(part)) is not None:
+            notes.append(
+                f"{reason}, so CFG's null branch may mean nothing to it: sample with CFG 1, not {guider.cfg:g}."
             )
-    elif not part.metadata.cond_dropout and guider.cfg != 1:
-        _log.warning(
-            "%s was trained without leaving exo views out, so CFG's null branch means nothing to it: sample with CFG "
-            "1, not %g.",
-            part.file,
-            guider.cfg,
+    tails = {entry.get(COND_TAIL_KEY) for conditioning in guider.conds.values() for entry in conditioning}
+    if (trained := components.cond_tail) is not None and tails - {None, trained}:
+        notes.append(
+            f"The parts were trained with cond_tail {trained}, and the conditioning was made with "
+            f"{' and '.join(sorted(tails - {None, trained}))}: connect the components to EgoExo-Align Predict, and its "
+            "first latent to Exo2EgoSyn Conditioning."
         )
+    return notes
 
 
 def _sizes(shape: Sequence[int]) -> str:

@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..networks.component_files import LoadedComponent, read_component
-from ..networks.component_metadata import Component, MultiExoConMetadata
+from ..networks.component_metadata import Component, MultiExoConMetadata, VawanMetadata
 from ..networks.ego_exo_align import AlignConfig
 from ..networks.exo_tokens import ExoTokenConfig
 from ..networks.pose_injection import PoseConfig
 from ..networks.self_attention_lora import LoraConfig
-from ..networks.vawan import VawanConfig
+from ..networks.vawan import AC3D, NO_POSE, TIME_POSE, VawanConfig
 
 _POSE_STAGE = 2  # the stage that trains PoseInj, and the LoRA on with it
+
+_POSE_NAMES = {AC3D: "AC3D", TIME_POSE: "Time&Pose"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,12 +41,27 @@ class SynComponents:
     @property
     def needs_poses(self) -> bool:
         """Whether the model reads the ego camera's path."""
-        return Component.POSEINJ in self.parts
+        return bool(self.posed_parts())
+
+    def posed_parts(self) -> dict[str, LoadedComponent]:
+        """Return the parts that read the ego camera's path, by the names that messages call them."""
+        named = {}
+        if (part := self.get(Component.POSEINJ)) is not None:
+            named["PoseInj"] = part
+        if (part := self.get(Component.VAWAN)) is not None and part.config.pose != NO_POSE:
+            named[f"VAWAN with {_POSE_NAMES[part.config.pose]}"] = part
+        return named
 
     def most_views(self) -> int | None:
         """Return how many exo views the model takes, None where it reads none."""
         configs = [part.config for part in self.parts.values()]
         return next((config.views for config in configs if isinstance(config, ExoTokenConfig | VawanConfig)), None)
+
+    @property
+    def cond_tail(self) -> str | None:
+        """What followed the first frame in training, "gray" or "pixel"; None where no part tells."""
+        told = [getattr(part.metadata, "cond_tail", None) for part in self.parts.values()]
+        return next((tail for tail in told if tail is not None), None)
 
     def describe(self) -> str:
         """Return what was read, a line for each part."""
@@ -87,6 +104,18 @@ class SynComponents:
                     )
 
 
+def guidance_note(part: LoadedComponent) -> str | None:
+    """Return why a part is sampled with CFG 1, or None where its null branch was trained or it has none.
+
+    CFG compares with exo latents of zero, which the network has met only if training left exo views out at times.
+    """
+    if not isinstance(part.metadata, MultiExoConMetadata | VawanMetadata) or part.metadata.cond_dropout:
+        return None
+    if part.metadata.cond_dropout is None:
+        return f"{part.file} does not say whether exo views were left out in its training (cond_dropout)"
+    return f"{part.file} was trained without leaving exo views out"
+
+
 def read_components(paths: Mapping[Component, Path]) -> SynComponents:
     """Read the files of the parts.
 
@@ -125,7 +154,9 @@ def _describe(part: LoadedComponent) -> str:
         facts.append(config.fuse)
     elif isinstance(config, LoraConfig):
         facts.append(f"rank {config.rank}")
-    if isinstance(metadata, MultiExoConMetadata):
+    if isinstance(config, VawanConfig):
+        facts.append(_pose_fact(config))
+    if isinstance(metadata, MultiExoConMetadata | VawanMetadata):
         facts.append(f"sample with CFG {metadata.guidance if metadata.cond_dropout else 1:g}")
     width, height = metadata.image_size
     facts.append(f"{metadata.num_frames} frames of {width} x {height}, stride {metadata.frame_stride}")
@@ -133,3 +164,11 @@ def _describe(part: LoadedComponent) -> str:
     facts += [f"stage {metadata.stage}"] if metadata.stage is not None else []
     facts += [f"{metadata.step:,} steps"] if metadata.step is not None else []
     return f"{metadata.component.value}: {part.file} ({', '.join(facts)})"
+
+
+def _pose_fact(config: VawanConfig) -> str:
+    if config.pose == NO_POSE:
+        return "no poses"
+    shared = " in one shared block" if config.pose_shared else ""
+    width = f" at width {config.pose_width}{shared}" if config.pose == AC3D else ""
+    return f"poses by {_POSE_NAMES[config.pose]}{width}"

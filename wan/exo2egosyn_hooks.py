@@ -1,8 +1,9 @@
 """How exo tokens and the ego camera's path get into Wan's blocks during one model call.
 
 ComfyUI brings every text to the blocks through a layer of 4,096 inputs, so tokens of the blocks' own width cannot come
-as CONDITIONING. A hook around each block changes what it is given: `txt` is what cross-attention sees, `img` before the
-first block is the patch embedding. Block patches of other packs stay in force and see the same.
+as CONDITIONING. A hook around each block changes what it is given: `txt` is what cross-attention sees, `img` the
+tokens, which before the first block are the patch embedding. Block patches of other packs stay in force and see the
+same.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor
 from .exo2egosyn_adapters import CallFeatures
 
 BlockPatch = Callable[[dict, dict], dict]
+Enter = Callable[[int, Tensor, CallFeatures], Tensor]
 
 _log = logging.getLogger(__name__)
 
@@ -57,18 +59,17 @@ class SynHooks:
 
     Args:
         features: of the call.
-        enter: changes the tokens [B, n, dim] before the first block.
+        enter: changes the tokens [B, n, dim] before a block, which it is told by number.
         blocks: number of the model's blocks.
         counts: updated with what is met.
     """
 
-    def __init__(
-        self, features: CallFeatures, enter: Callable[[Tensor, CallFeatures], Tensor], blocks: int, counts: SynCounts
-    ) -> None:
+    def __init__(self, features: CallFeatures, enter: Enter, blocks: int, counts: SynCounts) -> None:
         self._features = features
         self._enter = enter
-        # Without exo tokens only the first block's input changes.
-        self._blocks = range(blocks if features.context is not None else 1)
+        # Without exo tokens and light blocks only the first block's input changes.
+        in_all = features.context is not None or features.block_pose is not None
+        self._blocks = range(blocks if in_all else 1)
         self._counts = counts
 
     @property
@@ -95,6 +96,5 @@ class SynHooks:
         args = dict(args)
         if self._features.context is not None:
             args["txt"] = self._features.context
-        if index == 0:
-            args["img"] = self._enter(args["img"], self._features)
+        args["img"] = self._enter(index, args["img"], self._features)
         return extra["original_block"](args) if previous is None else previous(args, extra)

@@ -1,10 +1,11 @@
 """Exo2EgoSyn as a MODEL patch: exo tokens, the ego camera's path, VAWAN's channels and the trained weights.
 
-Every model call of Wan 2.2 I2V then runs so (specification, sections 5, 6, 10 and 14):
+Every model call of Wan 2.2 I2V then runs so (the paper's sections 3.4.1 and 3.4.2, and docs/exo2egosyn-format.md):
 
     tokens = patch embedding of [noise 16 | mask 4 | first frame 16], plus VAWAN's part of the exo latents
     tokens = PoseInj(tokens, ego camera's path)
-    every block: cross-attention sees the exo tokens in the place of the text
+    every block: tokens += AC3D's light block of VAWAN, or its poses come with the time step
+                 cross-attention sees the exo tokens in the place of the text
 
 In CFG's null branch the exo latents are zero; first frame and path stay. What has no component stays Wan's own, bit by
 bit. VAWAN's further input channels are added as tokens, since a convolution is a sum over its input channels: a wider
@@ -13,7 +14,10 @@ patch embedding would not fit the base model's conditioning, nor a quantised wei
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +27,7 @@ from torch import Tensor
 
 from ..geometry.plucker import PluckerMaps
 from ..networks.component_metadata import Component
+from ..networks.wan_sizes import WAN_PATCH
 from .exo2egosyn_adapters import CallFeatures, SynAdapters, as_patcher
 from .exo2egosyn_checks import check_guider, check_poses, check_sampled_latent, check_views
 from .exo2egosyn_components import SynComponents
@@ -32,6 +37,7 @@ from .exo_views import ExoViews
 from .guider_options import transformer_options_of_run
 from .joined_tokens import window_frames
 from .memory import TokenMemoryEstimate
+from .posed_time import PosedTimeEmbedding, add_time_embedding, remove_time_embedding
 from .wan22_base import require_wan22_i2v
 
 if TYPE_CHECKING:
@@ -40,6 +46,8 @@ if TYPE_CHECKING:
 SYN_KEY = "exo2egosyn"
 
 _UNCOND = 1  # in cond_or_uncond
+
+_log = logging.getLogger(__name__)
 
 
 def apply_exo2egosyn(
@@ -58,7 +66,7 @@ def apply_exo2egosyn(
         model: MODEL, the low-noise expert.
         components: what was loaded; none leaves the model as it is.
         views: exo videos, for MultiExoCon and VAWAN.
-        plucker: the ego camera's path relative to exo camera 1, for PoseInj.
+        plucker: the ego camera's path relative to exo camera 1, for PoseInj and VAWAN's camera conditioning.
         lora_strength: 1 as trained.
         files: names of the files that the model may have been loaded from.
 
@@ -73,13 +81,16 @@ def apply_exo2egosyn(
     patched = model.clone()
     if (before := applied_exo2egosyn(patched)) is not None:
         remove_weights(patched, before.weights)
+        remove_time_embedding(patched)
     weights = patch_weights(patched, components, lora_strength)
     exo = views.latents if views is not None and components.needs_views else None
-    maps = plucker.maps if plucker is not None and components.needs_poses else None
-    adapters = SynAdapters(components, exo, maps)
-    syn = ExoToEgo(adapters, components, exo, maps, len(network.blocks), weights)
+    path = plucker if components.needs_poses else None
+    maps, poses = (None, None) if path is None else (path.maps, path.poses)
+    adapters = SynAdapters(components, exo, maps, poses)
+    posed_time = None if adapters.pose_time is None else add_time_embedding(patched)
+    syn = ExoToEgo(adapters, components, exo, maps, len(network.blocks), weights, posed_time)
     n_tokens = views.n_tokens if Component.MULTIEXOCON in components.parts else 0
-    memory = TokenMemoryEstimate(n_tokens, network.dim, model)
+    memory = TokenMemoryEstimate(n_tokens, network.dim, model, adapters.numbers_per_token(network.dim))
     wrappers = {
         WrappersMP.OUTER_SAMPLE: syn.outer_sample,
         WrappersMP.PREPARE_SAMPLING: memory.prepare_sampling,
@@ -127,20 +138,26 @@ class ExoToEgo:
         maps: Tensor | None,
         n_blocks: int,
         weights: tuple[Any, ...],
+        posed_time: PosedTimeEmbedding | None = None,
     ) -> None:
         self._adapters = adapters
         self._components = components
         self._exo_shape = None if exo is None else tuple(exo.shape)
         self._maps_shape = None if maps is None else tuple(maps.shape)
         self._n_blocks = n_blocks
+        self._posed_time = posed_time
         self.weights = weights
+        self._told: set[str] = set()
 
     def outer_sample(self, executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Any:
         """OUTER_SAMPLE wrapper: refuse what does not fit before anything is loaded."""
         guider = executor.class_obj
         joined = self._exo_shape if Component.VAWAN in self._components.parts else None
         check_sampled_latent(noise.shape, joined, self._maps_shape)
-        check_guider(self._components, guider)
+        for note in check_guider(self._components, guider):
+            if note not in self._told:
+                self._told.add(note)
+                _log.warning("%s", note)
         with transformer_options_of_run(guider, **{SYN_KEY: SynRun(noise.shape[2])}):
             return executor(noise, *args, **kwargs)
 
@@ -163,30 +180,38 @@ class ExoToEgo:
                 "Exo2EgoSyn cannot run with conditioning that appends frames (time_dim_concat): remove it."
             )
         run, options = self._run_of(transformer_options or {}), transformer_options
-        hooks = self._hooks(run, x, options)
-        if hooks is None:
+        features = self._features(run, x, options)
+        if features is None:
             return executor(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
-        out = executor(x, timestep, context, clip_fea, time_dim_concat, hooks.installed(options), **kwargs)
+        hooks = SynHooks(features, self._adapters.enter, self._n_blocks, run.counts)
+        with self._posed(features, x):
+            out = executor(x, timestep, context, clip_fea, time_dim_concat, hooks.installed(options), **kwargs)
         run.counts.check(hooks.n_blocks)
+        self._check_time(run.counts)
         return out
 
     @torch.compiler.disable
-    def _hooks(self, run: SynRun, x: Tensor, options: dict) -> SynHooks | None:
+    def _features(self, run: SynRun, x: Tensor, options: dict) -> CallFeatures | None:
         if self._exo_shape is None and self._maps_shape is None:
             return None
         is_null = [kind == _UNCOND for kind in options["cond_or_uncond"]]
         window = window_frames(options)
         frames = None if window is None else list(window)
-        features = self._adapters.features(x, is_null, self._frames_of_exo(frames, run), frames)
-        return SynHooks(features, self._enter, self._n_blocks, run.counts)
+        return self._adapters.features(x, is_null, self._frames_of_exo(frames, run), frames)
 
-    def _enter(self, tokens: Tensor, features: CallFeatures) -> Tensor:
-        """Change the tokens [B, n, dim] before the first block."""
-        if features.channels is not None:
-            tokens = tokens + features.channels
-        if features.pose is not None:
-            tokens = self._adapters.pose.inject(tokens, features.pose)
-        return tokens
+    def _posed(self, features: CallFeatures, x: Tensor) -> AbstractContextManager[None]:
+        """Return a context in which the time embedding has the poses of a call."""
+        if features.time is None:
+            return nullcontext()
+        return self._posed_time.adding(features.time, len(x), x.shape[3] * x.shape[4] // math.prod(WAN_PATCH))
+
+    @torch.compiler.disable
+    def _check_time(self, counts: SynCounts) -> None:
+        if self._posed_time is not None and counts.calls == 1 and not self._posed_time.was_used:
+            raise ValueError(
+                "VAWAN with Time&Pose has no effect: another node computes Wan's time embedding on its own. Remove it "
+                "from the MODEL."
+            )
 
     def _frames_of_exo(self, frames: list[int] | None, run: SynRun) -> list[int] | None:
         """Return the exo frames that belong to a window: the same ones, or all where the clips differ in length."""

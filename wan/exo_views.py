@@ -50,7 +50,7 @@ class ExoViews:
 def encode_views(
     vae: Any, videos: Mapping[str, Tensor], progress: Callable[[int, int], None] | None = None
 ) -> ExoViews:
-    """Encode exo videos, each by itself (specification, section 5).
+    """Encode exo videos, each by itself (the paper's section 3.4.1).
 
     Args:
         vae: Wan 2.1's VAE.

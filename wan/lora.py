@@ -1,25 +1,43 @@
-"""EgoX's LoRA: read it with every key accounted for, and put it on a MODEL as a patch.
+"""EgoX's LoRA: read it with every key accounted for, and put it on a MODEL.
 
 The released file carries diffusers' names, of which ComfyUI's own LoRA loaders map none: they would log "lora key not
-loaded" and change nothing.
+loaded" and change nothing. It goes on the MODEL in one of two ways: as a patch that ComfyUI merges into the weights, or
+beside them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import comfy.lora
+import torch
 from torch import Tensor
 
+from ..networks.lora_keys import block_of
+from ..networks.lora_layers import WHAT_FILE, factors_by_layer, read_factor, saved_alpha
 from ..networks.safetensors_file import read_safetensors
 from .base_model import WHAT_TO_LOAD, require_wan21_i2v
-from .lora_keys import block_of
-from .lora_layers import WHAT_FILE, factors_by_layer, saved_alpha
+from .lora_beside import add_beside
+from .stored_weights import quantised_as
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
+
+
+class LoraForm(str, Enum):
+    """How a LoRA goes on a MODEL.
+
+    MERGE is ComfyUI's own way: the update is added to the weights, which are then rounded to the type that they are
+    stored in. BESIDE adds it to the layers' outputs and leaves the weights alone. AUTO takes BESIDE where the weights
+    are quantised.
+    """
+
+    AUTO = "auto"
+    MERGE = "merge"
+    BESIDE = "beside the weights"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +58,11 @@ class LowRankUpdate:
     def rank(self) -> int:
         """Inner width."""
         return self.down.shape[0]
+
+    @property
+    def scale(self) -> float:
+        """Factor on `up @ down`."""
+        return 1.0 if self.alpha is None else self.alpha / self.rank
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +92,10 @@ class WanLora:
 
 
 def read_lora(path: str | Path) -> WanLora:
-    """Read a LoRA for Wan 2.1 in diffusers', peft's, kohya's or ComfyUI's key names.
+    """Read a LoRA for Wan 2.1 in diffusers', peft's, DiffSynth's, kohya's (musubi) or ComfyUI's key names.
 
-    Without a saved alpha the scale is 1, as for the release (rank 256, alpha 256).
+    Without a saved alpha the scale is 1, as for the release (rank 256, alpha 256). Factors that were saved in float32
+    are read as bfloat16, as the base model computes: half the memory.
 
     Raises:
         ValueError: for a pickled or torn file, keys of another model, keys of which only some map to layers, and
@@ -82,28 +106,72 @@ def read_lora(path: str | Path) -> WanLora:
     factors = factors_by_layer(path.name, tensors)
     alpha = saved_alpha(path.name, metadata)
     layers = {
-        layer: LowRankUpdate(found["down"], found["up"], float(found["alpha"]) if "alpha" in found else alpha)
+        layer: LowRankUpdate(
+            read_factor(found["down"]),
+            read_factor(found["up"]),
+            float(found["alpha"]) if "alpha" in found else alpha,
+        )
         for layer, found in factors.items()
     }
     return WanLora(path.name, layers)
 
 
-def apply_lora(model: ModelPatcher, lora: WanLora, strength: float = 1.0) -> ModelPatcher:
-    """Return a clone of a Wan 2.1 I2V MODEL with a LoRA, not merged, so that fp8 and GGUF weights work.
+@dataclass(frozen=True)
+class Placement:
+    """Where a LoRA goes on a MODEL.
+
+    Attributes:
+        form: MERGE or BESIDE.
+        quantised: how the base's weights are quantised, None where they are not.
+    """
+
+    form: LoraForm
+    quantised: str | None
+
+    def describe(self) -> str:
+        """Return the form and why, in a few words."""
+        stored = "a base that is not quantised" if self.quantised is None else f"a base in {self.quantised}"
+        what = "merged into the weights" if self.form is LoraForm.MERGE else "beside the weights"
+        return f"{what} ({stored})"
+
+
+def placement(model: ModelPatcher, lora: WanLora, form: LoraForm = LoraForm.AUTO) -> Placement:
+    """Return where a LoRA goes on a Wan 2.1 I2V MODEL.
 
     Raises:
         ValueError: for another model, or a LoRA of another size.
     """
     network = require_wan21_i2v(model)
     _check_fits(lora, network)
+    found = [quantised_as(network.get_submodule(layer)) for layer in lora.layers]
+    quantised = next((word for word in found if word is not None), None)
+    if form is LoraForm.AUTO:
+        form = LoraForm.MERGE if quantised is None else LoraForm.BESIDE
+    return Placement(form, quantised)
+
+
+def apply_lora(
+    model: ModelPatcher, lora: WanLora, strength: float = 1.0, form: LoraForm = LoraForm.AUTO
+) -> ModelPatcher:
+    """Return a clone of a Wan 2.1 I2V MODEL with a LoRA, merged or beside the weights.
+
+    Raises:
+        ValueError: for another model, or a LoRA of another size.
+    """
+    place = placement(model, lora, form)
+    patched = model.clone()
+    if place.form is LoraForm.BESIDE:
+        if strength:
+            scaled = {name: (one.down, one.up, strength * one.scale) for name, one in lora.layers.items()}
+            add_beside(patched, scaled)
+        return patched
     tensors: dict[str, Any] = {}
     for layer, update in lora.layers.items():
         tensors[f"diffusion_model.{layer}.lora_up.weight"] = update.up
         tensors[f"diffusion_model.{layer}.lora_down.weight"] = update.down
         if update.alpha is not None:
-            tensors[f"diffusion_model.{layer}.alpha"] = update.down.new_tensor(update.alpha)
+            tensors[f"diffusion_model.{layer}.alpha"] = torch.tensor(update.alpha)
     patches = comfy.lora.load_lora(tensors, comfy.lora.model_lora_keys_unet(model.model, {}))
-    patched = model.clone()
     patched_keys = patched.add_patches(patches, strength)
     if len(patched_keys) != len(lora.layers):
         raise ValueError(

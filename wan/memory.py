@@ -25,8 +25,14 @@ if TYPE_CHECKING:
 # norms that work on copies.
 TENSORS_PER_TOKEN = 4
 
+# Vectors for a sampled token while a block runs with a time embedding for every frame: core repeats a shift and a scale
+# for the frame's tokens.
+VECTORS_PER_POSED_TOKEN = 2
+
 # ComfyUI's estimate grows with the cells of a latent; over so many a constant part would not count.
 _MANY_CELLS = 10**6
+
+_CELLS_OF_A_TOKEN = 4  # of Wan's patch, 2 x 2
 
 # Set while an estimate is made from a shape that is corrected already. Loading swaps object patches late, so an
 # estimate before loading may or may not meet `memory_required` of this run or of the run before.
@@ -95,18 +101,21 @@ class WideMemoryEstimate(MemoryEstimate):
 class TokenMemoryEstimate(MemoryEstimate):
     """Exo2EgoSyn's: cross-attention holds the exo tokens of every row, and makes keys and values of them.
 
-    What PoseInj and VAWAN need passes before the first block and is less than what a block needs.
+    What PoseInj and VAWAN need passes before a block and is less than what the block needs, but for what VAWAN's camera
+    conditioning holds for every sampled token.
 
     Args:
         n_tokens: exo tokens.
         dim: their width.
         model: MODEL whose estimate is corrected.
+        per_sampled_token: numbers held for a sampled token beside Wan's own.
     """
 
-    def __init__(self, n_tokens: int, dim: int, model: ModelPatcher) -> None:
+    def __init__(self, n_tokens: int, dim: int, model: ModelPatcher, per_sampled_token: int = 0) -> None:
         super().__init__(model.get_model_object("memory_required"))
-        dtype = model.model.manual_cast_dtype or model.model.get_dtype()
-        self._bytes = n_tokens * dim * comfy.model_management.dtype_size(dtype) * TENSORS_PER_TOKEN
+        size = comfy.model_management.dtype_size(model.model.manual_cast_dtype or model.model.get_dtype())
+        self._bytes = n_tokens * dim * size * TENSORS_PER_TOKEN
+        self._bytes_per_cell = per_sampled_token * size / _CELLS_OF_A_TOKEN
 
     def enlarged(self, shape: list[int]) -> list[int]:
         """Append the cells of which ComfyUI estimates as many bytes."""
@@ -114,7 +123,8 @@ class TokenMemoryEstimate(MemoryEstimate):
         per_cell = self._memory_required([1, channels, 1, 1, _MANY_CELLS]) / _MANY_CELLS
         if per_cell <= 0:  # another pack's estimate that knows no sizes
             return shape
-        return [batch, channels, 1, 1, math.prod(shape[2:]) + math.ceil(self._bytes / per_cell)]
+        cells = math.prod(shape[2:])
+        return [batch, channels, 1, 1, cells + math.ceil((self._bytes + cells * self._bytes_per_cell) / per_cell)]
 
 
 def _accepted(function: Callable[..., Any], keywords: dict[str, Any]) -> dict[str, Any]:

@@ -58,6 +58,20 @@ def test_directions_have_length_one_and_moments_are_upright_on_them(lens):
     assert moments.norm(dim=1).max() > 0.5  # metres: the ego camera is not at the exo camera
 
 
+def test_the_poses_beside_the_maps():
+    """inv(C_exo1) @ C_ego frame by frame; without an exo camera they count from the first frame."""
+    ego, exo = ego_camera(), exo_cameras()[0]
+    to_world = torch.linalg.inv(ego.world_to_camera.double())
+    poses = PluckerMaps.of(ego, exo, 16, 16).poses
+    assert poses.shape == (N_FRAMES, 4, 4)
+    assert poses.dtype == torch.float32
+    expected = exo.world_to_camera[0].double() @ to_world
+    assert torch.allclose(poses.double(), expected, atol=1e-5)
+    own = PluckerMaps.of(ego, None, 16, 16).poses
+    assert torch.allclose(own[0], torch.eye(4), atol=1e-6)
+    assert torch.allclose(own.double(), ego.world_to_camera[0].double() @ to_world, atol=1e-5)
+
+
 def test_one_pixel_by_hand():
     """The centre of the ego image looks along its z axis; the line passes through its centre, seen from exo 1."""
     ego, exo = ego_camera(), exo_cameras()[0]

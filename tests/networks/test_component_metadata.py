@@ -36,10 +36,11 @@ FULL = [
         patch_size=4,
         other={"run": "7"},
     ),
-    MultiExoConMetadata(exo_pos="learned", cond_dropout=0.0, guidance=1.0),
+    MultiExoConMetadata(exo_pos="learned", cond_dropout=0.0, cond_tail="pixel", guidance=1.0),
     PoseInjMetadata(unshuffle=8, kernel=5, fuse="additive"),
     LoraMetadata(rank=128, alpha=200 / 3, pose_reference="per_view"),
     VawanMetadata(rank=16, alpha=16.0, num_views=1),
+    VawanMetadata(rank=16, alpha=16.0, pose="ac3d", pose_width=2048, pose_shared=True, pose_reference="exo1"),
 ]
 
 
@@ -55,7 +56,7 @@ def test_every_component_has_its_class():
     assert list(METADATA_OF) == list(Component)
 
 
-def test_the_header_has_the_specifications_names():
+def test_the_header_has_the_names_of_the_format():
     common = """format format_version component category base_model stage step num_views image_size num_frames
     frame_stride plucker_order pose_convention pose_reference pose_scale rays latent_space dtype license trained_by"""
     own = """dim heads dim_head num_blocks ff_mult patch_size in_channels out_channels order kv_prenorm view_reduce
@@ -64,6 +65,7 @@ def test_the_header_has_the_specifications_names():
     assert {"exo_pos", "cross_mode", "cond_dropout", "cond_tail", "guidance"} <= set(FULL[1].to_header())
     assert {"unshuffle", "kernel", "pad", "fuse"} <= set(FULL[2].to_header())
     assert {"rank", "alpha"} <= set(FULL[3].to_header())
+    assert {"pose", "pose_width", "pose_shared"} <= set(FULL[5].to_header())
 
 
 def test_how_values_are_written():
@@ -111,8 +113,15 @@ def test_what_a_header_does_not_tell_is_none():
         (PoseInjMetadata, "rays", "equirect", "rays is equirect, and this version reads pinhole or raymap"),
         (MultiExoConMetadata, "exo_pos", "rope", "exo_pos is rope, and this version reads none or learned"),
         (MultiExoConMetadata, "cross_mode", "lora", "cross_mode is lora, and this version reads full"),
-        (MultiExoConMetadata, "cond_tail", "noise", "cond_tail is noise, and this version reads gray"),
+        (MultiExoConMetadata, "cond_tail", "noise", "cond_tail is noise, and this version reads gray or pixel"),
+        (MultiExoConMetadata, "cond_dropout", "1.5", "cond_dropout is 1.5, expected a share from 0 to 1"),
+        (MultiExoConMetadata, "cond_dropout", "nan", "cond_dropout is nan, expected a share from 0 to 1"),
+        (MultiExoConMetadata, "guidance", "0", "guidance is 0.0, expected a number above zero"),
+        (VawanMetadata, "cond_tail", "zero", "cond_tail is zero, and this version reads gray or pixel"),
         (MultiExoConMetadata, "latent_space", "wan21", "this version reads wan21_normalised"),
+        (VawanMetadata, "pose", "dense", "pose is dense, and this version reads none or ac3d or time_pose"),
+        (VawanMetadata, "pose_shared", "all", "pose_shared is 'all', expected bool"),
+        (VawanMetadata, "pose_width", "0", "pose_width is 0, expected a number above zero"),
         (AlignMetadata, "kv_prenorm", "no", "kv_prenorm is 'no', expected bool"),
         (AlignMetadata, "dim", "512.5", r"dim is '512.5', expected int"),
         (AlignMetadata, "dim", "0", "dim is 0, expected a number above zero"),

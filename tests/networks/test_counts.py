@@ -1,4 +1,4 @@
-"""Numbers of parameters as the specification and the papers have them. Nothing is allocated."""
+"""Numbers of parameters as the format and the papers have them. Nothing is allocated."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import math
 import pytest
 import torch
 
+from exo2ego.networks.component_shapes import component_shapes
 from exo2ego.networks.ego_exo_align import AlignConfig, EgoExoAlign
 from exo2ego.networks.exo_tokens import ExoTokenConfig, ExoTokenizer, cross_attention_shapes
 from exo2ego.networks.pose_injection import PoseConfig, PoseInjection
 from exo2ego.networks.self_attention_lora import LoraConfig, lora_shapes
 from exo2ego.networks.st_transformer import STConfig, STTransformer
-from exo2ego.networks.vawan import ExoChannels, VawanConfig, patch_embedding_shapes
+from exo2ego.networks.vawan import ExoChannels, VawanConfig, patch_embedding_shapes, pose_network
 
 
 def on_meta(network, config) -> torch.nn.Module:
@@ -51,7 +52,7 @@ def test_align_at_other_patch_sizes(patch, millions):
 
 
 def test_the_small_align():
-    """Table 3's ST-TransformerS in the specification's reading."""
+    """Table 3's ST-TransformerS in our reading."""
     assert count(on_meta(EgoExoAlign, AlignConfig(dim=256, heads=4))) / 1e6 == pytest.approx(12.75, abs=0.005)
 
 
@@ -85,3 +86,35 @@ def test_vawans_patch_embedding(views, channels, expected):
     shapes = patch_embedding_shapes(VawanConfig(views))
     assert shapes["patch_embedding.weight"] == (5120, channels, 1, 2, 2)
     assert count_shapes(shapes) == expected
+
+
+# Light block of width d: down and up, q k v o, and a feed-forward layer of 4 d; all with bias.
+def light_block(d: int) -> int:
+    return (5120 * d + d) + 4 * (d * d + d) + (4 * d * d + 4 * d) + (4 * d * d + d) + (d * 5120 + 5120)
+
+
+def light_encoder(d: int) -> int:
+    return (1536 * d + d) + 2 * (3 * d * d + d) + (d * d + d)
+
+
+@pytest.mark.parametrize(
+    ("config", "expected", "by_hand"),
+    [
+        (VawanConfig(pose="ac3d", pose_width=512), 338_577_408, light_encoder(512) + 40 * light_block(512)),
+        (VawanConfig(pose="ac3d", pose_width=2048), 2_885_664_768, light_encoder(2048) + 40 * light_block(2048)),
+        (VawanConfig(pose="ac3d", pose_width=512, pose_shared=True), 11_022_336, light_encoder(512) + light_block(512)),
+        (VawanConfig(pose="time_pose"), 26_286_080, 12 * 5120 + 5120 + 5120**2 + 5120),
+    ],
+)
+def test_vawans_poses(config, expected, by_hand):
+    assert by_hand == expected
+    module = pose_network(config, device="meta")
+    assert all(parameter.is_meta for parameter in module.parameters())
+    assert count(module) == expected
+    poses = {key: shape for key, shape in component_shapes(config).items() if key.startswith("pose.")}
+    assert count_shapes(poses) == expected
+
+
+def test_vawan_without_poses_has_no_network_for_them():
+    assert pose_network(VawanConfig()) is None
+    assert not [key for key in component_shapes(VawanConfig()) if key.startswith("pose.")]

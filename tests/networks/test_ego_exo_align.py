@@ -26,7 +26,7 @@ def maps(batch: int = 2, views: int = 3, height: int = 6, width: int = 8, seed: 
     return torch.randn(batch, views, 22, height, width, generator=torch.Generator().manual_seed(seed))
 
 
-# The specification (section 4.2 and 4.3), step by step ------------------------------------------------------------
+# The network of docs/exo2egosyn-format.md, step by step ---------------------------------------------------------------
 
 
 def layer_norm(x: Tensor, gain: Tensor, shift: Tensor | float = 0.0) -> Tensor:
@@ -119,7 +119,7 @@ def by_hand(sample: Tensor, tensors: dict[str, Tensor]) -> Tensor:
     return out
 
 
-def test_the_network_is_the_specifications():
+def test_the_network_is_what_the_format_says():
     module, x = trained().double(), maps().double()
     tensors = {key: value.double() for key, value in tiny_component(Component.ALIGN).tensors.items()}
     expected = torch.stack([by_hand(sample, tensors) for sample in x])
@@ -268,7 +268,7 @@ def test_every_parameter_is_trained():
 
 
 def test_the_loss_of_the_latent_reaches_the_maps():
-    """Stage 0 trains on the mean over the views (section 4.4)."""
+    """Stage 0 trains on the mean over the views."""
     x = maps().requires_grad_()
     trained()(x).abs().mean().backward()
     assert (x.grad.abs().amax(dim=(0, 2, 3, 4)) > 0).all()

@@ -62,7 +62,7 @@ def test_permuting_views_permutes_their_tokens():
 
 
 def test_the_null_branch_is_the_bias():
-    """Zeroed exo latents (section 8)."""
+    """Zeroed exo latents."""
     module = tokenizer()
     tokens = module(torch.zeros_like(latents()))
     assert torch.equal(tokens, module.exo_patch_embed.bias.expand_as(tokens))

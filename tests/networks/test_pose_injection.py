@@ -41,7 +41,7 @@ def test_the_papers_size():
 
 
 def by_hand(maps: Tensor, tensors: dict[str, Tensor]) -> Tensor:
-    """Section 6.3 for one sample [6, T, H, W], cell by cell and step by step: [t, rows, columns, pose_dim]."""
+    """The encoder for one sample [6, T, H, W], cell by cell and step by step: [t, rows, columns, pose_dim]."""
 
     def silu(x: Tensor) -> Tensor:
         return x / (1 + torch.exp(-x))
@@ -70,7 +70,7 @@ def by_hand(maps: Tensor, tensors: dict[str, Tensor]) -> Tensor:
 
 
 @pytest.mark.parametrize("frames", [1, 5, 9])
-def test_the_encoder_is_the_specifications(frames):
+def test_the_encoder_is_what_the_format_says(frames):
     maps = plucker(frames).double()
     tensors = {k: v.double() for k, v in tiny_component(Component.POSEINJ, dim=DIM).tensors.items()}
     expected = torch.stack([by_hand(sample, tensors).flatten(0, 2) for sample in maps])

@@ -10,7 +10,7 @@ from comfy_client import ExecutionFailedError
 from safetensors.torch import load_file, save_file
 
 from exo2ego.networks.component_metadata import Component
-from support.egosyn_api import BASE, NONE, SIZE, egosyn_graph
+from support.egosyn_api import BASE, NONE, SIZE, egosyn_graph, vawan_file
 from support.graphs import node_id, with_inputs, with_node
 from support.tiny_components import write_tiny_component
 from support.tiny_models import FILES
@@ -81,6 +81,13 @@ def test_missing_views(refuse):
 def test_a_missing_path(refuse):
     text = refuse(with_inputs(egosyn_graph(), "Exo2EgoSyn", plucker=None))
     assert "PoseInj is loaded, and the ego camera's path is missing" in text
+
+
+@pytest.mark.parametrize(("poses", "name"), [("ac3d", "AC3D"), ("time and pose", "Time&Pose")])
+def test_a_missing_path_for_vawan(refuse, poses, name):
+    graph = egosyn_graph("vawan", parts={"vawan": vawan_file(poses)})
+    text = refuse(with_inputs(graph, "Exo2EgoSyn", plucker=None))
+    assert f"VAWAN with {name} is loaded, and the ego camera's path is missing: connect Pluecker Maps" in text
 
 
 def test_a_path_relative_to_itself(refuse):

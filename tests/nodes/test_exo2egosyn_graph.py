@@ -6,9 +6,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from support.egosyn_api import BASE, NONE, egosyn_graph, recorded_syn
+from support.egosyn_api import BASE, FRAMES, NONE, SIZE, egosyn_graph, recorded_syn, vawan_file
 from support.egosyn_witness import SynClip, SynWeights, sample
 from support.graphs import api_graph, node_id, with_inputs
+from support.tiny_components import VAWAN_POSES
 
 STEPS, SHIFT, SEED = 2, 5.0, 11
 
@@ -16,6 +17,7 @@ SYSTEMS = {
     "full": ("exo2egosyn", {}),
     "without poses": ("exo2egosyn", {"poseinj": "none"}),
     "vawan": ("vawan", {}),
+    **{f"vawan with {poses}": ("vawan", {"vawan": vawan_file(poses)}) for poses in VAWAN_POSES},
 }
 
 
@@ -36,7 +38,8 @@ def witness(comfy_server, graph, record, cfg, batch, steps=STEPS, sampler="euler
         exo=record["exo"],
         condition=record["positive_condition"],
         mask=record["positive_mask"],
-        plucker=record.get("plucker", torch.zeros(5, 6, 32, 32)),
+        plucker=record["plucker"],
+        poses=record["poses"],
         positive=record["positive"],
         negative=record["negative"],
     )
@@ -81,9 +84,28 @@ def test_the_whole_graph_saves_a_video(comfy_client, name):
     assert len(comfy_client.fetch(saved)) > 500
 
 
-def test_no_component_is_stock_wan(comfy_server, comfy_client):
-    graph = egosyn_graph(parts=NONE, seed=SEED)
-    graph = with_inputs(graph, "First ego frame", first_frame=[node_id(graph, "Take"), 9])
-    through = run(comfy_server, comfy_client, graph, "through.safetensors")
+@pytest.mark.parametrize("cfg", [1.0, 3.5])
+def test_without_any_part_the_graph_is_wan_alone(comfy_server, comfy_client, cfg):
+    """Bit by bit: against core's WanImageToVideo with the same first frame, and the model without Exo2EgoSyn Apply."""
+    graph = egosyn_graph(parts=NONE, seed=SEED, cfg=cfg)
+    frame = [node_id(graph, "Take"), 9]
+    graph = with_inputs(graph, "First ego frame", first_frame=frame)
+    ours = run(comfy_server, comfy_client, graph, "ours.safetensors")
+    conditioning = graph[node_id(graph, "Conditioning")]["inputs"]
+    start = {"class_type": "ImageFromBatch", "inputs": {"image": frame, "batch_index": 0, "length": 1}}
+    core = {
+        "class_type": "WanImageToVideo",
+        "inputs": {
+            **{name: conditioning[name] for name in ("positive", "negative", "vae", "batch_size")},
+            **{"width": SIZE, "height": SIZE, "length": FRAMES, "start_image": ["800", 0]},
+        },
+        "_meta": {"title": "Conditioning"},
+    }
     stock = with_inputs(graph, "Shift", model=[node_id(graph, "Base model"), 0])
-    assert torch.equal(through["samples"], run(comfy_server, comfy_client, stock, "stock.safetensors")["samples"])
+    stock = {**stock, node_id(graph, "Conditioning"): core, "800": {**start, "_meta": {"title": "Start image"}}}
+    theirs = run(comfy_server, comfy_client, stock, "theirs.safetensors")
+    for name in ("positive", "negative"):
+        for part in ("", "_condition", "_mask"):
+            assert torch.equal(ours[name + part], theirs[name + part])
+    assert ours["positive_condition"].shape == (1, 16, 2, 4, 4)
+    assert torch.equal(ours["samples"], theirs["samples"])

@@ -7,10 +7,11 @@ from typing import Any
 
 from demo_graph import STAND_IN_LOADERS, Graph, node_id, with_inputs
 
+from exo2ego.networks.component_files import write_component
 from exo2ego.networks.component_metadata import Component
 
 from .graphs import api_graph, only_outputs
-from .tiny_components import write_tiny_component
+from .tiny_components import VAWAN_POSES, tiny_vawan, write_tiny_component
 from .tiny_models import FILES
 
 SIZE, FRAMES = 32, 5
@@ -22,7 +23,15 @@ def write_tiny_components(models_dir: Path) -> dict[str, str]:
     """Write one file of every component below ComfyUI's models folder; returns name by component."""
     folder = models_dir / "exo2egosyn"
     folder.mkdir(parents=True, exist_ok=True)
+    for poses in VAWAN_POSES:
+        part = tiny_vawan(poses)
+        write_component(folder / vawan_file(poses), part.metadata, part.state_dict)
     return {component.value: write_tiny_component(folder, component).name for component in Component}
+
+
+def vawan_file(poses: str) -> str:
+    """Return the file of a VAWAN with poses, by its name in `VAWAN_POSES`."""
+    return f"tiny_vawan_{poses.replace(' ', '_')}.safetensors"
 
 
 def egosyn_graph(name: str = "exo2egosyn", *, parts: dict[str, str] | None = None, **sampler: Any) -> Graph:
@@ -40,8 +49,7 @@ def egosyn_graph(name: str = "exo2egosyn", *, parts: dict[str, str] | None = Non
     chosen = graph[node_id(graph, "Components")]["inputs"]
     tiny = {key: "none" if value == "none" else f"tiny_{key}.safetensors" for key, value in chosen.items()}
     graph = with_inputs(graph, "Components", **{**tiny, **(parts or {})})
-    if name == "exo2egosyn":
-        graph = with_inputs(graph, "Ego camera's path", width=SIZE, height=SIZE)
+    graph = with_inputs(graph, "Ego camera's path", width=SIZE, height=SIZE)
     graph = with_inputs(graph, "Sampler", **{"steps": 2, "sampler_name": "euler", **sampler})
     for node in graph.values():
         node["class_type"] = STAND_IN_LOADERS.get(node["class_type"], node["class_type"])

@@ -32,7 +32,7 @@ def views_of(clip: SynClip) -> ExoViews:
 
 
 def maps_of(clip: SynClip) -> PluckerMaps:
-    return PluckerMaps(clip.plucker, PoseReference.EXO1, RayModel.PINHOLE)
+    return PluckerMaps(clip.plucker, PoseReference.EXO1, RayModel.PINHOLE, clip.poses)
 
 
 def with_syn(model: Any, clip: SynClip, *parts: LoadedComponent, **settings: Any) -> Any:

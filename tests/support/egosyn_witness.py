@@ -32,6 +32,7 @@ class SynClip:
     plucker: Tensor  # [F, 6, H, W]
     positive: Tensor  # [1, 512, 4096]
     negative: Tensor
+    poses: Tensor | None = None  # [F, 4, 4]: ego camera to exo camera 1
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def made_up_syn_clip(
         plucker=normal(4 * frames - 3, 6, 8 * height, 8 * width),
         positive=normal(1, 512, 4096),
         negative=normal(1, 512, 4096),
+        poses=normal(4 * frames - 3, 4, 4),
     )
 
 
@@ -129,8 +131,43 @@ def pose_tokens(part: Weights, plucker: Tensor) -> Tensor:
     return torch.stack([cells[place][t] for t in range(latent_frames) for place in cells])[None]
 
 
-def wan(weights: Weights, x: Tensor, timestep: Tensor, context: Tensor, pose: tuple[Weights, Tensor] | None = None):
-    """Wan 2.2 I2V: [B, channels, T, h, w] -> [B, 16, T, h, w]. `context` [B, L, dim] is what cross-attention sees."""
+def pose_times(part: Weights, poses: Tensor) -> Tensor:
+    """What Time&Pose adds to the time embedding of each latent frame: [frames, dim]."""
+    rows = [torch.cat([pose[0], pose[1], pose[2]]) for pose in poses[::4]]
+    hidden = silu(_layer(part, "pose.proj_in", torch.stack(rows)))
+    return _layer(part, "pose.proj_out", hidden)
+
+
+def light_block(part: Weights, index: int, hidden: Tensor, pose: Tensor, turns: Tensor) -> Tensor:
+    """AC3D before Wan's block `index`: a whole transformer block over both kinds of tokens, then the first half."""
+    name = f"pose.blocks.{0 if 'pose.blocks.1.down.weight' not in part else index}"
+    n = hidden.shape[1]
+    small = _layer(part, f"{name}.down", layer_norm(hidden, hidden.shape[-1:], eps=EPS))
+    both = torch.cat([small, pose.expand(len(hidden), -1, -1)], dim=1)
+    width = both.shape[-1:]
+    y = layer_norm(both, width, eps=EPS)
+    q, k, v = (_layer(part, f"{name}.{z}", y).unflatten(2, (-1, HEAD)).transpose(1, 2) for z in "qkv")
+    places = torch.cat([turns, turns])
+    attended = scaled_dot_product_attention(_turned(q, places), _turned(k, places), v)
+    both = both + _layer(part, f"{name}.o", attended.transpose(1, 2).flatten(2))
+    y = gelu(_layer(part, f"{name}.ff_in", layer_norm(both, width, eps=EPS)), approximate="tanh")
+    both = both + _layer(part, f"{name}.ff_out", y)
+    return hidden + _layer(part, f"{name}.up", both[:, :n])
+
+
+def wan(
+    weights: Weights,
+    x: Tensor,
+    timestep: Tensor,
+    context: Tensor,
+    pose: tuple[Weights, Tensor] | None = None,
+    light: tuple[Weights, Tensor] | None = None,
+    times: Tensor | None = None,
+):
+    """Wan 2.2 I2V: [B, channels, T, h, w] -> [B, 16, T, h, w]. `context` [B, L, dim] is what cross-attention sees.
+
+    `light` are VAWAN's tensors with AC3D's pose tokens, `times` [T, dim] what Time&Pose adds.
+    """
     hidden = conv3d(x, weights["patch_embedding.weight"], weights["patch_embedding.bias"], stride=(1, 2, 2))
     grid = hidden.shape[2:]
     hidden = hidden.flatten(2).transpose(1, 2)  # [B, n, dim]
@@ -142,13 +179,18 @@ def wan(weights: Weights, x: Tensor, timestep: Tensor, context: Tensor, pose: tu
             update = update + linear(hidden, part["fuse.delta_x.weight"].float())
         hidden = hidden + update
     embedding = _mlp(weights, "time_embedding", silu, _time_sines(timestep))  # [B, dim]
-    modulation = _layer(weights, "time_projection.1", silu(embedding)).unflatten(1, (6, dim))
+    embedding = embedding[:, None]  # [B, 1 or n, dim]
+    if times is not None:
+        embedding = (embedding + times).repeat_interleave(grid[1] * grid[2], dim=1)
+    modulation = _layer(weights, "time_projection.1", silu(embedding)).unflatten(2, (6, dim))
     turns = _turns(grid)
     n_blocks = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("blocks."))
     for index in range(n_blocks):
+        if light is not None:
+            hidden = light_block(light[0], index, hidden, light[1], turns)
         hidden = _block(weights, f"blocks.{index}", hidden, modulation, context, turns)
-    shift, scale = (weights["head.modulation"] + embedding[:, None]).unbind(1)
-    hidden = layer_norm(hidden, (dim,), eps=EPS) * (1 + scale[:, None]) + shift[:, None]
+    shift, scale = (weights["head.modulation"] + embedding[:, :, None]).unbind(2)
+    hidden = layer_norm(hidden, (dim,), eps=EPS) * (1 + scale) + shift
     out = _layer(weights, "head.head", hidden)  # [B, n, 1 * 2 * 2 * 16]
     out = out.view(len(x), *grid, 2, 2, 16)
     return out.permute(0, 6, 1, 2, 4, 3, 5).reshape(len(x), 16, grid[0], 2 * grid[1], 2 * grid[2])
@@ -184,6 +226,14 @@ def sample(
     if parts.poseinj is not None:
         path = pose_tokens(parts.poseinj, clip.plucker).unflatten(1, (len(clip.plucker) // 4 + 1, -1))
         pose = parts.poseinj, (path if pose_frames is None else path[:, pose_frames]).flatten(1, 2)
+    light, times = None, None
+    if parts.vawan is not None and "pose.stem.weight" in parts.vawan:
+        encoder = {name.removeprefix("pose."): value for name, value in parts.vawan.items()}
+        path = pose_tokens(encoder, clip.plucker).unflatten(1, (len(clip.plucker) // 4 + 1, -1))
+        light = parts.vawan, (path if pose_frames is None else path[:, pose_frames]).flatten(1, 2)
+    if parts.vawan is not None and "pose.proj_in.weight" in parts.vawan:
+        times = pose_times(parts.vawan, clip.poses)
+        times = times if pose_frames is None else times[pose_frames]
 
     def predict(x: Tensor, sigma: Tensor, text: Tensor, exo: Tensor) -> Tensor:
         channels = [x, given, condition]
@@ -191,7 +241,7 @@ def sample(
             channels.append(exo.flatten(0, 1).expand(batch, -1, -1, -1, -1))
         seen = embedded_text(weights, text) if parts.multiexocon is None else exo_tokens(parts.multiexocon, exo)
         context = seen.expand(batch, -1, -1)
-        return wan(weights, torch.cat(channels, dim=1), (1000 * sigma).expand(batch), context, pose)
+        return wan(weights, torch.cat(channels, dim=1), (1000 * sigma).expand(batch), context, pose, light, times)
 
     def velocity(x: Tensor, sigma: Tensor) -> Tensor:
         positive = predict(x, sigma, clip.positive, exo)
@@ -209,7 +259,7 @@ def permuted(clip: SynClip, order: list[int]) -> SynClip:
 
 
 def _block(weights: Weights, name: str, x: Tensor, modulation: Tensor, context: Tensor, turns: Tensor) -> Tensor:
-    shift1, scale1, gate1, shift2, scale2, gate2 = (weights[f"{name}.modulation"] + modulation)[:, :, None].unbind(1)
+    shift1, scale1, gate1, shift2, scale2, gate2 = (weights[f"{name}.modulation"] + modulation).unbind(2)
     dim = x.shape[-1]
     y = layer_norm(x, (dim,), eps=EPS) * (1 + scale1) + shift1
     x = x + gate1 * _attention(weights, f"{name}.self_attn", y, y, turns)

@@ -29,8 +29,15 @@ CONFIGS = {
     Component.LORA: LORA,
     Component.VAWAN: VawanConfig(VIEWS, LORA),
 }
+# What VAWAN may have of the ego camera's poses; a light block of the paper is 512 or 2048 wide.
+VAWAN_POSES = {
+    "ac3d": {"pose": "ac3d", "pose_width": 128},
+    "ac3d wider": {"pose": "ac3d", "pose_width": 256},
+    "ac3d shared": {"pose": "ac3d", "pose_width": 128, "pose_shared": True},
+    "time and pose": {"pose": "time_pose"},
+}
 # Parts that start as zero in training, and what a file says beside the sizes that follow from its tensors.
-_ZERO = ("fuse.", ".lora_B.weight", "view_emb", "pos_gain")
+_ZERO = ("fuse.", ".lora_B.weight", "view_emb", "pos_gain", ".up.", "proj_out.")
 _TOLD = {
     Component.ALIGN: {"heads": 2, "dim_head": 8, "patch_size": 2},
     Component.MULTIEXOCON: {"num_views": VIEWS, "exo_pos": "none"},
@@ -60,7 +67,8 @@ def component_tensors(component: Component, seed: int, trained: bool, **config: 
             values = values * values[0].numel() ** -0.5
         else:
             values = 0.1 * values
-        tensors[name] = values
+        # A LoRA's factors are read as bfloat16: values that it holds exactly are the same before and after.
+        tensors[name] = values.bfloat16().float() if ".lora_" in name else values
     return tensors
 
 
@@ -71,6 +79,12 @@ def tiny_component(
     metadata = METADATA_OF[component](**{**_TOLD.get(component, {}), **(told or {})})
     tensors = component_tensors(component, seed, trained, **config)
     return LoadedComponent(f"tiny_{component.value}.safetensors", metadata, check_tensors(metadata, tensors), tensors)
+
+
+def tiny_vawan(poses: str, **settings: Any) -> LoadedComponent:
+    """Return a VAWAN with poses, by its name in `VAWAN_POSES`."""
+    config = VAWAN_POSES[poses]
+    return tiny_component(Component.VAWAN, told={"num_views": VIEWS, **config}, **{**config, **settings})
 
 
 def write_tiny_component(folder: Path, component: Component, name: str | None = None, **settings: Any) -> Path:

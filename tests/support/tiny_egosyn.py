@@ -1,6 +1,6 @@
 """Components of Exo2EgoSyn with seeded random weights, of a size that fits the tiny Wan.
 
-Every name is written out as the specification lists it (section 13): a name that changes in the pack fails here.
+Every name is written out as docs/exo2egosyn-format.md lists it: a name that changes in the pack fails here.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ ALIGN_DIM, ALIGN_HEADS, ALIGN_DIM_HEAD, ALIGN_BLOCKS, ALIGN_PATCH = 32, 2, 12, 2
 ALIGN_FF_INNER = 85  # 32 * 4 * 2/3, rounded down
 POSE_DIM, UNSHUFFLE, KERNEL = 24, 16, 3
 RANK, ALPHA = 4, 8.0
+LIGHT_WIDTH = 128  # of AC3D's blocks in VAWAN: one head
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,11 @@ def tiny_component(
     else:
         if component is Component.VAWAN:
             weights.linear("patch_embedding", dim, I2V_CHANNELS + LATENT_CHANNELS * views, 1, 2, 2)
+            _vawan_poses(weights, dim, 1 if metadata.get("pose_shared") else blocks, metadata.get("pose"))
         _lora(weights, dim, blocks)
-    return TinyComponent(METADATA_OF[component](num_views=views, **metadata), weights.tensors)
+    # A LoRA's factors are read as bfloat16: values that it holds exactly are the same before and after.
+    tensors = {name: v.bfloat16().float() if ".lora_" in name else v for name, v in weights.tensors.items()}
+    return TinyComponent(METADATA_OF[component](num_views=views, **metadata), tensors)
 
 
 def _align(weights: Weights) -> None:
@@ -102,6 +106,26 @@ def _poseinj(weights: Weights, dim: int, fuse: str) -> None:
     if fuse == "concat":
         weights.linear("fuse.delta_x", dim, dim, bias=False)
     weights.linear("fuse.pose", dim, POSE_DIM)
+
+
+def _vawan_poses(weights: Weights, dim: int, blocks: int, pose: str | None) -> None:
+    if pose == "time_pose":
+        weights.linear("pose.proj_in", dim, 12)
+        weights.linear("pose.proj_out", dim, dim)
+    if pose != "ac3d":
+        return
+    weights.linear("pose.stem", LIGHT_WIDTH, PLUCKER_CHANNELS * UNSHUFFLE**2, 1)
+    weights.linear("pose.down1", LIGHT_WIDTH, LIGHT_WIDTH, KERNEL)
+    weights.linear("pose.down2", LIGHT_WIDTH, LIGHT_WIDTH, KERNEL)
+    weights.linear("pose.out", LIGHT_WIDTH, LIGHT_WIDTH, 1)
+    for block in range(blocks):
+        layer = f"pose.blocks.{block}"
+        weights.linear(f"{layer}.down", LIGHT_WIDTH, dim)
+        for name in ("q", "k", "v", "o"):
+            weights.linear(f"{layer}.{name}", LIGHT_WIDTH, LIGHT_WIDTH)
+        weights.linear(f"{layer}.ff_in", 4 * LIGHT_WIDTH, LIGHT_WIDTH)
+        weights.linear(f"{layer}.ff_out", LIGHT_WIDTH, 4 * LIGHT_WIDTH)
+        weights.linear(f"{layer}.up", dim, LIGHT_WIDTH)
 
 
 def _lora(weights: Weights, dim: int, blocks: int) -> None:

@@ -100,7 +100,8 @@ def egox_lora_state_dict(
 ) -> dict[str, torch.Tensor]:
     """Return a LoRA with the keys of the released one: diffusers' names on attn1 and attn2, no alpha.
 
-    The update is about as large as the weight itself, so that a LoRA that is not applied shows.
+    The update is about as large as the weight itself, so that a LoRA that is not applied shows. The values are those
+    that bfloat16 holds exactly, in float32: what reading makes of them.
     """
     weights = Weights(seed)
     for index in range(layers):
@@ -109,7 +110,7 @@ def egox_lora_state_dict(
                 name = f"{prefix}blocks.{index}.{attention}.{layer}"
                 weights.normal(f"{name}.lora_A.weight", rank, dim, std=dim**-0.5)
                 weights.normal(f"{name}.lora_B.weight", dim, rank, std=rank**-0.5)
-    return weights.tensors
+    return {name: value.bfloat16().float() for name, value in weights.tensors.items()}
 
 
 def text_conditioning(seed: int = 2) -> list[list]:

@@ -10,7 +10,7 @@ import torch
 from exo2ego.networks.component_metadata import Component
 from support.egosyn_graph import STEPS, run_syn, with_syn
 from support.egox_graph import with_override
-from support.tiny_components import tiny_component
+from support.tiny_components import VAWAN_POSES, tiny_component, tiny_vawan
 from support.tiny_wan import LAYERS
 
 EGO_TOKENS, EXO_TOKENS, TEXT_TOKENS = 3 * 2 * 3, 4 * 3 * 2 * 3, 512
@@ -38,6 +38,13 @@ def test_cross_attention_sees_the_exo_tokens_in_all_blocks(wan22, syn_clip, cfg)
 @pytest.mark.parametrize("component", [Component.POSEINJ, Component.LORA, Component.VAWAN])
 def test_without_multiexocon_it_sees_the_text(wan22, syn_clip, component):
     patched = with_syn(wan22, syn_clip, tiny_component(component))
+    assert keys_seen(patched, syn_clip) == [EGO_TOKENS, TEXT_TOKENS] * LAYERS * STEPS
+
+
+@pytest.mark.parametrize("poses", VAWAN_POSES)
+def test_with_vawans_poses_too(wan22, syn_clip, poses):
+    """The light blocks' own attention is theirs: block patches and attention overrides see Wan's alone."""
+    patched = with_syn(wan22, syn_clip, tiny_vawan(poses))
     assert keys_seen(patched, syn_clip) == [EGO_TOKENS, TEXT_TOKENS] * LAYERS * STEPS
 
 

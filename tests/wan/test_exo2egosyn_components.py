@@ -7,11 +7,11 @@ import pytest
 from exo2ego.networks.component_metadata import Component
 from exo2ego.wan.exo2egosyn_components import read_components
 from support.egosyn_graph import components
-from support.tiny_components import tiny_component, write_tiny_component
+from support.tiny_components import tiny_component, tiny_vawan, write_tiny_component
 
 
 def test_what_was_read_is_told(tmp_path):
-    told = {"category": "bike", "stage": 1, "step": 100_000, "num_views": 4}
+    told = {"category": "bike", "stage": 1, "step": 100_000, "num_views": 4, "cond_dropout": 0.1}
     paths = {
         Component.ALIGN: write_tiny_component(tmp_path, Component.ALIGN),
         Component.MULTIEXOCON: write_tiny_component(tmp_path, Component.MULTIEXOCON, told=told),
@@ -75,4 +75,19 @@ def test_vawan_reads_views_and_no_poses():
     vawan = components(tiny_component(Component.VAWAN))
     assert vawan.needs_views
     assert not vawan.needs_poses
-    assert "4 views" in vawan.describe()
+    assert "4 views, no poses" in vawan.describe()
+
+
+@pytest.mark.parametrize(
+    ("poses", "told"),
+    [
+        ("ac3d", "4 views, poses by AC3D at width 128, sample with CFG 1, 9 frames"),
+        ("ac3d shared", "4 views, poses by AC3D at width 128 in one shared block, sample with CFG 1, 9 frames"),
+        ("time and pose", "4 views, poses by Time&Pose, sample with CFG 1, 9 frames"),
+    ],
+)
+def test_vawan_with_poses_reads_them(poses, told):
+    vawan = components(tiny_vawan(poses))
+    assert vawan.needs_views
+    assert vawan.needs_poses
+    assert told in vawan.describe()

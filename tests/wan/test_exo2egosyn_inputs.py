@@ -15,6 +15,7 @@ from exo2ego.networks.ego_exo_align import build_align
 from exo2ego.wan.align_predict import align_notes, encode_first_frame, predict_first_latent
 from exo2ego.wan.exo2egosyn_conditioning import condition_exo2egosyn
 from exo2ego.wan.exo_views import encode_views
+from exo2ego.wan.first_frame import FirstFrame, Origin, first_frame_of
 from support.egosyn_witness import normalised
 from support.egox_witness import MEAN, STD
 from support.tiny_components import tiny_component
@@ -152,7 +153,7 @@ def test_notes_of_what_align_was_not_trained_on(vae):
 def test_first_latent_mask_and_grey_tail(vae, n_frames, batch):
     first = torch.randn(1, 16, 1, 4, 6, generator=torch.Generator().manual_seed(0))
     text = torch.randn(1, 3, 4096)
-    made = condition_exo2egosyn(first, n_frames, vae, [[text, {"a": 1}]], [[-text, {}]], batch)
+    made = condition_exo2egosyn(FirstFrame(first), n_frames, vae, [[text, {"a": 1}]], [[-text, {}]], batch)
     latent_frames = 1 + (n_frames - 1) // 4
     grey = vae.encode(torch.full((n_frames, 32, 48, 3), 0.5))
     for conditioning, expected in ((made.positive, text), (made.negative, -text)):
@@ -168,10 +169,70 @@ def test_first_latent_mask_and_grey_tail(vae, n_frames, batch):
     assert not made.ego_latent["samples"].any()
 
 
+@pytest.mark.parametrize("n_frames", [1, 5, 9])
+def test_a_real_first_frame_equals_cores_own_start_image(vae, n_frames):
+    """Bit by bit: condition, mask and empty latent of core's WanImageToVideo, from the same picture and text."""
+    from comfy_extras.nodes_wan import WanImageToVideo
+
+    picture, text = video(3)[:1], [[torch.randn(1, 3, 4096), {}]]
+    first = FirstFrame(encode_first_frame(vae, picture), picture, None, Origin.REAL)
+    made = condition_exo2egosyn(first, n_frames, vae, text, text, 2)
+    stock = WanImageToVideo.execute(text, text, vae, 48, 32, n_frames, 2, start_image=picture).result
+    for (ours,), (theirs,) in ((made.positive, stock[0]), (made.negative, stock[1])):
+        assert torch.equal(ours[0], theirs[0])
+        for key in ("concat_latent_image", "concat_mask"):
+            assert ours[1][key].dtype == theirs[1][key].dtype
+            assert torch.equal(ours[1][key], theirs[1][key])
+    assert torch.equal(made.ego_latent["samples"], stock[2]["samples"])
+    assert made.text.startswith("After a real frame: grey frames, encoded together with it")
+    if n_frames > 1:  # the comparison would notice the tail of a grey clip
+        grey = condition_exo2egosyn(FirstFrame(first.latent), n_frames, vae).positive[0][1]["concat_latent_image"]
+        assert (grey - stock[0][0][1]["concat_latent_image"]).abs().max() > 1e-3
+
+
+def condition_of(first: FirstFrame, vae, n_frames: int = 9) -> torch.Tensor:
+    ((_, options),) = condition_exo2egosyn(first, n_frames, vae, batch_size=len(first.latent)).positive
+    assert options["exo2ego_cond_tail"] in ("gray", "pixel")
+    return options["concat_latent_image"]
+
+
+def then_grey(picture: torch.Tensor, n_frames: int = 9) -> torch.Tensor:
+    return torch.cat([picture, torch.full((n_frames - 1, *picture.shape[1:]), 0.5)])
+
+
+def test_what_the_parts_say_counts(vae):
+    """`cond_tail` of the parts, with a real frame and with a predicted latent."""
+    picture = video(3)[:1]
+    real = FirstFrame(encode_first_frame(vae, picture), picture, "gray", Origin.REAL)
+    grey = vae.encode(torch.full((9, 32, 48, 3), 0.5))[:, :, 1:]
+    assert torch.equal(condition_of(real, vae), torch.cat([real.latent, grey], dim=2))
+    latent = torch.randn(2, 16, 1, 4, 6, generator=torch.Generator().manual_seed(0))
+    predicted = condition_of(FirstFrame(latent, None, "pixel", Origin.PREDICTED), vae)
+    assert torch.equal(predicted[:, :, :1], latent)  # not as the VAE gives it back
+    for row, tail in zip(latent, predicted[:, :, 1:]):
+        decoded = vae.decode(row[None]).reshape(1, 32, 48, 3)
+        assert torch.equal(tail, vae.encode(then_grey(decoded))[0, :, 1:])
+    silent = condition_of(FirstFrame(latent[:1], None, None, Origin.PREDICTED), vae)
+    assert torch.equal(silent, torch.cat([latent[:1], grey], dim=2))
+
+
+def test_a_latent_knows_its_picture_until_it_is_changed(vae):
+    picture = video(3)[:1]
+    first = FirstFrame(encode_first_frame(vae, picture), picture, "pixel", Origin.REAL)
+    latent = first.as_latent()
+    assert first_frame_of(latent) is first
+    assert first_frame_of({**latent, "noise_mask": None}) is first
+    changed = first_frame_of({**latent, "samples": latent["samples"] * 1.5})
+    assert (changed.picture, changed.origin, changed.cond_tail) == (None, Origin.UNKNOWN, "pixel")
+    foreign = first_frame_of({"samples": latent["samples"]})
+    assert (foreign.picture, foreign.origin, foreign.cond_tail) == (None, Origin.UNKNOWN, None)
+    assert "give its picture to EgoExo-Align Predict" in condition_exo2egosyn(foreign, 9, vae).text
+
+
 def test_what_the_model_gets_of_it(vae, wan22):
     """Through core's own code: 4 channels that mark the first latent frame, 16 of the normalised latent."""
     first = torch.randn(1, 16, 1, 4, 6, generator=torch.Generator().manual_seed(0))
-    ((_, options),) = condition_exo2egosyn(first, 9, vae).positive
+    ((_, options),) = condition_exo2egosyn(FirstFrame(first), 9, vae).positive
     condition = options["concat_latent_image"].clone()
     noise = torch.zeros(1, 16, 3, 4, 6)
     got = wan22.model.concat_cond(noise=noise, device=torch.device("cpu"), **options)
@@ -183,7 +244,7 @@ def test_what_the_model_gets_of_it(vae, wan22):
 
 def test_a_first_latent_for_each_video_of_the_batch(vae):
     first = torch.randn(2, 16, 1, 4, 6)
-    ((_, options),) = condition_exo2egosyn(first, 5, vae, batch_size=2).positive
+    ((_, options),) = condition_exo2egosyn(FirstFrame(first), 5, vae, batch_size=2).positive
     assert torch.equal(options["concat_latent_image"][:, :, :1], first)
 
 
@@ -200,10 +261,10 @@ def test_a_first_latent_for_each_video_of_the_batch(vae):
 )
 def test_first_latents_and_lengths_that_do_not_fit(vae, shape, n_frames, batch, message):
     with pytest.raises(ValueError, match=message):
-        condition_exo2egosyn(torch.zeros(shape), n_frames, vae, batch_size=batch)
+        condition_exo2egosyn(FirstFrame(torch.zeros(shape)), n_frames, vae, batch_size=batch)
 
 
 def test_what_comes_in_is_not_changed(vae):
     text = [[torch.zeros(1, 3, 4096), {}]]
-    condition_exo2egosyn(torch.zeros(1, 16, 1, 4, 6), 5, vae, text, text)
+    condition_exo2egosyn(FirstFrame(torch.zeros(1, 16, 1, 4, 6)), 5, vae, text, text)
     assert text[0][1] == {}

@@ -13,10 +13,10 @@ from exo2ego.networks.pose_injection import PoseConfig
 from exo2ego.networks.vawan import VawanConfig
 from exo2ego.wan.exo2egosyn_adapters import SynAdapters
 from exo2ego.wan.exo2egosyn_hooks import SynCounts, SynHooks
-from exo2ego.wan.memory import TENSORS_PER_TOKEN, TokenMemoryEstimate
+from exo2ego.wan.memory import TENSORS_PER_TOKEN, VECTORS_PER_POSED_TOKEN, TokenMemoryEstimate
 from support.egosyn_graph import components, run_syn, with_syn
 from support.tensor_memory import counted_tensors
-from support.tiny_components import tiny_component
+from support.tiny_components import tiny_component, tiny_vawan
 
 DIM, HEADS, FFN = 5120, 40, 13824
 EXO_TOKENS = 3072  # 4 views of 9 frames at 256 x 256
@@ -26,18 +26,21 @@ CFG, ONE = [False, True], [False]
 SYSTEMS = {
     "full": {Component.MULTIEXOCON: ExoTokenConfig(), Component.POSEINJ: PoseConfig()},
     "vawan": {Component.VAWAN: VawanConfig()},
+    "vawan with ac3d": {Component.VAWAN: VawanConfig(pose="ac3d")},
+    "vawan with wide ac3d": {Component.VAWAN: VawanConfig(pose="ac3d", pose_width=2048)},
 }
 
 
-def adapters_of(system) -> SynAdapters:
-    """The adapters of the paper's size, without numbers in them."""
+def adapters_of(system, frames=3) -> SynAdapters:
+    """The adapters of the paper's size, without numbers in them; `frames` are latent ones."""
+    configs = system if isinstance(system, dict) else SYSTEMS[system]
 
     def part(component, config):
         tensors = {name: torch.empty(shape, device="meta") for name, shape in component_shapes(config).items()}
         return LoadedComponent("", METADATA_OF[component](), config, tensors)
 
-    parts = components(*(part(component, config) for component, config in SYSTEMS[system].items()))
-    return SynAdapters(parts, torch.zeros(4, 16, 3, 32, 32), torch.zeros(9, 6, 256, 256))
+    parts = components(*(part(component, config) for component, config in configs.items()))
+    return SynAdapters(parts, torch.zeros(4, 16, frames, 32, 32), torch.zeros(4 * frames - 3, 6, 256, 256))
 
 
 @pytest.fixture(scope="module")
@@ -55,22 +58,17 @@ def flash(function, q, k, v, heads, *args, **kwargs):
     return torch.empty_like(q)
 
 
-def peak(wan, is_null, adapters=None) -> int:
+def peak(wan, is_null, adapters=None, frames=3) -> int:
     """Bytes at the peak of a model call, beside weights."""
     rows = len(is_null)
-    x = torch.empty(rows, 36, 3, 32, 32, device="meta", dtype=torch.bfloat16)
+    x = torch.empty(rows, 36, frames, 32, 32, device="meta", dtype=torch.bfloat16)
     timestep = torch.empty(rows, device="meta")
     text = torch.empty(rows, 512, 4096, device="meta", dtype=torch.bfloat16)
     options = {"optimized_attention_override": flash}
     with torch.inference_mode(), counted_tensors() as memory:
         if adapters is not None:
             features = adapters.features(x, is_null, None, None)
-
-            def enter(tokens, features):
-                tokens = tokens if features.channels is None else tokens + features.channels
-                return tokens if features.pose is None else adapters.pose.inject(tokens, features.pose)
-
-            options = SynHooks(features, enter, 2, SynCounts()).installed(options)
+            options = SynHooks(features, adapters.enter, 2, SynCounts()).installed(options)
         wan(x, timestep, text, transformer_options=options)
     return memory.peak
 
@@ -81,6 +79,42 @@ def test_less_than_200_mb_at_the_size_of_the_paper(wan, system, is_null):
     added = peak(wan, is_null, adapters_of(system)) - peak(wan, is_null)
     assert added < 200e6
     assert added > (20e6 if system == "full" else 0)  # it is counted at all
+
+
+def held_for_a_token(peak_at) -> float:
+    """Bytes that the peak grows by for every sampled token: its slope over clips of 9 and 33 frames."""
+    short, long = (peak_at(frames) for frames in (3, 9))
+    return (long - short) / (6 * 256)
+
+
+@pytest.mark.parametrize("width", [512, 2048])
+def test_what_light_blocks_hold_for_a_token(wan, width):
+    """The tokens of the path; what a light block needs while it runs is less than what Wan's block needs."""
+    config = VawanConfig(pose="ac3d", pose_width=width)
+
+    def added(frames):
+        adapters = adapters_of({Component.VAWAN: config}, frames)
+        plain = adapters_of({Component.VAWAN: VawanConfig()}, frames)
+        return peak(wan, ONE, adapters, frames) - peak(wan, ONE, plain, frames)
+
+    counted = adapters_of({Component.VAWAN: config}, 3).numbers_per_token(DIM)
+    assert counted == width
+    assert 0 < held_for_a_token(added) <= 1.5 * 2 * counted
+
+
+def test_what_an_embedding_for_every_frame_holds_for_a_token(wan):
+    def peak_with(n_frames, n_embeddings):
+        x = torch.empty(1, 256 * n_frames, DIM, device="meta", dtype=torch.bfloat16)
+        modulation = torch.empty(1, n_embeddings, 6, DIM, device="meta", dtype=torch.bfloat16)
+        turns = torch.empty(1, 256 * n_frames, 1, 64, 2, 2, device="meta")
+        context = torch.empty(1, 512, DIM, device="meta", dtype=torch.bfloat16)
+        with torch.inference_mode(), counted_tensors() as memory:
+            options = {"optimized_attention_override": flash}
+            wan.blocks[0](x, modulation, turns, context, transformer_options=options)
+        return memory.peak
+
+    vectors = held_for_a_token(lambda frames: peak_with(frames, frames) - peak_with(frames, 1)) / VECTOR
+    assert VECTORS_PER_POSED_TOKEN / 2 <= vectors <= VECTORS_PER_POSED_TOKEN
 
 
 @pytest.mark.parametrize("is_null", [ONE, CFG], ids=["one branch", "both branches of CFG"])
@@ -122,6 +156,15 @@ def test_the_estimate_grows_by_the_tokens(wan22, rows):
     before = wan22.model.memory_required(shape)
     added = TokenMemoryEstimate(EXO_TOKENS, DIM, wan22).memory_required(shape) - before
     assert added == pytest.approx(rows * EXO_TOKENS * DIM * 4 * TENSORS_PER_TOKEN, rel=1e-3)  # 4 bytes: float32
+
+
+@pytest.mark.parametrize(("poses", "numbers"), [("ac3d", 128), ("time and pose", 2 * 256)])
+def test_the_estimate_grows_by_what_vawans_poses_hold(wan22, syn_clip, poses, numbers):
+    shape = [2, 16, 3, 32, 32]
+    before = wan22.model.memory_required(shape)
+    patched = with_syn(wan22, syn_clip, tiny_vawan(poses))
+    after = patched.get_model_object("memory_required")(shape)
+    assert after - before == pytest.approx(2 * 768 * numbers * 4, rel=1e-2)  # 2 rows, 4 bytes: float32
 
 
 def test_another_packs_estimate_counts(wan22):

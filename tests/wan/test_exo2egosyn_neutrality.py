@@ -1,4 +1,4 @@
-"""What is absent or untrained changes nothing, bit by bit (specification, section 15)."""
+"""What is absent or untrained changes nothing, bit by bit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from exo2ego.networks.component_metadata import Component
 from exo2ego.wan.exo2egosyn_weights import range_notes
 from support.egosyn_graph import components, run_syn, with_syn
-from support.tiny_components import tiny_component
+from support.tiny_components import VAWAN_POSES, tiny_component, tiny_vawan
 from support.tiny_wan import wan_state_dict
 
 NEUTRAL = {
@@ -64,6 +64,30 @@ def test_on_a_base_of_few_bits_too(syn_clip, base, name):
     model = load(base)
     expected = run_syn(model, syn_clip)
     assert torch.equal(run_syn(with_syn(model, syn_clip, *untrained(NEUTRAL[name])), syn_clip), expected)
+
+
+@pytest.mark.parametrize("base", ["fp32", "bf16"])
+@pytest.mark.parametrize("poses", VAWAN_POSES)
+def test_untrained_poses_of_vawan_too(syn_clip, base, poses):
+    model = load(base)
+    expected = run_syn(model, syn_clip)
+    assert torch.equal(run_syn(with_syn(model, syn_clip, tiny_vawan(poses, trained=False)), syn_clip), expected)
+
+
+@pytest.mark.parametrize("base", ["bf16", "fp8_scaled"])
+@pytest.mark.parametrize("poses", ["ac3d", "time and pose"])
+def test_trained_poses_on_a_base_of_few_bits(syn_clip, base, poses):
+    """They run in the model's type: near what float32 gives with the same poses, far from what no poses give."""
+    model = load(base)
+    got = run_syn(with_syn(model, syn_clip, tiny_vawan(poses)), syn_clip, cfg=1.0)
+    untrained = tiny_vawan(poses).state_dict | {
+        key: torch.zeros_like(value)
+        for key, value in tiny_vawan(poses).state_dict.items()
+        if ".up." in key or "proj_out." in key
+    }
+    without = run_syn(with_syn(model, syn_clip, replace(tiny_vawan(poses), state_dict=untrained)), syn_clip, cfg=1.0)
+    exact = run_syn(with_syn(load("fp32"), syn_clip, tiny_vawan(poses)), syn_clip, cfg=1.0)
+    assert (got - exact).abs().mean() < 0.5 * (without - exact).abs().mean()
 
 
 def test_trained_parts_do_not(wan22, syn_clip):

@@ -10,7 +10,7 @@ import torch
 from exo2ego.networks.component_metadata import Component
 from support.egosyn_graph import run_syn, with_syn, witness
 from support.egosyn_witness import embedded_text, made_up_syn_clip, wan
-from support.tiny_components import tiny_component
+from support.tiny_components import VAWAN_POSES, tiny_component, tiny_vawan
 from support.tiny_wan import wan_state_dict
 
 SYSTEMS = {
@@ -51,6 +51,14 @@ def test_graph_equals_the_plain_loop(wan22, syn_clip, system, cfg, batch):
     assert_near(got, witness(syn_clip, *parts, cfg=cfg, batch=batch))
     if batch == 2:
         assert (got[0] - got[1]).abs().max() > 0.1
+
+
+@pytest.mark.parametrize(("cfg", "batch"), [(1.0, 1), (3.5, 2)])
+@pytest.mark.parametrize("poses", VAWAN_POSES)
+def test_vawan_with_poses_equals_the_plain_loop(wan22, syn_clip, poses, cfg, batch):
+    part = tiny_vawan(poses)
+    got = run_syn(with_syn(wan22, syn_clip, part), syn_clip, cfg=cfg, batch=batch)
+    assert_near(got, witness(syn_clip, part, cfg=cfg, batch=batch))
 
 
 def test_every_part_matters(syn_clip):
@@ -122,3 +130,38 @@ def test_positions_of_the_exo_tokens(wan22, syn_clip):
     flipped = replace(syn_clip, exo=syn_clip.exo.flip(0))
     moved = run_syn(with_syn(wan22, flipped, trained), flipped) - run_syn(with_syn(wan22, syn_clip, trained), syn_clip)
     assert moved.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("poses", VAWAN_POSES)
+def test_vawans_poses_matter(syn_clip, poses):
+    """What parity with poses says: the path, every tensor and every frame's pose move the result."""
+    part = tiny_vawan(poses)
+    full = witness(syn_clip, part, cfg=1.0)
+
+    def moved(clip, part=part):
+        return (witness(clip, part, cfg=1.0) - full).abs().max()
+
+    name = "poses" if poses == "time and pose" else "plucker"
+    path = getattr(syn_clip, name)
+    for frame in (0, 4, 8):
+        other = path.clone()
+        other[frame] += 1
+        assert moved(replace(syn_clip, **{name: other})) > 1e-3, frame
+    for key, tensor in part.state_dict.items():
+        if key.startswith("pose.") and not key.endswith(".k.bias"):  # which no attention depends on but by its turns
+            zero = replace(part, state_dict={**part.state_dict, key: torch.zeros_like(tensor)})
+            assert moved(syn_clip, zero) > 1e-3, key
+
+
+@pytest.mark.parametrize("poses", ["ac3d", "time and pose"])
+def test_vawans_poses_beside_poseinj(wan22, syn_clip, poses):
+    parts = [tiny_vawan(poses), tiny_component(Component.POSEINJ)]
+    assert_near(run_syn(with_syn(wan22, syn_clip, *parts), syn_clip), witness(syn_clip, *parts))
+
+
+@pytest.mark.parametrize("latent_frames", [1, 5])
+@pytest.mark.parametrize("poses", ["ac3d", "time and pose"])
+def test_vawans_poses_in_clips_of_1_and_17_frames(wan22, latent_frames, poses):
+    clip = made_up_syn_clip(seed=1, frames=latent_frames, height=2, width=2)
+    part = tiny_vawan(poses)
+    assert_near(run_syn(with_syn(wan22, clip, part), clip), witness(clip, part))

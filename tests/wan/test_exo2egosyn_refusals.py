@@ -13,10 +13,11 @@ from exo2ego.networks.component_metadata import Component
 from exo2ego.wan.exo2egosyn_checks import pose_notes
 from exo2ego.wan.exo2egosyn_conditioning import condition_exo2egosyn
 from exo2ego.wan.exo2egosyn_patch import apply_exo2egosyn
+from exo2ego.wan.first_frame import FirstFrame
 from support.comfyui import k_sampler
 from support.egosyn_graph import components, maps_of, run_syn, syn_conditioning, views_of, with_syn
 from support.egosyn_witness import made_up_syn_clip
-from support.tiny_components import tiny_component
+from support.tiny_components import LORA, tiny_component, tiny_vawan
 
 MULTIEXOCON, POSEINJ, VAWAN = Component.MULTIEXOCON, Component.POSEINJ, Component.VAWAN
 
@@ -46,6 +47,44 @@ def test_no_views(wan22, component, name):
 def test_no_poses(wan22, syn_clip):
     with pytest.raises(ValueError, match="PoseInj is loaded, and the ego camera's path is missing: connect Pluecker"):
         apply_exo2egosyn(wan22, components(tiny_component(POSEINJ)), views_of(syn_clip))
+
+
+@pytest.mark.parametrize(("poses", "name"), [("ac3d", "AC3D"), ("time and pose", "Time&Pose")])
+def test_vawan_without_its_poses(wan22, syn_clip, poses, name):
+    parts, views = components(tiny_vawan(poses)), views_of(syn_clip)
+    with pytest.raises(ValueError, match=f"VAWAN with {name} is loaded, and the ego camera's path is missing: connect"):
+        apply_exo2egosyn(wan22, parts, views)
+    own = replace(maps_of(syn_clip), reference=PoseReference.OWN_FIRST_FRAME)
+    with pytest.raises(ValueError, match=f"VAWAN with {name} was trained on poses relative to exo camera 1"):
+        apply_exo2egosyn(wan22, parts, views, own)
+    short = replace(maps_of(syn_clip), maps=syn_clip.plucker[:8], poses=syn_clip.poses[:8])
+    with pytest.raises(ValueError, match=f"VAWAN with {name} takes 4n.1 frames .*, got 8 Pluecker maps of 48 x 32"):
+        apply_exo2egosyn(wan22, parts, views, short)
+    assert not wan22.object_patches
+    assert not wan22.additional_models
+
+
+def test_maps_that_hold_no_poses(wan22, syn_clip):
+    maps = replace(maps_of(syn_clip), poses=None)
+    with pytest.raises(ValueError, match="VAWAN with Time&Pose reads the poses themselves, which these maps lack"):
+        apply_exo2egosyn(wan22, components(tiny_vawan("time and pose")), views_of(syn_clip), maps)
+    apply_exo2egosyn(wan22, components(tiny_vawan("ac3d")), views_of(syn_clip), maps)
+
+
+@pytest.mark.parametrize("poses", ["ac3d", "time and pose"])
+@pytest.mark.parametrize(("sampled", "message"), [({"frames": 4}, "13 sampled frames"), ({"height": 6}, "48 x 48")])
+def test_a_path_that_does_not_fit_the_latent(watched, syn_clip, poses, sampled, message):
+    clip = made_up_syn_clip(**sampled)
+    patched = apply_exo2egosyn(watched, components(tiny_vawan(poses)), views_of(clip), maps_of(syn_clip))
+    with pytest.raises(ValueError, match=message):
+        run_syn(patched, clip)
+    assert not watched.steps
+
+
+def test_a_vawan_of_more_blocks(wan22, syn_clip):
+    lora = replace(LORA, blocks=3)
+    with pytest.raises(ValueError, match="of depth 3, and this one has depth 2"):
+        with_syn(wan22, syn_clip, tiny_vawan("ac3d", lora=lora))
 
 
 @pytest.mark.parametrize(
@@ -88,6 +127,9 @@ def test_rays_of_another_kind_are_noted(wan22, syn_clip):
     assert "trained on rays of the kind pinhole, and these Pluecker maps hold raymap" in note
     assert not pose_notes(parts, maps_of(syn_clip))
     assert not pose_notes(components(tiny_component(MULTIEXOCON)), maps)
+    (note,) = pose_notes(components(tiny_vawan("ac3d")), maps)
+    assert note.startswith("tiny_vawan.safetensors was trained on rays of the kind pinhole")
+    assert not pose_notes(components(tiny_vawan("time and pose")), maps)  # reads no rays
 
 
 def test_parts_of_a_model_of_another_size(wan22, syn_clip):
@@ -151,7 +193,7 @@ def vae(tiny_files):
 
 
 def test_no_text_where_text_is_read(watched, syn_clip, vae):
-    made = condition_exo2egosyn(syn_clip.condition[:, :, :1], 9, vae)
+    made = condition_exo2egosyn(FirstFrame(syn_clip.condition[:, :, :1]), 9, vae)
     latent = made.ego_latent["samples"]
     patched = with_syn(watched, syn_clip, tiny_component(POSEINJ))
     with pytest.raises(ValueError, match=r"reads text.*connect an empty prompt"):
@@ -176,13 +218,44 @@ def test_guiders_with_a_third_prompt(watched, syn_clip):
     assert not watched.steps
 
 
-def test_cfg_without_a_trained_null_branch_is_a_warning(wan22, syn_clip, caplog):
-    part = tiny_component(MULTIEXOCON, told={"num_views": 4, "cond_dropout": 0.0})
+SILENT, NONE_LEFT_OUT = {"num_views": 4}, {"num_views": 4, "cond_dropout": 0.0}
+
+
+@pytest.mark.parametrize("component", [MULTIEXOCON, VAWAN])
+@pytest.mark.parametrize(
+    ("told", "reason"),
+    [
+        (SILENT, "does not say whether exo views were left out in its training (cond_dropout)"),
+        (NONE_LEFT_OUT, "was trained without leaving exo views out"),
+    ],
+    ids=["silent", "none left out"],
+)
+def test_cfg_without_a_trained_null_branch_is_a_warning(wan22, syn_clip, caplog, component, told, reason):
+    part = tiny_component(component, told=told)
+    patched = with_syn(wan22, syn_clip, part)
     with caplog.at_level(logging.WARNING):
-        run_syn(with_syn(wan22, syn_clip, part), syn_clip, cfg=1.0)
+        run_syn(patched, syn_clip, cfg=1.0)
         assert "sample with CFG 1" not in caplog.text
-        run_syn(with_syn(wan22, syn_clip, part), syn_clip, cfg=3.5)
-    assert "sample with CFG 1, not 3.5" in caplog.text
+        for _ in range(2):
+            run_syn(patched, syn_clip, cfg=3.5)
+    (line,) = [record.getMessage() for record in caplog.records if "CFG 1" in record.getMessage()]  # said once
+    assert line.startswith(f"{part.file} {reason}, so CFG's null branch")
+    assert line.endswith("sample with CFG 1, not 3.5.")
+    caplog.clear()
+    trained = tiny_component(component, told={"num_views": 4, "cond_dropout": 0.1})
+    with caplog.at_level(logging.WARNING):
+        run_syn(with_syn(wan22, syn_clip, trained), syn_clip, cfg=3.5)
+    assert "CFG 1" not in caplog.text
+
+
+def test_frames_after_the_first_that_the_parts_were_not_trained_with(wan22, syn_clip, vae, caplog):
+    patched = with_syn(wan22, syn_clip, tiny_component(MULTIEXOCON, told={"num_views": 4, "cond_tail": "pixel"}))
+    for tail, warned in (("pixel", False), (None, True)):
+        first = FirstFrame(syn_clip.condition[:, :, :1], cond_tail=tail)
+        made = condition_exo2egosyn(first, 9, vae)
+        with caplog.at_level(logging.WARNING):
+            k_sampler(patched, made.positive, made.negative, made.ego_latent["samples"], cfg=1.0)
+        assert ("trained with cond_tail pixel" in caplog.text) == warned
 
 
 @pytest.mark.parametrize("missing", ["positive", "negative"])

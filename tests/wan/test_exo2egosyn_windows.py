@@ -10,7 +10,7 @@ import torch
 from exo2ego.networks.component_metadata import Component
 from support.egosyn_graph import SHIFT, STEPS, noise_of, run_syn, with_syn
 from support.egosyn_witness import SynWeights, made_up_syn_clip, sample
-from support.tiny_components import tiny_component
+from support.tiny_components import VAWAN_POSES, tiny_component, tiny_vawan
 from support.tiny_wan import wan_state_dict
 from support.windows import windows_handler
 
@@ -18,10 +18,13 @@ FULL = (Component.MULTIEXOCON, Component.POSEINJ, Component.LORA)
 
 
 @pytest.mark.filterwarnings("ignore:Using a non-tuple sequence")  # in ComfyUI's context windows
-@pytest.mark.parametrize("names", [FULL, (Component.VAWAN,)], ids=["full", "vawan"])
-def test_every_window_sees_its_own_exo_frames_and_poses(wan22, names):
+@pytest.mark.parametrize("system", ["full", "vawan", *VAWAN_POSES])
+def test_every_window_sees_its_own_exo_frames_and_poses(wan22, system):
     clip = made_up_syn_clip(seed=4, frames=4)
-    parts = [tiny_component(name) for name in names]
+    if system in VAWAN_POSES:
+        parts = [tiny_vawan(system)]
+    else:
+        parts = [tiny_component(name) for name in (FULL if system == "full" else (Component.VAWAN,))]
     patched = with_syn(wan22, clip, *parts)
     patched.model_options["context_handler"] = windows_handler(2)
     got = run_syn(patched, clip)

@@ -40,6 +40,7 @@ def peft_network():
         for name, parameter in network.named_parameters():
             if "lora_" in name:
                 torch.nn.init.normal_(parameter, std=parameter.shape[1] ** -0.5)
+                parameter.copy_(parameter.bfloat16())  # as factors are read
     return network
 
 

@@ -79,6 +79,7 @@ class StandInRecordSyn(io.ComfyNode):
         tensors = {"exo": views.latents, "first": first_latent["samples"], "samples": samples["samples"]}
         if plucker is not None:
             tensors["plucker"] = plucker.maps
+            tensors["poses"] = plucker.poses
         for name, conditioning in (("positive", positive), ("negative", negative)):
             ((text, options),) = conditioning
             tensors[name] = text

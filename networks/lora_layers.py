@@ -1,20 +1,24 @@
 """Sort the tensors of a LoRA file by Wan's layers, and check that they are a whole LoRA.
 
 Names, shapes and the header's strings are all that is looked at, so tensors may be real or only described by a file's
-header. Neither ComfyUI nor torch is needed.
+header. Neither ComfyUI nor torch is imported.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from .lora_keys import block_of, split_key
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 WHAT_FILE = "EgoX's LoRA is pytorch_lora_weights.safetensors of the release."
 _OTHER_LORAS = "Load LoRAs of other models or for other layers with LoraLoaderModelOnly."
 _DIFFUSERS_METADATA = "lora_adapter_metadata"
+_BYTES_OF_BF16 = 2
 
 
 class Shaped(Protocol):
@@ -44,9 +48,13 @@ def factors_by_layer(file: str, tensors: Mapping[str, T]) -> dict[str, dict[str,
     for key, tensor in tensors.items():
         if (split := split_key(key)) is None:
             unknown.append(key)
-        else:
-            layer, factor = split
-            factors.setdefault(layer, {})[factor] = tensor
+            continue
+        layer, factor = split
+        if factor in factors.setdefault(layer, {}):
+            raise ValueError(
+                f"{file} holds the factor {factor} of {layer} twice, {key} is the second. Export one LoRA to a file."
+            )
+        factors[layer][factor] = tensor
     if not factors:
         raise ValueError(
             f"{file} holds no LoRA for Wan: none of its {len(tensors)} keys names a layer of Wan{_some(unknown)}. "
@@ -61,6 +69,11 @@ def factors_by_layer(file: str, tensors: Mapping[str, T]) -> dict[str, dict[str,
     for layer, found in factors.items():
         _check_pair(file, layer, found)
     return factors
+
+
+def read_factor(factor: Tensor) -> Tensor:
+    """Return a factor as the model computes: one that was saved in float32 as bfloat16, in half the memory."""
+    return factor.bfloat16() if factor.element_size() > _BYTES_OF_BF16 else factor
 
 
 def saved_alpha(file: str, metadata: Mapping[str, str]) -> float | None:
