@@ -93,7 +93,7 @@ class FittedPrompt:
             PromptFit.AS_RELEASED: "the end was cut off, as EgoX's release does",
         }[self.fit]
         lines = [f"The prompt has {self.before} tokens and the model reads {self.limit}: {done}."]
-        for view in self.views:
+        for view in filter(lambda view: view.before, self.views):
             lines.append(f"{view.title}: {view.after} of {view.before} tokens kept, {view.lost_percent:.0f} % lost.")
         if self.fit is PromptFit.AS_RELEASED and any(view.name == EGO for view in self.views):
             lines.append(f'A shorter prompt, or "{PromptFit.KEEP_BOTH_VIEWS.value}", leaves more of the ego view.')

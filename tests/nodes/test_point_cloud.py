@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 from comfy_client import ExecutionFailedError
 
-from support.graphs import Graph, egox_graph, node_id, prior_graph, with_inputs, with_node
+from support.graphs import SMALL_TAKE, Graph, egox_graph, node_id, prior_graph, with_inputs, with_node
 
 CAMERA = {"lens": "pinhole", "fov": 60.0, "x": 0.0, "y": 0.0, "z": 0.0, "yaw": 0.0, "pitch": 0.0, "roll": 0.0}
 
@@ -42,6 +45,48 @@ def test_a_mask_without_effect_is_said_and_checked(said, comfy_client, points):
 def test_a_mask_of_nearly_everything_draws_a_warning(said):
     assert said(masked(0.0, stride=3)) == ""
     assert "not inverted" in said(masked(1.0))
+
+
+@pytest.fixture
+def ego_exo4d_take(comfy_server, small_take):
+    """The small take with an exo camera that stands in a world of its own, as Ego-Exo4D's."""
+    name = "as_ego_exo4d"
+    folder = shutil.copytree(small_take, comfy_server.base / "input" / name)
+    meta = json.loads((folder / "meta.json").read_text())
+    assert meta["camera_extrinsics"] == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
+    meta["camera_extrinsics"][0][3] = 0.5  # exo_camera.json beside it keeps the pose, so the picture is the same
+    (folder / "meta.json").write_text(json.dumps(meta))
+    yield name
+    shutil.rmtree(folder)
+
+
+def coverage(comfy_client, take: str, radius: float, **points: object) -> list[float]:
+    """What the ego prior covers."""
+    graph = with_inputs(prior_graph(take, radius=radius), "Point cloud", **points)
+    if "moving_points" not in points:
+        graph[node_id(graph, "Point cloud")]["inputs"].pop("moving_points", None)
+    return comfy_client.run(graph).outputs[node_id(graph, "Ego prior")]["coverage_percent"]
+
+
+def test_a_take_tells_whether_moving_points_are_drawn(comfy_client, small_take, ego_exo4d_take):
+    drawn = coverage(comfy_client, SMALL_TAKE, 2.1, keep_moving=True)
+    left_out = coverage(comfy_client, SMALL_TAKE, 2.1, keep_moving=False)
+    background = coverage(comfy_client, SMALL_TAKE, 2.1, keep_moving=False, moving_parts="none")
+    assert len({tuple(drawn), tuple(left_out), tuple(background)}) == 3, "the small take has nothing that moves"
+    by_take = {"keep_moving": True, "moving_points": "by the take"}
+    assert coverage(comfy_client, SMALL_TAKE, 2.1, **by_take) == drawn
+    assert coverage(comfy_client, ego_exo4d_take, 2.1, **by_take) == background
+    # Switched off by hand is off; as before where the input is not there, or says so.
+    assert coverage(comfy_client, SMALL_TAKE, 2.1, keep_moving=False, moving_points="by the take") == left_out
+    assert coverage(comfy_client, ego_exo4d_take, 2.1, keep_moving=True) == drawn
+    assert coverage(comfy_client, ego_exo4d_take, 2.1, keep_moving=True, moving_points="by keep_moving") == drawn
+
+
+def test_the_rule_that_overrules_keep_moving_is_said(said, small_take, ego_exo4d_take):
+    by_take = {"moving_points": "by the take", "stride": 3}
+    rule = said(with_inputs(prior_graph(ego_exo4d_take), "Point cloud", **by_take))
+    assert "moving points left out, by the take: Ego-Exo4D" in rule
+    assert said(with_inputs(prior_graph(), "Point cloud", **by_take)) == ""
 
 
 def test_images_of_another_size_or_shape_than_depth_and_camera(comfy_client, small_take):

@@ -9,6 +9,7 @@ import torch
 from exo2ego.geometry.camera import Camera
 from exo2ego.geometry.lens import Pinhole
 from exo2ego.geometry.presets import LensPreset, preset_lens
+from exo2ego.geometry.take_kind import TakeKind
 from exo2ego.media.video import write_video
 from exo2ego.takes.egox import dataset_entry, names_in_meta, read_dataset_take, read_take
 
@@ -38,6 +39,41 @@ def test_the_exo_camera_follows_the_release(take_folder):
     local = np.array([(u + 4 - MAP_WIDTH / 2) / fx * z, (v - HEIGHT / 2) / fy * z, z])
     expected = local - np.array([0.25, 0, 2.0])
     assert points[frame, v, u].numpy() == pytest.approx(expected, abs=2e-3)  # depth is stored in half precision
+
+
+IDENTITY = [[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("extrinsics", "kind"),
+    [
+        (None, TakeKind.EGO_EXO4D),
+        (IDENTITY, TakeKind.FILM_CLIP),
+        ([[1.0, 0, 0, -0.0], [1e-8, 1, 0, 0], [0, 0, 1, 0]], TakeKind.FILM_CLIP),
+        ([[1, 0, 0, 1e-3], [0, 1, 0, 0], [0, 0, 1, 0]], TakeKind.EGO_EXO4D),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("camera_beside", [False, True])
+def test_a_take_tells_its_kind(take_folder, extrinsics, kind, camera_beside):
+    if extrinsics is not None:
+        take_folder.write_meta({**take_folder.meta(), "camera_extrinsics": extrinsics})
+    if camera_beside:
+        camera = Camera(Pinhole(50, 51, 30, 17), WIDTH, HEIGHT, torch.eye(4))
+        (take_folder.path / "exo_camera.json").write_text(camera.to_json())
+    camera = read_take(take_folder.path).exo_camera
+    for seen in (camera, camera.resized(2 * WIDTH, 2 * HEIGHT), camera.cropped(0, 0, 8, 8), camera[0].expanded(3)):
+        assert seen.take_kind is kind
+    assert camera.turned_clockwise().take_kind is kind
+    assert read_take(take_folder.path).ego_camera.take_kind is None
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("iiith_cooking_57_2_2451_2499", TakeKind.EGO_EXO4D), ("joker", TakeKind.FILM_CLIP)],
+)
+def test_the_kinds_of_the_shared_takes(shared_take, name, kind):
+    assert read_take(shared_take(name), max_frames=1).exo_camera.take_kind is kind
 
 
 def test_ego_poses_are_turned_upright(take_folder):

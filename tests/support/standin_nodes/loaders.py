@@ -17,7 +17,7 @@ from .names import StandInName
 from .pose_data import StandInPoseData
 from .rays import StandInRecordRays
 from .recorder import StandInRecord, StandInRecordSyn
-from .text_spy import StandInRecordText, StandInSpyTokens
+from .text_spy import StandInOtherCLIP, StandInRecordText, StandInSpyTokens
 
 
 class StandInCLIPLoader(io.ComfyNode):
@@ -83,6 +83,7 @@ class StandInExtension(ComfyExtension):
             StandInRecord,
             StandInRecordRays,
             StandInRecordSyn,
+            StandInOtherCLIP,
             StandInRecordText,
             StandInSpyTokens,
             StandInName,

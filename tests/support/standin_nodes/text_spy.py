@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+import comfy.sd
+import comfy.sd1_clip
 import folder_paths
 import torch
 from comfy_api.latest import io
@@ -52,3 +54,17 @@ class StandInRecordText(io.ComfyNode):
         path = Path(folder_paths.get_output_directory()) / filename
         save_file({"vectors": vectors.cpu().contiguous()}, path, metadata={"options": json.dumps(plain)})
         return io.NodeOutput()
+
+
+class StandInOtherCLIP(io.ComfyNode):
+    """A text encoder of another model family (Stable Diffusion's), with its real tokenizer and no weights."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(node_id="StandInOtherCLIP", category="testing", inputs=[], outputs=[io.Clip.Output()])
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        clip = comfy.sd.CLIP(no_init=True)
+        clip.tokenizer, clip.tokenizer_options = comfy.sd1_clip.SD1Tokenizer(), {}
+        return io.NodeOutput(clip)
