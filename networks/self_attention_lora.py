@@ -64,8 +64,7 @@ def with_known_names(tensors: Mapping[str, Tensor], alpha: float | None) -> dict
 
     Args:
         tensors: of a LoRA in the names of diffusers, peft, DiffSynth, kohya (musubi) or ComfyUI, and anything else.
-        alpha: what the file's header says, for trainers that write none beside the factors. None: the rank, a scale
-            of 1.
+        alpha: what the file's header says, for a file without one beside the factors. None: the rank, a scale of 1.
 
     Raises:
         ValueError: if two tensors are the same factor of a layer.
@@ -80,11 +79,12 @@ def with_known_names(tensors: Mapping[str, Tensor], alpha: float | None) -> dict
         if name in named:
             raise ValueError(f"{key} is a second {name}: export one LoRA to a file.")
         named[name] = value
-    for name in list(named):
-        layer = name.removesuffix(_SUFFIXES["down"])
-        if layer != name and named[name].ndim and f"{layer}{_SUFFIXES['alpha']}" not in named:
-            rank = named[name].shape[0]
-            named[f"{layer}{_SUFFIXES['alpha']}"] = torch.tensor(float(rank if alpha is None else alpha))
+    if any(name.endswith(_SUFFIXES["alpha"]) for name in named):
+        return named
+    for name, down in list(named.items()):
+        if name.endswith(_SUFFIXES["down"]) and down.ndim:
+            value = down.shape[0] if alpha is None else alpha
+            named[name.removesuffix(_SUFFIXES["down"]) + _SUFFIXES["alpha"]] = torch.tensor(float(value))
     return named
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import folder_paths
@@ -12,10 +13,12 @@ from ..wan.base_model import require_wan21_i2v
 from ..wan.egox_conditioning import ClipPicture, condition_egox
 from ..wan.egox_match import Match, match_of_latent
 from ..wan.egox_patch import ExoSettings, apply_egox
-from ..wan.lora import apply_lora, read_lora
+from ..wan.lora import LoraForm, apply_lora, placement, read_lora
 from .example_prompt import example_prompt_notes
 from .progress import show_text, warn
 from .schema import schema
+
+logger = logging.getLogger(__name__)
 
 _PRIOR, _NO_PRIOR = "as rendered", "none (ablation)"
 _CLEAN, _NOISY = "clean", "noisy (ablation)"
@@ -32,8 +35,8 @@ class Exo2EgoEgoXLoader(io.ComfyNode):
             "EgoX LoRA Loader",
             "egox",
             "Checks that the model is Wan 2.1 image-to-video and puts EgoX's LoRA on it. ComfyUI's own LoRA loaders "
-            "know none of that file's key names and would load nothing. The weights stay a patch, so fp8 and GGUF "
-            "bases work.",
+            "know none of that file's key names and would load nothing. On fp8, int8 and GGUF bases it goes beside the "
+            "weights, which are not rounded a second time.",
             search_aliases=["egox model", "exo2ego lora"],
             inputs=[
                 io.Model.Input(
@@ -48,18 +51,31 @@ class Exo2EgoEgoXLoader(io.ComfyNode):
                 io.Float.Input(
                     "strength", default=1.0, min=-2.0, max=2.0, step=0.05, tooltip="1 as trained; 0 switches it off."
                 ),
+                io.Combo.Input(
+                    "apply",
+                    options=[form.value for form in LoraForm],
+                    default=LoraForm.AUTO.value,
+                    optional=True,
+                    tooltip="merge: into the weights, as ComfyUI's own loaders; an fp8 base then rounds the sum again, "
+                    "which costs about as much as the LoRA brings. beside the weights: added to what the layers give, "
+                    "in full precision and for little more time and memory. auto: beside on fp8, int8 and GGUF bases, "
+                    "merged on bf16, fp16 and fp32. The node says which it took.",
+                ),
             ],
             outputs=[io.Model.Output("egox_model", display_name="model")],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def execute(cls, model: Any, lora_name: str, strength: float) -> io.NodeOutput:
+    def execute(cls, model: Any, lora_name: str, strength: float, apply: str = LoraForm.AUTO.value) -> io.NodeOutput:
         require_wan21_i2v(model)
         lora = read_lora(folder_paths.get_full_path_or_raise("loras", lora_name))
-        patched = apply_lora(model, lora, strength)
-        show_text(cls, f"{lora_name}: {lora.describe()}")
-        return io.NodeOutput(patched)
+        place = placement(model, lora, LoraForm(apply))
+        patched = apply_lora(model, lora, strength, place.form)
+        text = f"{lora_name}: {lora.describe()}; {place.describe()}"
+        logger.info("%s", text)
+        show_text(cls, text)
+        return io.NodeOutput(patched, ui={"text": [text]})
 
 
 class Exo2EgoEgoXConditioning(io.ComfyNode):

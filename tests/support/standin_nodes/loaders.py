@@ -15,6 +15,7 @@ from comfy_api.latest import ComfyExtension, io
 from .configs import CLIP_VISION_CONFIG, UMT5_CONFIG
 from .names import StandInName
 from .pose_data import StandInPoseData
+from .quantised_ops import load_gguf
 from .rays import StandInRecordRays
 from .recorder import StandInRecord, StandInRecordSyn
 from .text_spy import StandInOtherCLIP, StandInRecordText, StandInSpyTokens
@@ -73,6 +74,24 @@ class StandInCLIPVisionLoader(io.ComfyNode):
         return io.NodeOutput(model)
 
 
+class StandInUnetLoaderGGUF(io.ComfyNode):
+    """ComfyUI-GGUF's loader: a model whose linear layers hold Q8_0, packed here from an ordinary file."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="StandInUnetLoaderGGUF",
+            category="testing",
+            inputs=[io.Combo.Input("unet_name", options=folder_paths.get_filename_list("diffusion_models"))],
+            outputs=[io.Model.Output()],
+        )
+
+    @classmethod
+    def execute(cls, unet_name: str) -> io.NodeOutput:
+        path = folder_paths.get_full_path_or_raise("diffusion_models", unet_name)
+        return io.NodeOutput(load_gguf(comfy.utils.load_torch_file(path)))
+
+
 class StandInExtension(ComfyExtension):
     """The loaders, the recorders and the name."""
 
@@ -80,6 +99,7 @@ class StandInExtension(ComfyExtension):
         return [
             StandInCLIPLoader,
             StandInCLIPVisionLoader,
+            StandInUnetLoaderGGUF,
             StandInRecord,
             StandInRecordRays,
             StandInRecordSyn,
