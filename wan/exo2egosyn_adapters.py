@@ -25,7 +25,6 @@ from ..networks.rotary import rotary_turns
 from ..networks.vawan import build_exo_channels, build_pose_network
 from ..networks.wan_sizes import WAN_PATCH
 from .exo2egosyn_components import SynComponents
-from .memory import VECTORS_PER_POSED_TOKEN
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -122,10 +121,9 @@ class SynAdapters(nn.Module):
             tokens = self.pose_blocks.inject(index, tokens, features.block_pose, features.turns)
         return tokens
 
-    def numbers_per_token(self, dim: int) -> int:
-        """Return how many numbers a model of width `dim` holds for a sampled token, beside Wan's own, in a block."""
-        held = 0 if self.pose_blocks is None else self.pose_blocks.down1.out_channels
-        return held if self.pose_time is None else held + VECTORS_PER_POSED_TOKEN * dim
+    def numbers_per_token(self) -> int:
+        """Return how many numbers are held for a sampled token, beside Wan's own, while a block runs."""
+        return 0 if self.pose_blocks is None else self.pose_blocks.out.out_channels
 
     def _by_rows(self, network: nn.Module, like: Tensor, is_null: list[bool], frames: list[int] | None) -> Tensor:
         exo = self._exo if frames is None else self._exo[:, :, frames]

@@ -90,7 +90,7 @@ def apply_exo2egosyn(
     posed_time = None if adapters.pose_time is None else add_time_embedding(patched)
     syn = ExoToEgo(adapters, components, exo, maps, len(network.blocks), weights, posed_time)
     n_tokens = views.n_tokens if Component.MULTIEXOCON in components.parts else 0
-    memory = TokenMemoryEstimate(n_tokens, network.dim, model, adapters.numbers_per_token(network.dim))
+    memory = TokenMemoryEstimate(n_tokens, network.dim, model, adapters.numbers_per_token())
     wrappers = {
         WrappersMP.OUTER_SAMPLE: syn.outer_sample,
         WrappersMP.PREPARE_SAMPLING: memory.prepare_sampling,

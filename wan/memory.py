@@ -25,10 +25,6 @@ if TYPE_CHECKING:
 # norms that work on copies.
 TENSORS_PER_TOKEN = 4
 
-# Vectors for a sampled token while a block runs with a time embedding for every frame: core repeats a shift and a scale
-# for the frame's tokens.
-VECTORS_PER_POSED_TOKEN = 2
-
 # ComfyUI's estimate grows with the cells of a latent; over so many a constant part would not count.
 _MANY_CELLS = 10**6
 
@@ -101,8 +97,8 @@ class WideMemoryEstimate(MemoryEstimate):
 class TokenMemoryEstimate(MemoryEstimate):
     """Exo2EgoSyn's: cross-attention holds the exo tokens of every row, and makes keys and values of them.
 
-    What PoseInj and VAWAN need passes before a block and is less than what the block needs, but for what VAWAN's camera
-    conditioning holds for every sampled token.
+    What PoseInj and VAWAN need passes before a block and is less than what the block needs, but for the pose tokens
+    of AC3D's light blocks. Time&Pose makes vectors for every token only where a block is not at its peak.
 
     Args:
         n_tokens: exo tokens.

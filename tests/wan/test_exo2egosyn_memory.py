@@ -13,7 +13,7 @@ from exo2ego.networks.pose_injection import PoseConfig
 from exo2ego.networks.vawan import VawanConfig
 from exo2ego.wan.exo2egosyn_adapters import SynAdapters
 from exo2ego.wan.exo2egosyn_hooks import SynCounts, SynHooks
-from exo2ego.wan.memory import TENSORS_PER_TOKEN, VECTORS_PER_POSED_TOKEN, TokenMemoryEstimate
+from exo2ego.wan.memory import TENSORS_PER_TOKEN, TokenMemoryEstimate
 from support.egosyn_graph import components, run_syn, with_syn
 from support.tensor_memory import counted_tensors
 from support.tiny_components import tiny_component, tiny_vawan
@@ -97,12 +97,14 @@ def test_what_light_blocks_hold_for_a_token(wan, width):
         plain = adapters_of({Component.VAWAN: VawanConfig()}, frames)
         return peak(wan, ONE, adapters, frames) - peak(wan, ONE, plain, frames)
 
-    counted = adapters_of({Component.VAWAN: config}, 3).numbers_per_token(DIM)
+    counted = adapters_of({Component.VAWAN: config}, 3).numbers_per_token()
     assert counted == width
     assert 0 < held_for_a_token(added) <= 1.5 * 2 * counted
 
 
-def test_what_an_embedding_for_every_frame_holds_for_a_token(wan):
+def test_an_embedding_for_every_frame_costs_nothing_at_the_peak(wan):
+    """Core repeats shift and scale for the tokens of a frame, and has let go of them when a block is at its peak."""
+
     def peak_with(n_frames, n_embeddings):
         x = torch.empty(1, 256 * n_frames, DIM, device="meta", dtype=torch.bfloat16)
         modulation = torch.empty(1, n_embeddings, 6, DIM, device="meta", dtype=torch.bfloat16)
@@ -113,8 +115,7 @@ def test_what_an_embedding_for_every_frame_holds_for_a_token(wan):
             wan.blocks[0](x, modulation, turns, context, transformer_options=options)
         return memory.peak
 
-    vectors = held_for_a_token(lambda frames: peak_with(frames, frames) - peak_with(frames, 1)) / VECTOR
-    assert VECTORS_PER_POSED_TOKEN / 2 <= vectors <= VECTORS_PER_POSED_TOKEN
+    assert held_for_a_token(lambda frames: peak_with(frames, frames) - peak_with(frames, 1)) < 0.1 * VECTOR
 
 
 @pytest.mark.parametrize("is_null", [ONE, CFG], ids=["one branch", "both branches of CFG"])
@@ -158,13 +159,14 @@ def test_the_estimate_grows_by_the_tokens(wan22, rows):
     assert added == pytest.approx(rows * EXO_TOKENS * DIM * 4 * TENSORS_PER_TOKEN, rel=1e-3)  # 4 bytes: float32
 
 
-@pytest.mark.parametrize(("poses", "numbers"), [("ac3d", 128), ("time and pose", 2 * 256)])
+@pytest.mark.parametrize(("poses", "numbers"), [("ac3d", 128), ("ac3d wider", 256), ("time and pose", 0)])
 def test_the_estimate_grows_by_what_vawans_poses_hold(wan22, syn_clip, poses, numbers):
     shape = [2, 16, 3, 32, 32]
     before = wan22.model.memory_required(shape)
     patched = with_syn(wan22, syn_clip, tiny_vawan(poses))
     after = patched.get_model_object("memory_required")(shape)
-    assert after - before == pytest.approx(2 * 768 * numbers * 4, rel=1e-2)  # 2 rows, 4 bytes: float32
+    # 2 rows, 4 bytes: float32; rounded up to cells, which ComfyUI reckons at some kilobytes.
+    assert after - before == pytest.approx(2 * 768 * numbers * 4, rel=2e-2)
 
 
 def test_another_packs_estimate_counts(wan22):
