@@ -111,6 +111,8 @@ class SynAdapters(nn.Module):
             time=None if self.pose_time is None else self._pose_times(like, frames),
         )
 
+    # torch.compile traces what it calls, not this: the block's number would be a new guard at every block.
+    @torch.compiler.disable(recursive=False)
     def enter(self, index: int, tokens: Tensor, features: CallFeatures) -> Tensor:
         """Return the input of Wan's block `index`, tokens [B, n, dim], with what belongs into it."""
         if index == 0 and features.channels is not None:
