@@ -67,18 +67,26 @@ def with_known_names(tensors: Mapping[str, Tensor], alpha: float | None) -> dict
         alpha: what the file's header says, for a file without one beside the factors. None: the rank, a scale of 1.
 
     Raises:
-        ValueError: if two tensors are the same factor of a layer.
+        ValueError: if two tensors are the same factor of a layer, or keys of a LoRA name no layer of Wan's blocks.
     """
     named: dict[str, Tensor] = {}
+    unknown = []
     for key, tensor in tensors.items():
         name, value = key, tensor
-        if (split := split_key(key)) is not None:
+        if (split := split_key(key)) is None:
+            unknown += [key] if "lora" in key else []
+        else:
             layer, factor = split
             name = f"{_PREFIX}{layer}{_SUFFIXES[factor]}"
             value = tensor if factor == "alpha" else read_factor(tensor)
         if name in named:
             raise ValueError(f"{key} is a second {name}: export one LoRA to a file.")
         named[name] = value
+    if unknown:
+        raise ValueError(
+            f"{len(unknown)} keys of its LoRA name no layer of Wan's blocks ({', '.join(unknown[:3])}"
+            f"{', ...' if len(unknown) > 3 else ''}). Loading the rest would give a half-applied LoRA: export it again."
+        )
     if any(name.endswith(_SUFFIXES["alpha"]) for name in named):
         return named
     for name, down in list(named.items()):

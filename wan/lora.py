@@ -39,6 +39,11 @@ class LoraForm(str, Enum):
     MERGE = "merge"
     BESIDE = "beside the weights"
 
+    @classmethod
+    def _missing_(cls, value: object) -> LoraForm:
+        words = ", ".join(f'"{form.value}"' for form in cls)
+        raise ValueError(f"A LoRA is applied in one of the ways {words}; got {value!r}. Choose one of them.")
+
 
 @dataclass(frozen=True, eq=False)
 class LowRankUpdate:

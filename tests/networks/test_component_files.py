@@ -16,6 +16,7 @@ from exo2ego.networks.pose_injection import PoseConfig, build_pose_injection
 from exo2ego.networks.safetensors_file import write_safetensors
 from exo2ego.networks.self_attention_lora import LoraConfig
 from exo2ego.networks.vawan import VawanConfig, base_patch_embedding, build_exo_channels
+from support.lora_names import SPELLINGS, spelled
 from support.tiny_egosyn import (
     ALIGN_BLOCKS,
     ALIGN_DIM,
@@ -479,3 +480,65 @@ def test_tensors_that_are_views_are_written(tmp_path):
     turned = {key: tensor.t().contiguous().t() if tensor.ndim == 2 else tensor for key, tensor in tiny.tensors.items()}
     path = write_component(tmp_path / "tiny.safetensors", tiny.metadata, turned)
     assert_same_tensors(read_component(path).state_dict, tiny.tensors)
+
+
+# Names of LoRAs -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=[Component.LORA, Component.VAWAN], ids=lambda component: component.value)
+def with_lora(request, tmp_path):
+    """Write a component with its LoRA in another spelling and another scale; return the file and what it held."""
+    tiny = tiny_component(request.param)
+    lora = {key: value for key, value in tiny.tensors.items() if ".lora_" in key}
+    others = {key: value for key, value in tiny.tensors.items() if not key.startswith("diffusion_model.")}
+
+    def write(spelling, alpha, **changes):
+        named = spelled({in_diffusers_names(key): value for key, value in lora.items()}, spelling, alpha)
+        named = {changes.get(key, key): value for key, value in named.items()}
+        path = tmp_path / "spelled.safetensors"
+        header = {key: value for key, value in tiny.metadata.to_header().items() if key != "alpha"}
+        save_file({**others, **named}, path, header)
+        return path, lora, named
+
+    return write
+
+
+def in_diffusers_names(key):
+    layer, factor = key.split(".lora_")
+    _, _, block, _, name = layer.split(".")
+    return f"transformer.blocks.{block}.attn1.to_{name if name != 'o' else 'out.0'}.lora_{factor}"
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_five_spellings_of_one_lora_give_equal_deltas(with_lora, spelling):
+    alpha = 2.0
+    path, lora, _ = with_lora(spelling, alpha)
+    got = read_component(path).state_dict
+    assert {key for key in got if ".lora_" in key} == set(lora)
+    for key, down in lora.items():
+        if "lora_A" in key:
+            layer = key.removesuffix(".lora_A.weight")
+            factors = (got[f"{layer}.lora_{factor}.weight"] for factor in "BA")
+            up, its_down = (factor.float() for factor in factors)
+            delta = got[f"{layer}.alpha"] / its_down.shape[0] * up @ its_down
+            expected = alpha / RANK * lora[f"{layer}.lora_B.weight"] @ down
+            torch.testing.assert_close(delta, expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_spelling_that_maps_only_in_part_is_refused_by_name(with_lora, spelling):
+    _, _, named = with_lora(spelling, 2.0)
+    first = next(key for key in named if not key.endswith("alpha"))
+    odd = first.replace("attn", "bttn")
+    path, _, _ = with_lora(spelling, 2.0, **{first: odd})
+    refuses(path, rf"1 keys of its LoRA name no layer of Wan's blocks \({odd}\)")
+
+
+def test_two_names_of_one_factor(with_lora):
+    path, _, named = with_lora("diffusers", 2.0)
+    with safe_open(path, "pt") as file:
+        header = file.metadata()
+    first = next(iter(named))
+    extra = {first.replace("transformer.", "base_model.model."): named[first]}
+    save_file({**load_file(path), **extra}, path.with_name("twice.safetensors"), header)
+    refuses(path.with_name("twice.safetensors"), "is a second diffusion_model.blocks.0.self_attn")
