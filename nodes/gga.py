@@ -17,7 +17,8 @@ from ..geometry.directions import GGAGeometry, gga_directions
 from ..wan.base_model import require_wan21_i2v
 from ..wan.egox_match import Match, matched
 from ..wan.egox_patch import applied_egox
-from ..wan.gga_patch import GGASettings, Guidance, apply_matched_gga, without_gga
+from ..wan.gga_patch import apply_matched_gga, without_gga
+from ..wan.gga_settings import GGASettings, Guidance
 from .options import check_option
 from .progress import progress_bar, show_text
 from .schema import schema
