@@ -52,8 +52,7 @@ class Library:
         return {
             name: path
             for name, path in self.files(wanted).items()
-            if path.suffix.lower() in SUFFIXES
-            and (name == wanted.file or path not in self._loras or hint.search(name))
+            if path.suffix.lower() in SUFFIXES and (name == wanted.file or path not in self._loras or hint.search(name))
         }
 
     def unfinished(self, wanted: Wanted) -> dict[str, Path]:

@@ -15,14 +15,17 @@ from ..wan.egox_match import Match, match_of_latent
 from ..wan.egox_patch import ExoSettings, apply_egox
 from ..wan.lora import LoraForm, apply_lora, placement, read_lora
 from .example_prompt import example_prompt_notes
+from .options import check_option
 from .progress import show_text, warn
 from .schema import schema
 
-_PRIOR, _NO_PRIOR = "as rendered", "none (ablation)"
-_CLEAN, _NOISY = "clean", "noisy (ablation)"
-_AS_MATCHED, _OFF, _ON = "as matched", "off", "on"
-
 logger = logging.getLogger(__name__)
+
+_MATCHES = [match.value for match in Match]
+_PICTURES = [picture.value for picture in ClipPicture]
+_PRIORS = _PRIOR, _NO_PRIOR = ["as rendered", "none (ablation)"]
+_EXO_NOISES = _CLEAN, _NOISY = ["clean", "noisy (ablation)"]
+_LAST_FRAME_MASKS = _AS_MATCHED, _OFF, _ON = ["as matched", "off", "on"]
 
 
 class Exo2EgoEgoXLoader(io.ComfyNode):
@@ -109,7 +112,7 @@ class Exo2EgoEgoXConditioning(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "match",
-                    options=[match.value for match in Match],
+                    options=_MATCHES,
                     default=Match.INFERENCE.value,
                     optional=True,
                     tooltip="Whose settings the whole run follows; EgoX Apply and GGA take theirs from here. released "
@@ -119,7 +122,7 @@ class Exo2EgoEgoXConditioning(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "clip_picture",
-                    options=[choice.value for choice in ClipPicture],
+                    options=_PICTURES,
                     default=ClipPicture.AS_MATCHED.value,
                     optional=True,
                     tooltip="What the image encoder sees. as matched: real for released inference, black for released "
@@ -127,7 +130,7 @@ class Exo2EgoEgoXConditioning(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "prior",
-                    options=[_PRIOR, _NO_PRIOR],
+                    options=_PRIORS,
                     default=_PRIOR,
                     optional=True,
                     tooltip="none (ablation): the model gets a black video in place of the ego prior, to see what the "
@@ -163,9 +166,9 @@ class Exo2EgoEgoXConditioning(io.ComfyNode):
             exo,
             ego_prior,
             clip_vision,
-            match=Match(match),
-            clip_picture=ClipPicture(clip_picture),
-            without_prior=prior == _NO_PRIOR,
+            match=Match(check_option("match", match, _MATCHES)),
+            clip_picture=ClipPicture(check_option("clip_picture", clip_picture, _PICTURES)),
+            without_prior=check_option("prior", prior, _PRIORS) == _NO_PRIOR,
         )
         notes = (*made.notes, *example_prompt_notes(positive, exo))
         if notes:
@@ -192,7 +195,7 @@ class Exo2EgoEgoXApply(io.ComfyNode):
                 io.Latent.Input("exo_latent", tooltip="From EgoX Conditioning; its 'match' comes with it."),
                 io.Combo.Input(
                     "last_frame_mask",
-                    options=[_AS_MATCHED, _OFF, _ON],
+                    options=_LAST_FRAME_MASKS,
                     default=_AS_MATCHED,
                     optional=True,
                     tooltip="Whether the mask marks the exo view of the clip's last frame as given, beside that of the "
@@ -200,7 +203,7 @@ class Exo2EgoEgoXApply(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "exo_noise",
-                    options=[_CLEAN, _NOISY],
+                    options=_EXO_NOISES,
                     default=_CLEAN,
                     optional=True,
                     tooltip="clean: the exo latent stays clean at every step, as EgoX was trained. noisy (ablation): "
@@ -216,6 +219,8 @@ class Exo2EgoEgoXApply(io.ComfyNode):
     def execute(
         cls, model: Any, exo_latent: dict[str, Any], last_frame_mask: str = _AS_MATCHED, exo_noise: str = _CLEAN
     ) -> io.NodeOutput:
+        check_option("last_frame_mask", last_frame_mask, _LAST_FRAME_MASKS)
+        check_option("exo_noise", exo_noise, _EXO_NOISES)
         told = match_of_latent(exo_latent)
         settings = ExoSettings(
             match=told or Match.INFERENCE,

@@ -17,13 +17,16 @@ from ..geometry.directions import GGAGeometry, gga_directions
 from ..wan.base_model import require_wan21_i2v
 from ..wan.egox_match import Match, matched
 from ..wan.egox_patch import applied_egox
-from ..wan.gga_patch import GGASettings, Guidance, apply_matched_gga, without_gga
+from ..wan.gga_patch import apply_matched_gga, without_gga
+from ..wan.gga_settings import GGASettings, Guidance
+from .options import check_option
 from .progress import progress_bar, show_text
 from .schema import schema
 from .sockets import CameraSocket, DepthSocket
 
 _AS_MATCHED = "as matched"
-_ON, _OFF = "on", "off (ablation)"
+_GEOMETRIES = [_AS_MATCHED, *(geometry.value for geometry in GGAGeometry)]
+_GUIDANCES = _ON, _OFF = ["on", "off (ablation)"]
 _LAST_BLOCK = -1
 _MAX_BLOCK = 999
 
@@ -64,7 +67,7 @@ class Exo2EgoGGA(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "geometry",
-                    options=[_AS_MATCHED, *(geometry.value for geometry in GGAGeometry)],
+                    options=_GEOMETRIES,
                     default=_AS_MATCHED,
                     tooltip="as matched: geometry and lambda follow EgoX Conditioning's match. as released: the "
                     "released inference code to the digit, with a lens that is about 10 degrees off; its published "
@@ -105,7 +108,7 @@ class Exo2EgoGGA(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "guidance",
-                    options=[_ON, _OFF],
+                    options=_GUIDANCES,
                     default=_ON,
                     optional=True,
                     tooltip="off (ablation): the model runs without GGA, to see what it does. The weights were trained "
@@ -133,7 +136,8 @@ class Exo2EgoGGA(io.ComfyNode):
         backend: str = Backend.AUTO.value,
         guidance: str = _ON,
     ) -> io.NodeOutput:
-        if guidance == _OFF:
+        check_option("geometry", geometry, _GEOMETRIES)
+        if check_option("guidance", guidance, _GUIDANCES) == _OFF:
             require_wan21_i2v(model)
             show_text(cls, "GGA is OFF (ablation).")
             return io.NodeOutput(without_gga(model))

@@ -15,13 +15,14 @@ from ..geometry.point_cloud import Background, PointCloud, build_point_cloud
 from ..geometry.renderer import DEFAULT_MEMORY_BUDGET, RenderBackend, render_points
 from ..geometry.take_kind import TakeKind
 from ..media.plots import coverage_chart
+from .options import check_option
 from .previews import video_preview
 from .progress import logger, progress_bar, show_text, warn
 from .schema import schema
 from .sockets import CameraSocket, DepthSocket, PointsSocket
 
 _ESTIMATED, _NONE = "mask, or estimated", "none"
-_BY_TAKE, _BY_KEEP_MOVING = "by the take", "by keep_moving"
+_MOVING_POINTS = _BY_TAKE, _BY_KEEP_MOVING = ["by the take", "by keep_moving"]
 
 # Below this share of the picture the prior gives the model next to nothing to hold on to.
 LOW_COVERAGE_PERCENT = 5.0
@@ -93,7 +94,7 @@ class Exo2EgoPointCloud(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "moving_points",
-                    options=[_BY_TAKE, _BY_KEEP_MOVING],
+                    options=_MOVING_POINTS,
                     default=_BY_TAKE,
                     optional=True,
                     tooltip="by the take: a take tells its kind, and an Ego-Exo4D take gets the background alone (the "
@@ -122,6 +123,7 @@ class Exo2EgoPointCloud(io.ComfyNode):
         depth, camera = at_image_size(images, depth, camera)
         progress = progress_bar()
         chosen = Background(background)
+        check_option("moving_points", moving_points, _MOVING_POINTS)
         kind = camera.take_kind if moving_points == _BY_TAKE else None
         alone = kind is not None and not kind.draws_moving_points
         drawn = keep_moving and not alone

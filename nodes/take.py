@@ -85,7 +85,9 @@ class Exo2EgoLoadTake(io.ComfyNode):
         loaded = load_take(
             input_folder(), take, lens=LensPreset(ego_lens), max_frames=max_frames, progress=progress_bar()
         )
-        show_text(cls, f"{loaded.name}: {len(loaded.exo)} frames at {loaded.fps:g} fps. {loaded.depth.describe()}")
+        kind = loaded.exo_camera.take_kind
+        name = f"{loaded.name} ({kind.value})" if kind else loaded.name
+        show_text(cls, f"{name}: {len(loaded.exo)} frames at {loaded.fps:g} fps. {loaded.depth.describe()}")
         return io.NodeOutput(
             loaded.exo,
             loaded.exo_camera,

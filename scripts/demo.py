@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 FRAMES = 49
 # What a background asked for sets on the point cloud; without one the workflow's own settings stay: the mean of what
-# stands still, and what moves on top.
+# stands still, and what moves on top unless the take is one of Ego-Exo4D.
 BACKGROUNDS: dict[str, dict[str, Any]] = {
     "mean": {"background": "mean", "moving_parts": "none", "keep_moving": False},
     "per_frame": {"background": "per frame"},

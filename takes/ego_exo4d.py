@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..geometry.camera import Camera
 from ..geometry.presets import RELEASE_SIZE, LensPreset, preset_lens
+from ..geometry.take_kind import TakeKind
 from ..geometry.undistort import through_lens
 from ..media.video_frames import VideoInfo, probe_video, read_frames
 from .aria_files import RGB_SIZE, read_colour_camera
@@ -97,7 +98,8 @@ def _exo_cameras(take: TakeFolder, poses: CameraPoses, remarks: list[str]) -> di
     without = [name for name, camera in found.items() if camera is None]
     if without:
         remarks.append(f"{', '.join(without)}: left out, as no file gives a pose.")
-    cameras = {name: camera for name, camera in found.items() if camera is not None}
+    kind = TakeKind.EGO_EXO4D
+    cameras = {name: replace(camera, take_kind=kind) for name, camera in found.items() if camera is not None}
     if not cameras:
         raise ValueError(
             f"The take {take.entry.name} has no exo view with a video and a pose: videos {list(videos) or 'none'}. "

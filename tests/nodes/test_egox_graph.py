@@ -93,6 +93,10 @@ def test_equals_a_loop_written_out(comfy_server, comfy_client, small_take, netwo
         expected = sample(comfyui_predict(network), clip, noise, **settings, bias=bias)
     assert record["samples"].shape == (1, 16, 2, 8, 8)
     assert (record["samples"] - expected).abs().max() < 1e-4
+    if sampler == RELEASED_SAMPLER and steps == ORDER_3_STEPS:
+        with torch.inference_mode():
+            euler = sample(comfyui_predict(network), clip, noise, **{**settings, "sampler": "euler"}, bias=bias)
+        assert (euler - expected).abs().max() > 1e-2, "the comparison would not notice the sampler"
     if form is not None:
         with torch.inference_mode():
             plain = sample(comfyui_predict(network), clip, noise, **settings)

@@ -82,6 +82,11 @@ def test_a_take_tells_whether_moving_points_are_drawn(comfy_client, small_take, 
     assert coverage(comfy_client, ego_exo4d_take, 2.1, keep_moving=True, moving_points="by keep_moving") == drawn
 
 
+def test_a_rule_that_is_not_there(comfy_client, small_take):
+    with pytest.raises(ExecutionFailedError, match=r"'moving_points' takes one of 'by the take', 'by keep_moving'"):
+        comfy_client.run(with_inputs(prior_graph(), "Point cloud", moving_points="by nobody"))
+
+
 def test_the_rule_that_overrules_keep_moving_is_said(said, small_take, ego_exo4d_take):
     by_take = {"moving_points": "by the take", "stride": 3}
     rule = said(with_inputs(prior_graph(ego_exo4d_take), "Point cloud", **by_take))

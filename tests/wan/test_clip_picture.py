@@ -1,7 +1,7 @@
 """What CLIP sees, against transformers' own CLIP processor.
 
 The processor resizes in 8 bits by PIL, core's `clip_preprocess` in float32 by torch, both bicubic with antialiasing and
-both rounded to 8 bits: a pixel differs by one grey level, where the filter overshoots by two.
+both rounded to 8 bits. At both sizes below a pixel differs by two grey levels at most, and by 0.3 on average.
 """
 
 from __future__ import annotations
@@ -117,8 +117,11 @@ def as_picture(pixels: Tensor) -> Tensor:
     return pixels[0] * CLIP_STD + CLIP_MEAN
 
 
-@pytest.mark.parametrize("settings", [{}, {"match": Match.TRAINING, "clip_picture": ClipPicture.REAL}], ids=str)
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    ("size", "settings"),
+    [("release", {}), ("small", {}), ("small", {"match": Match.TRAINING, "clip_picture": ClipPicture.REAL})],
+    ids=str,
+)
 def test_clip_sees_the_middle_square_of_exo_and_noise(vae, clip_vision, processor, seen, size, settings):
     exo, made = condition(vae, clip_vision, size, **settings)
     exo_width = SIZES[size][1] // 8

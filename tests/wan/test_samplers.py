@@ -60,7 +60,7 @@ def released_solve(flow, noise: torch.Tensor, steps: int) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def noise() -> torch.Tensor:
-    return torch.randn(4096, generator=torch.manual_seed(0))
+    return torch.randn(4, 1024, generator=torch.manual_seed(0))
 
 
 @pytest.mark.parametrize("steps", [2, 3, 4, 7, 50])
