@@ -1,8 +1,8 @@
-# Everything runs in an environment of its own, made on first use (see scripts/environment.py).
+# Everything runs in an environment of its own, made on first use (see tools/environment.py).
 # COMFYUI_PATH=DIR uses an existing ComfyUI.
 
 PYTHON ?= python3
-PREPARE := $(PYTHON) scripts/environment.py
+PREPARE := $(PYTHON) tools/environment.py
 RUN = "$$($(PREPARE))"
 
 # Waiting threads sleep: where cores are shared, spinning ones make torch many times slower.
@@ -24,7 +24,7 @@ environment: ## prepare the Python environment and ComfyUI
 	@$(PREPARE)
 
 demo: environment ## run the whole graph once: make demo [TAKE=DIR[#NAME]] [BACKGROUND=mean|per_frame] [MODELS=DIR] [STEPS=N]
-	@$(RUN) scripts/demo.py $(DEMO_ARGUMENTS)
+	@$(RUN) tools/run.py demo $(DEMO_ARGUMENTS)
 
 test: environment ## run all tests
 	@$(RUN) -m pytest
@@ -38,4 +38,4 @@ format: environment ## format and mend what can be mended
 	@$(RUN) -m ruff format .
 
 benchmark: environment ## measure speed on this machine
-	@for file in $$(grep -l __main__ benchmarks/*.py); do echo "== $$file"; $(RUN) "$$file" || exit 1; done
+	@for file in $$(grep -l __main__ tools/benchmarks/*.py); do echo "== $$file"; $(RUN) "$$file" || exit 1; done

@@ -22,7 +22,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from .camera import Camera
+from .cameras.camera import Camera
 
 CHANNELS = 6  # moment x, y, z, direction x, y, z
 WAN_TIME_STRIDE = 4  # Wan's VAE makes one latent frame of the first frame, then of every four

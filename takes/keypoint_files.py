@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..geometry.keypoints_openpose import openpose_frames, read_openpose
-from .camera_files import RELEASE_EXO_SIZE
-from .example_keypoints import example_keypoints
-from .example_room import ExampleRoom
+from ..geometry.head.openpose import openpose_frames, read_openpose
+from .camera_formats.read import RELEASE_EXO_SIZE
+from .example.keypoints import example_keypoints
+from .example.room import ExampleRoom
 from .files import load_json, resolve_inside
 from .library import EXAMPLE_ROOM
 from .listing import names_inside

@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ..geometry.camera import Camera
-from ..geometry.presets import RELEASE_SIZE, LensPreset, preset_lens
-from .camera_files import CAMERA_SUFFIXES, RELEASE_EXO_SIZE, CameraRole, fit, read_camera
-from .egox import META_FILE, dataset_entry, files_of_take, names_in_meta, read_dataset_take, read_take
-from .example_room import ExampleRoom, example_take
+from ..geometry.cameras.camera import Camera
+from ..geometry.cameras.presets import RELEASE_SIZE, LensPreset, preset_lens
+from .camera_formats.read import CAMERA_SUFFIXES, RELEASE_EXO_SIZE, CameraRole, fit, read_camera
+from .egox.read import META_FILE, dataset_entry, files_of_take, names_in_meta, read_dataset_take, read_take
+from .example.room import ExampleRoom, example_take
 from .files import resolve_named
 from .listing import Memo, names_inside
 from .take import Take

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from ..geometry.camera import Camera
-from ..geometry.depth import Depth
+from ..geometry.cameras.camera import Camera
+from ..geometry.depth.depth import Depth
 
 
 @dataclass(frozen=True, eq=False)

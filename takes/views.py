@@ -7,7 +7,7 @@ from enum import Enum
 
 from torch import Tensor
 
-from ..geometry.camera import Camera
+from ..geometry.cameras.camera import Camera
 
 MAX_EXO_VIEWS = 4
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from .ego_exo4d import files_of_take, read_ego_exo4d
-from .ego_exo4d_layout import TAKES_FILE, TakeFolder, open_take, takes_on_disk
-from .example_views import example_views
+from .ego_exo4d.clip import files_of_take, read_ego_exo4d
+from .ego_exo4d.layout import TAKES_FILE, TakeFolder, open_take, takes_on_disk
+from .example.views import example_views
 from .files import resolve_named
 from .library import EXAMPLE_ROOM
 from .listing import names_inside

@@ -12,13 +12,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from exo2ego.attention import backends
-from exo2ego.attention.backends import BACKEND_VARIABLE, Backend, requested
+from exo2ego.attention import choice as backends
 from exo2ego.attention.bias import GGABias
-from exo2ego.attention.dispatch import gga_attention
+from exo2ego.attention.choice import BACKEND_VARIABLE, Backend, requested
+from exo2ego.attention.guided_attention import gga_attention
 from support.random_attention import HEADS, LAYOUTS, plain, random_directions, random_qkv
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+SCRIPTS = Path(__file__).resolve().parents[2] / "tools"
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +71,7 @@ sys.path[:0] = [{str(SCRIPTS)!r}, {str(SCRIPTS.parent / "tests")!r}]
 import pack; pack.register()
 import torch
 from support.random_attention import *
-from exo2ego.attention.dispatch import gga_attention
+from exo2ego.attention.guided_attention import gga_attention
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stdout)
 layout = LAYOUTS[0]
 q, k, v = random_qkv(layout, 1, torch.float16, head_dim=64)
@@ -99,7 +99,8 @@ sys.meta_path[sys.meta_path.index(PathFinder)] = WithoutTriton
 
 
 def test_a_kernel_that_fails_is_reported_once_and_left_out():
-    first, warning, second = run_elsewhere("sys.modules['exo2ego.attention.triton_kernel'] = None\nrun(); run()")
+    kernel = "exo2ego.attention.backends.triton_kernel"
+    first, warning, second = run_elsewhere(f"sys.modules[{kernel!r}] = None\nrun(); run()")
     assert first == "INFO GGA's attention runs on the back end 'triton'."
     assert warning.startswith("WARNING GGA's back end 'triton' is left out: it failed with ModuleNotFoundError")
     assert "'sdpa' (triton: it failed with" in second

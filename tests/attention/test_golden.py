@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from exo2ego.attention import flex
+from exo2ego.attention.backends import flex
+from exo2ego.attention.backends.sdpa import write_bias
 from exo2ego.attention.bias import GGABias, GGAForm
 from exo2ego.attention.directions import TokenDirections
 from exo2ego.attention.layout import TokenLayout
-from exo2ego.attention.sdpa import write_bias
 
 LAYOUT = TokenLayout(13, 28, 49, 28)
 

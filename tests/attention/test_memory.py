@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from exo2ego.attention.backends import Backend
 from exo2ego.attention.bias import GGABias
+from exo2ego.attention.choice import Backend
 from exo2ego.attention.directions import TokenDirections
-from exo2ego.attention.dispatch import gga_attention
+from exo2ego.attention.guided_attention import gga_attention
 from exo2ego.attention.layout import TokenLayout
 from support.random_attention import plain_sdpa
 from support.tensor_memory import counted_tensors

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from exo2ego.attention.backends.reference import dense_bias
 from exo2ego.attention.bias import GGABias, GGAForm
 from exo2ego.attention.directions import TokenDirections
 from exo2ego.attention.layout import TokenLayout
 from exo2ego.attention.probe import AttentionProbe, EgoToken, attention_of_token, bias_of_token
-from exo2ego.attention.reference import dense_bias
 
 HEADS = 2
 LAYOUT = TokenLayout(3, 4, 5, 4)

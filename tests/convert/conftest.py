@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exo2ego.convert.cli import main
+from exo2ego.commands.convert.cli import main
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from exo2ego.geometry.camera import Camera
+from exo2ego.geometry.cameras.camera import Camera
+from exo2ego.geometry.cameras.presets import LensPreset, preset_lens
+from exo2ego.geometry.cameras.settings import pose_from_angles
 from exo2ego.geometry.lenses.fisheye624 import Fisheye624
 from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.plucker import (
@@ -17,8 +19,6 @@ from exo2ego.geometry.plucker import (
     plucker_maps,
     wan_camera_embedding,
 )
-from exo2ego.geometry.presets import LensPreset, preset_lens
-from exo2ego.geometry.settings import pose_from_angles
 from support.comfyui import import_comfyui
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using torch.cross without specifying the dim")  # core's

@@ -130,7 +130,7 @@ def test_cancelling_goes_through(folder):
 
 def test_importing_the_module_does_not_import_transformers():
     script = (
-        "import sys; sys.path.insert(0, 'scripts'); import pack; pack.register(); "
+        "import sys; sys.path.insert(0, 'tools'); import pack; pack.register(); "
         "import exo2ego.networks.depth_pro; assert 'transformers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", script], cwd=sys.modules["pack"].ROOT, check=True)

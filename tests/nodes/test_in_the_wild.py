@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from exo2ego.media.video import read_video
+from exo2ego.takes.video import read_video
 from support.graphs import FILES, api_graph, node_id, only_outputs, with_inputs, with_models, with_node
 from support.tiny_depth_pro import save_tiny_depth_pro
 

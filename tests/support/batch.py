@@ -93,7 +93,7 @@ def write_manifest(folder: Path, entries: list[dict[str, Any]]) -> Path:
 
 
 def command(*arguments: object) -> list[str]:
-    return [sys.executable, str(ROOT / "scripts" / "batch.py"), *map(str, arguments)]
+    return [sys.executable, str(ROOT), "batch", *map(str, arguments)]
 
 
 def batch(*arguments: object, timeout: float = 200) -> subprocess.CompletedProcess[str]:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def import_comfyui() -> Path:
     """Put ComfyUI's folder on `sys.path`, start it for the CPU and return the folder.
 
-    COMFYUI_PATH may name the folder; otherwise it is the one that `scripts/environment.py` prepared.
+    COMFYUI_PATH may name the folder; otherwise it is the one that `tools/environment.py` prepared.
     """
     folder = comfyui_folder()
     sys.path.insert(0, str(folder))
@@ -32,8 +32,8 @@ def import_comfyui() -> Path:
 
 @cache
 def comfyui_folder() -> Path:
-    """Return the ComfyUI that the tests use: COMFYUI_PATH, or the one that `scripts/environment.py` prepared."""
-    command = [sys.executable, str(ROOT / "scripts" / "environment.py"), "--comfyui"]
+    """Return the ComfyUI that the tests use: COMFYUI_PATH, or the one that `tools/environment.py` prepared."""
+    command = [sys.executable, str(ROOT / "tools" / "environment.py"), "--comfyui"]
     result = subprocess.run(command, check=True, capture_output=True, text=True)
     return Path(result.stdout.strip())
 

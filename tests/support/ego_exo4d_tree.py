@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from exo2ego.geometry.camera import Camera
+from exo2ego.geometry.cameras.camera import Camera
 from exo2ego.geometry.lenses.fisheye624 import Fisheye624
 from exo2ego.geometry.lenses.pinhole import Pinhole
-from exo2ego.media.video import write_video
+from exo2ego.takes.video import write_video
 
 TAKE, CAPTURE, UID = "made_up_bike_1", "made_up_bike", "0d1ee0f0-aaaa-bbbb-cccc-111122223333"
 GLASSES = "aria01"

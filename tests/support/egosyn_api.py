@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from demo_graph import STAND_IN_LOADERS, Graph, node_id, with_inputs
+from demo.graph import STAND_IN_LOADERS, Graph, node_id, with_inputs
 
-from exo2ego.networks.component_files import write_component
-from exo2ego.networks.component_metadata import Component
+from exo2ego.networks.components.files import write_component
+from exo2ego.networks.components.metadata import Component
 
 from .graphs import api_graph, only_outputs
 from .tiny_components import VAWAN_POSES, tiny_vawan, write_tiny_component

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from exo2ego.geometry.plucker import PluckerMaps, PoseReference, RayModel
-from exo2ego.networks.component_files import LoadedComponent
-from exo2ego.wan.exo2egosyn_components import SynComponents
-from exo2ego.wan.exo2egosyn_patch import apply_exo2egosyn
-from exo2ego.wan.exo_views import ExoViews
+from exo2ego.networks.components.files import LoadedComponent
+from exo2ego.networks.components.set import SynComponents
+from exo2ego.wan.exo2egosyn.apply import apply_exo2egosyn
+from exo2ego.wan.exo2egosyn.views import ExoViews
 
 from .comfyui import k_sampler
 from .egosyn_witness import SynClip, SynWeights, sample

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from exo2ego.wan.egox_patch import ExoSettings, apply_egox
-from exo2ego.wan.gga_patch import GGASettings, apply_gga
+from exo2ego.wan.egox.apply import ExoSettings, apply_egox
+from exo2ego.wan.egox.gga import GGASettings, apply_gga
 
 from .comfyui import k_sampler
 from .egox_witness import Clip

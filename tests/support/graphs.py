@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from demo_graph import API_WORKFLOWS, Graph, load_graph, node_id, with_inputs, with_models
+from demo.graph import API_WORKFLOWS, Graph, load_graph, node_id, with_inputs, with_models
 
 from .tiny_models import FILES
 
@@ -86,8 +86,8 @@ def with_node(graph: Graph, key: str, class_type: str, title: str, **inputs: Any
 
 def write_small_take(folder: Path, name: str = SMALL_TAKE, n_frames: int = 5) -> Path:
     """Write the example room in small as a take folder: 128 x 64 exo, 64 x 64 ego."""
-    from exo2ego.takes.egox_write import write_take
-    from exo2ego.takes.example_room import example_take
+    from exo2ego.takes.egox.write import write_take
+    from exo2ego.takes.example.room import example_take
 
     write_take(example_take(n_frames, exo_width=128, exo_height=64, ego_size=64), folder / name)
     return folder / name

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from exo2ego.geometry.camera import Camera
-from exo2ego.geometry.keypoints import HEAD_JOINTS, N_JOINTS, Joint, Keypoints
+from exo2ego.geometry.cameras.camera import Camera
+from exo2ego.geometry.cameras.rotation_vectors import vectors_to_matrices
+from exo2ego.geometry.head.keypoints import HEAD_JOINTS, N_JOINTS, Joint, Keypoints
 from exo2ego.geometry.lenses.pinhole import Pinhole
-from exo2ego.geometry.rotation_vectors import vectors_to_matrices
-from exo2ego.takes.ray_caster import Rays, trace
-from exo2ego.takes.shapes import Ball, Box, Capsule, Shape, axes_along, plain
+from exo2ego.takes.example.ray_caster import Rays, trace
+from exo2ego.takes.example.shapes import Ball, Box, Capsule, Shape, axes_along, plain
 
 WIDTH, HEIGHT, FOV = 392, 224, 60.0
 _NOISE_WIDTH = 784  # the pixels in which noise is told

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize, scaled_dot_product_attention
 
+from exo2ego.attention.backends.reference import dense_attention, dense_bias
 from exo2ego.attention.bias import GGABias, GGAForm
 from exo2ego.attention.directions import TokenDirections
 from exo2ego.attention.layout import TokenLayout
-from exo2ego.attention.reference import dense_attention, dense_bias
 
 HEADS = 2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
 import pack
 
@@ -13,10 +13,10 @@ pack.register()
 
 import torch  # noqa: E402
 
-from exo2ego.geometry.camera import Camera  # noqa: E402
+from exo2ego.geometry.cameras.camera import Camera  # noqa: E402
 from exo2ego.geometry.lenses.pinhole import Pinhole  # noqa: E402
-from exo2ego.geometry.point_cloud import PointCloud  # noqa: E402
-from exo2ego.geometry.renderer import render_points  # noqa: E402
+from exo2ego.geometry.points.point_cloud import PointCloud  # noqa: E402
+from exo2ego.geometry.points.renderer import render_points  # noqa: E402
 
 WIDTH, HEIGHT, POINTS = 960, 540, 60_000
 BUDGET = 64 * 2**20

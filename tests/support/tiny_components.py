@@ -9,14 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from exo2ego.networks.component_files import LoadedComponent, write_component
-from exo2ego.networks.component_metadata import METADATA_OF, Component
-from exo2ego.networks.component_shapes import check_tensors, component_shapes
-from exo2ego.networks.ego_exo_align import AlignConfig
-from exo2ego.networks.exo_tokens import ExoTokenConfig
-from exo2ego.networks.pose_injection import PoseConfig
-from exo2ego.networks.self_attention_lora import LoraConfig
-from exo2ego.networks.vawan import VawanConfig
+from exo2ego.networks.components.files import LoadedComponent, write_component
+from exo2ego.networks.components.metadata import METADATA_OF, Component
+from exo2ego.networks.components.shapes import check_tensors, component_shapes
+from exo2ego.networks.exo2egosyn.ego_exo_align import AlignConfig
+from exo2ego.networks.exo2egosyn.exo_tokens import ExoTokenConfig
+from exo2ego.networks.exo2egosyn.pose_injection import PoseConfig
+from exo2ego.networks.exo2egosyn.self_attention_lora import LoraConfig
+from exo2ego.networks.exo2egosyn.vawan import VawanConfig
 
 from .tiny_wan import DIM, LAYERS, wan_state_dict
 

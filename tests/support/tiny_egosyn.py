@@ -10,8 +10,8 @@ from pathlib import Path
 
 import torch
 
-from exo2ego.networks.component_files import write_component
-from exo2ego.networks.component_metadata import METADATA_OF, Component, ComponentMetadata
+from exo2ego.networks.components.files import write_component
+from exo2ego.networks.components.metadata import METADATA_OF, Component, ComponentMetadata
 
 from .tiny_wan import DIM, LATENT_CHANNELS, LAYERS
 from .tiny_weights import Weights

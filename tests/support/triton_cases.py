@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 os.environ["TRITON_INTERPRET"] = "1"
-sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "scripts")]
+sys.path[:0] = [str(Path(__file__).resolve().parents[1]), str(Path(__file__).resolve().parents[2] / "tools")]
 
 import numpy as np  # noqa: E402
 
@@ -25,13 +25,13 @@ import torch  # noqa: E402
 from torch.nn.functional import normalize  # noqa: E402
 from triton.runtime import interpreter  # noqa: E402
 
-from exo2ego.attention import triton_attention  # noqa: E402
-from exo2ego.attention.backends import Backend  # noqa: E402
+from exo2ego.attention.backends import triton as triton_attention  # noqa: E402
+from exo2ego.attention.backends.reference import dense_attention, dense_bias  # noqa: E402
 from exo2ego.attention.bias import GGABias, GGAForm  # noqa: E402
+from exo2ego.attention.choice import Backend  # noqa: E402
 from exo2ego.attention.directions import TokenDirections  # noqa: E402
-from exo2ego.attention.dispatch import gga_attention  # noqa: E402
+from exo2ego.attention.guided_attention import gga_attention  # noqa: E402
 from exo2ego.attention.layout import TokenLayout  # noqa: E402
-from exo2ego.attention.reference import dense_attention, dense_bias  # noqa: E402
 from support.random_attention import (  # noqa: E402
     BIASES,
     HEADS,

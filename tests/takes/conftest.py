@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from exo2ego.media.video import write_video
+from exo2ego.takes.video import write_video
 
 N_FRAMES = 5
 WIDTH, HEIGHT, MAP_WIDTH = 64, 32, 72

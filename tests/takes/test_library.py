@@ -6,10 +6,10 @@ import os
 import pytest
 import torch
 
-from exo2ego.geometry.camera import Camera
+from exo2ego.geometry.cameras.camera import Camera
+from exo2ego.geometry.cameras.presets import LensPreset
 from exo2ego.geometry.lenses.pinhole import Pinhole
-from exo2ego.geometry.presets import LensPreset
-from exo2ego.takes.camera_files import CameraRole
+from exo2ego.takes.camera_formats.read import CameraRole
 from exo2ego.takes.library import (
     EXAMPLE_ROOM,
     camera_files,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from exo2ego.wan.wan22_base import Expert, expert_of, files_upstream, require_wan22_i2v
+from exo2ego.networks.weights.wan22_base import Expert, expert_of, files_upstream, require_wan22_i2v
 
 NAMES = {
     "t2v": "a Wan text-to-video model",

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from exo2ego.geometry.camera import Camera
-from exo2ego.geometry.presets import LensPreset, preset_lens
-from exo2ego.geometry.trajectory_json import trajectory_from_json
-from exo2ego.takes.example_room import ExampleRoom
+from exo2ego.geometry.cameras.camera import Camera
+from exo2ego.geometry.cameras.presets import LensPreset, preset_lens
+from exo2ego.geometry.cameras.trajectory_json import trajectory_from_json
+from exo2ego.takes.example.room import ExampleRoom
 from support.browser import editor
 from support.camera_editor import CLASSIC, FRAMES, VUE, CameraEditor
 

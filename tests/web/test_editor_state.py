@@ -7,12 +7,12 @@ import json
 import pytest
 import torch
 
-from exo2ego.geometry.camera import Camera
+from exo2ego.geometry.cameras.camera import Camera
+from exo2ego.geometry.cameras.trajectory import Keyframe, Trajectory
+from exo2ego.geometry.cameras.trajectory_json import trajectory_from_json, trajectory_to_json
 from exo2ego.geometry.lenses.pinhole import Pinhole
-from exo2ego.geometry.packed_cloud import pack_cloud
-from exo2ego.geometry.point_cloud import PointCloud
-from exo2ego.geometry.trajectory import Keyframe, Trajectory
-from exo2ego.geometry.trajectory_json import trajectory_from_json, trajectory_to_json
+from exo2ego.geometry.points.packed_cloud import pack_cloud
+from exo2ego.geometry.points.point_cloud import PointCloud
 from support.node_js import ask
 
 

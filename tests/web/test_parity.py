@@ -7,21 +7,21 @@ import math
 import pytest
 import torch
 
-from exo2ego.geometry.camera import Camera
+from exo2ego.geometry.cameras.camera import Camera
+from exo2ego.geometry.cameras.presets import NAMED_PRESETS, LensPreset, preset_lens
+from exo2ego.geometry.cameras.rotations import quaternions_to_matrices
+from exo2ego.geometry.cameras.settings import pose_from_angles
+from exo2ego.geometry.cameras.trajectory import Keyframe, Trajectory
+from exo2ego.geometry.cameras.trajectory_json import trajectory_from_json, trajectory_to_json
 from exo2ego.geometry.lenses import lens_from_json, lens_to_json
 from exo2ego.geometry.lenses.brown_conrady import BrownConrady
 from exo2ego.geometry.lenses.fisheye624 import Fisheye624
 from exo2ego.geometry.lenses.opencv_fisheye import OpenCVFisheye
 from exo2ego.geometry.lenses.pinhole import Pinhole
-from exo2ego.geometry.packed_cloud import pack_cloud, unpack_cloud
-from exo2ego.geometry.point_cloud import Background, PointCloud, build_point_cloud
-from exo2ego.geometry.presets import NAMED_PRESETS, LensPreset, preset_lens
-from exo2ego.geometry.quaternions import quaternions_to_matrices
-from exo2ego.geometry.renderer import render_points
-from exo2ego.geometry.settings import pose_from_angles
-from exo2ego.geometry.trajectory import Keyframe, Trajectory
-from exo2ego.geometry.trajectory_json import trajectory_from_json, trajectory_to_json
-from exo2ego.takes.example_room import example_take
+from exo2ego.geometry.points.packed_cloud import pack_cloud, unpack_cloud
+from exo2ego.geometry.points.point_cloud import Background, PointCloud, build_point_cloud
+from exo2ego.geometry.points.renderer import render_points
+from exo2ego.takes.example.room import example_take
 from support.node_js import ask
 
 LENSES = {

@@ -1,4 +1,4 @@
-// The compact point cloud that the node writes, see geometry/packed_cloud.py. Little endian:
+// The compact point cloud that the node writes, see geometry/points/packed_cloud.py. Little endian:
 //   64 bytes: "E2EC", uint32 version, n_static, n_frames, n_dynamic; float32 origin[3], scale; zeros
 //   uint32 offsets[n_frames + 1] of each frame's own points; uint16 positions[3 N]; uint8 colours[3 N]; N static first.
 
@@ -12,7 +12,7 @@ const EMPTY_BELOW = 0.01 * 255;
  * @property {Float32Array} positions x, y, z of each point, metres
  * @property {Uint32Array} colors of each point as a little-endian RGBA pixel, opaque
  * @property {Float32Array} reach the share of a disc's radius that counts as covered: the renderer's discs fade towards
- *     the rim, and what is all but black counts as empty (EMPTY_BELOW of geometry/renderer.py)
+ *     the rim, and what is all but black counts as empty (EMPTY_BELOW of geometry/points/renderer.py)
  * @property {number} nStatic points that every frame shows; the others follow frame by frame
  * @property {number} nFrames
  * @property {Uint32Array} offsets where each frame's own points start, counted after the static ones

@@ -119,7 +119,7 @@ const basis = ({ right, up, forward }) => [
 ];
 
 /**
- * Angles of a camera over the ground, as geometry/settings.py has them in the world.
+ * Angles of a camera over the ground, as geometry/cameras/settings.py has them in the world.
  * @returns {number[]} yaw (right), pitch (up) and roll (clockwise as the eye sees it), degrees
  */
 export function anglesOf(ground, rotation) {

@@ -1,4 +1,4 @@
-// Vectors, quaternions and the curves between keyframes. The same formulas as geometry/trajectory.py.
+// Vectors, quaternions and the curves between keyframes. The same formulas as geometry/cameras/trajectory.py.
 //
 // Vectors are arrays [x, y, z] in metres, quaternions [w, x, y, z]. Axes are OpenCV's: x right, y down, z forward.
 

@@ -1,4 +1,4 @@
-// Lens presets of the ego view. Their numbers come with the node's answer (`lenses`), from geometry/presets.py.
+// Lens presets of the ego view. Their numbers come with the node's answer (`lenses`), from geometry/cameras/presets.py.
 
 import { makeLens } from "./lens.js";
 

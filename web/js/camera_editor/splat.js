@@ -5,7 +5,7 @@
 import { rangesOf } from "./cloud.js";
 import { quatToMatrix } from "./math.js";
 
-/** EgoX's release: discs of 5 px in a picture of 448 rows (geometry/renderer.py). */
+/** EgoX's release: discs of 5 px in a picture of 448 rows (geometry/points/renderer.py). */
 export const RELEASE_RADIUS = 5;
 const RELEASE_HEIGHT = 448;
 const LARGEST_SQUARE = 7; // pixels

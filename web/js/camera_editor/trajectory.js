@@ -1,5 +1,5 @@
-// The trajectory: keyframes, the lens, and the text that stores them. The same curve as geometry/trajectory.py, the same
-// text as geometry/trajectory_json.py. A trajectory is never changed in place: every edit makes a new one.
+// The trajectory: keyframes, the lens, and the text that stores them. The same curve as geometry/cameras/trajectory.py, the same
+// text as geometry/cameras/trajectory_json.py. A trajectory is never changed in place: every edit makes a new one.
 
 import { hermite, quatNormalize, quatToMatrix, slerp } from "./math.js";
 import { ARIA } from "./presets.js";

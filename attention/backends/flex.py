@@ -1,0 +1,102 @@
+"""Back end `flex`: GGA as a score_mod of FlexAttention, which torch compiles into one kernel.
+
+The score_mod reads two extended directions a pair; no bias is ever stored. torch.compile takes half a minute at the
+first call of a size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from ..bias import GGABias
+from ..directions import TokenDirections
+from ..extended_directions import EXTENDED, ExtendedDirections
+from ..layout import TokenLayout
+from .triton import missing_triton
+
+# FlexAttention on GPUs takes head dimensions that are powers of two from 16 up.
+_SMALLEST_HEAD_DIM = 16
+
+
+def unsupported(q: Tensor, heads: int) -> str | None:
+    """Return why FlexAttention cannot take these queries, or None."""
+    if q.device.type == "cpu":
+        return None
+    if q.device.type != "cuda":
+        return f"the device is {q.device.type}, not a CUDA GPU or the CPU"
+    head_dim = q.shape[-1] // heads
+    if head_dim < _SMALLEST_HEAD_DIM or head_dim & (head_dim - 1):
+        return f"FlexAttention takes head dimensions that are powers of two from 16 up, not {head_dim}"
+    return missing_triton()
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: int,
+    layout: TokenLayout,
+    directions: TokenDirections,
+    bias: GGABias,
+    out: Tensor,
+) -> None:
+    """Write the attention of the ego queries to all keys into the ego tokens of `out`.
+
+    Frame by frame, so that the queries gathered at a time are few. Arguments as of `sdpa.attend`.
+    """
+    extended = directions.extended(bias)
+    key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (k, v))  # [B, heads, n_tokens, d]
+    ego_queries, ego_out = (layout.as_grid(x)[:, :, :, layout.exo_columns :] for x in (q, out))
+    for frame in range(layout.frames):
+        chunk = ego_queries[:, frame]  # [B, rows, ego_columns, heads * d]
+        query = chunk.flatten(1, 2).unflatten(2, (heads, -1)).transpose(1, 2)  # [B, heads, Q, d]
+        modify = score_mod(extended, frame, layout)
+        attended = _compiled_flex_attention()(query.contiguous(), key, value, score_mod=modify)
+        ego_out[:, frame] = attended.transpose(1, 2).flatten(2).view(chunk.shape)
+
+
+ScoreMod = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+def score_mod(extended: ExtendedDirections, frame: int, layout: TokenLayout) -> ScoreMod:
+    """Return the score_mod of one frame of ego queries.
+
+    What it closes over are tensors and the layout: torch compiles it once for all frames, forms and lambdas of a size,
+    and only eight times in all.
+
+    Args:
+        extended: directions with the bias folded in.
+        frame: of the queries.
+        layout: order of the keys.
+    """
+    columns, exo_columns = layout.columns, layout.exo_columns
+    queries, keys, numbers = extended.queries[frame], extended.keys[frame], extended.numbers
+
+    def add_bias(score: Tensor, batch: Tensor, head: Tensor, query: Tensor, token: Tensor) -> Tensor:
+        row = token // columns
+        column = token - row * columns
+        is_exo = column < exo_columns
+        key = torch.where(is_exo, row * exo_columns + column, 0)
+        x = queries[query, 0] * keys[key, 0]
+        for place in range(1, EXTENDED):
+            x = x + queries[query, place] * keys[key, place]
+        factor = torch.maximum(torch.maximum(x, x * numbers[0] - numbers[1]), numbers[2])
+        return score + torch.where(is_exo, factor.log(), 0.0)
+
+    return add_bias
+
+
+@cache
+def _compiled_flex_attention() -> Callable[..., Tensor]:
+    # Imported here: torch.compile's machinery takes seconds to load.
+    from torch.nn.attention.flex_attention import flex_attention
+
+    # Without fullgraph, torch would quietly run the uncompiled form, which stores every pair, after many sizes.
+    # CPU kernels have the number of threads built in, but torch's cache of kernels on disk asks for all but that: one
+    # made by a process with fewer threads would write outside its buffers (seen in torch 2.11). So it is said here.
+    options = {"cpp.threads": torch.get_num_threads()}
+    return torch.compile(flex_attention, dynamic=False, fullgraph=True, options=options)

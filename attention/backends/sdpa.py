@@ -1,0 +1,111 @@
+"""Back end `sdpa`: GGA on torch's scaled_dot_product_attention, for every device.
+
+The bias of a chunk of ego queries is made, used and overwritten: 26 MB at EgoX's size, where the whole one would take
+1.6 GB in bfloat16. A chunk goes on into the next frame, for with few queries torch's CPU kernels are up to twice as
+slow.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.functional import scaled_dot_product_attention
+
+from ..bias import GGABias
+from ..directions import TokenDirections
+from ..extended_directions import ExtendedDirections
+from ..layout import TokenLayout
+
+# Of a chunk of ego queries: their bias, themselves and their result.
+CHUNK_BYTES = 36 << 20
+_FACTOR_BYTES = 8 << 20
+
+# Masks whose rows begin at multiples of this many numbers are taken as they are; others would be copied by CUDA's
+# memory-efficient kernel.
+_ALIGNMENT = 16
+
+
+def unsupported(q: Tensor, heads: int) -> str | None:
+    """Return None: every device, type and size will do."""
+    return None
+
+
+def attend(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: int,
+    layout: TokenLayout,
+    directions: TokenDirections,
+    bias: GGABias,
+    out: Tensor,
+) -> None:
+    """Write the attention of the ego queries to all keys into the ego tokens of `out`.
+
+    Args:
+        q: queries [B, n_tokens, heads * d].
+        k: keys, of the same shape.
+        v: values, of the same shape.
+        heads: number of heads.
+        layout: order of the tokens.
+        directions: on the device of `q`.
+        bias: which bias to add to the logits of ego queries and exo keys.
+        out: [B, n_tokens, heads * d].
+    """
+    extended = directions.extended(bias)
+    key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (k, v))  # [B, heads, n_tokens, d]
+    # Rows of tokens of all frames, one after the other: [B, T * rows, ego_columns, heads * d].
+    ego_queries, ego_out = (layout.as_grid(x).flatten(1, 2)[:, :, layout.exo_columns :] for x in (q, out))
+    n_rows = ego_queries.shape[1]
+    row_bytes = layout.ego_columns * (layout.n_tokens + 2 * len(q) * q.shape[2]) * q.element_size()
+    chunks = -(-n_rows // max(1, CHUNK_BYTES // row_bytes))
+    rows = -(-n_rows // chunks)  # chunks of one size: a small last one would be slow
+    aligned = -(-layout.n_tokens // _ALIGNMENT) * _ALIGNMENT
+    buffer = torch.zeros(rows * layout.ego_columns, aligned, dtype=q.dtype, device=q.device)
+    for first in range(0, n_rows, rows):
+        chunk = ego_queries[:, first : first + rows]
+        query = chunk.flatten(1, 2).unflatten(2, (heads, -1)).transpose(1, 2)  # [B, heads, Q, d]
+        mask = buffer[: query.shape[2], : layout.n_tokens]  # ego keys stay zero
+        write_bias(mask, first * layout.ego_columns, layout, extended)
+        with _kernel_for(q.device):
+            attended = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        ego_out[:, first : first + rows] = attended.transpose(1, 2).flatten(2).view(chunk.shape)
+
+
+def write_bias(mask: Tensor, first_query: int, layout: TokenLayout, extended: ExtendedDirections) -> None:
+    """Write the bias of some ego queries, one after the other, into the exo columns of `mask`.
+
+    Args:
+        mask: [Q, n_tokens]; its ego columns are left alone.
+        first_query: index of the first query among the ego tokens of all frames.
+        layout: order of the tokens.
+        extended: directions with the bias folded in.
+    """
+    exo_keys = layout.as_grid(mask)[:, :, :, : layout.exo_columns].flatten(1, 2)  # [Q, T * rows, exo_columns]
+    step = max(1, _FACTOR_BYTES // (4 * layout.exo_tokens))
+    done = 0
+    while done < len(mask):
+        frame, query = divmod(first_query + done, layout.ego_tokens_per_frame)
+        end = min(query + step, query + len(mask) - done, layout.ego_tokens_per_frame)
+        part = exo_keys[done : done + end - query]
+        part.copy_(_bias_of(extended, frame, slice(query, end)).view(part.shape))
+        done += len(part)
+
+
+def _bias_of(extended: ExtendedDirections, frame: int, queries: slice) -> Tensor:
+    """Return the bias of some queries of a frame and all exo keys, [Q, K] float32."""
+    if extended.keys.is_cuda:  # other packs may switch TF32 on: halves of 11 bits are exact in it
+        products = extended.split_queries[frame, queries].float() @ extended.split_keys[frame].float().T
+    else:
+        products = extended.queries[frame, queries] @ extended.keys[frame].T
+    return extended.factors(products).clamp_min_(extended.smallest).log_()
+
+
+def _kernel_for(device: torch.device) -> AbstractContextManager:
+    # Flash attention takes no bias, and cuDNN's kernel would copy one whose rows are padded.
+    if device.type != "cuda":
+        return nullcontext()
+    return sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])

@@ -1,0 +1,87 @@
+"""Self-attention with GGA: exo queries to plain attention, ego queries to a back end that knows the bias.
+
+Both write into one result. Exo queries have to be gathered, and at EgoX's size all of them and their result would take
+365 MB a clip beside it: so they go a few heads at a time. Attention of a head does not depend on the other heads, and
+attention that prepares its keys at every call (sage and comfy-kitchen quantise them) so prepares each head's keys once,
+as without GGA; in chunks of queries it would prepare all keys again for every chunk. Only where a single head is too
+large are its queries divided.
+
+Ego queries could also go twice through plain attention's kernels, to exo and to ego keys, and be merged by log-sum-exp.
+But neither ComfyUI's attention functions nor the overrides of other packs return that sum, and the fused kernel, which
+meets both kinds of keys in one pass, has nothing to merge.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .bias import GGABias
+from .choice import Backend, ego_attention
+from .directions import TokenDirections
+from .layout import TokenLayout
+
+PlainAttention = Callable[[Tensor, Tensor, Tensor, int], Tensor]
+
+# Of exo queries at a time: with their result and the directions under 64 MB, and large enough to fill a GPU.
+_EXO_BYTES = 24 << 20
+
+
+def gga_attention(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    heads: int,
+    layout: TokenLayout,
+    directions: TokenDirections,
+    bias: GGABias,
+    plain_attention: PlainAttention,
+    backend: Backend = Backend.AUTO,
+) -> Tensor:
+    """Return self-attention over the joined tokens with GGA's bias.
+
+    Args:
+        q: queries [B, n_tokens, heads * d], after norm and rotary embedding.
+        k: keys, of the same shape.
+        v: values, of the same shape.
+        heads: number of heads.
+        layout: order of the tokens.
+        directions: on the device of `q`; one clip, shared by the whole batch.
+        bias: which bias to add to the logits of ego queries and exo keys.
+        plain_attention: `(q, k, v, heads) -> out` on the same kind of tensors, for the exo queries, which have no
+            bias. It gets some of the heads: their exo queries [B, n, some heads * d], contiguous, and views of all
+            their keys and values [B, n_tokens, some heads * d].
+        backend: who computes the attention of the ego queries.
+
+    Returns:
+        [B, n_tokens, heads * d].
+    """
+    out = torch.empty_like(q, memory_format=torch.contiguous_format)
+    _attend_exo(q, k, v, heads, layout, plain_attention, out)
+    ego_attention(q, k, v, heads, layout, directions, bias, out, backend)
+    return out
+
+
+def _attend_exo(
+    q: Tensor, k: Tensor, v: Tensor, heads: int, layout: TokenLayout, plain_attention: PlainAttention, out: Tensor
+) -> None:
+    """Write plain attention of the exo queries to all keys into the exo tokens of `out`."""
+    head_dim = q.shape[2] // heads
+    # Rows of tokens of all frames, one after the other: [B, T * rows, exo_columns, heads * d].
+    queries, results = (layout.as_grid(x).flatten(1, 2)[:, :, : layout.exo_columns] for x in (q, out))
+    head_bytes = queries[..., :head_dim].numel() * q.element_size()
+    heads_at_once = _even_share(heads, max(1, _EXO_BYTES // head_bytes))
+    rows = _even_share(queries.shape[1], max(1, _EXO_BYTES * queries.shape[1] // head_bytes))
+    parts = (x.split(heads_at_once * head_dim, dim=-1) for x in (queries, k, v, results))
+    for query, key, value, result in zip(*parts, strict=True):
+        for chunk, place in zip(query.split(rows, dim=1), result.split(rows, dim=1), strict=True):
+            attended = plain_attention(chunk.flatten(1, 2).contiguous(), key, value, chunk.shape[-1] // head_dim)
+            place.copy_(attended.view(chunk.shape))
+            del attended  # before the next chunk is gathered
+
+
+def _even_share(number: int, most: int) -> int:
+    """Return the size of equal parts of `number` that are at most `most`: a small last one would leave a GPU idle."""
+    return -(-number // -(-number // most))

@@ -1,0 +1,1 @@
+"""The commands, beside ComfyUI and not in it; see `main`."""

@@ -1,0 +1,123 @@
+"""Outputs of a clip: fetched into a partial folder, hashed, and moved into place all at once.
+
+DIR/clips/NAME/...     a finished clip's files; a folder is there whole or not at all
+DIR/.partial/PROMPT/   what is being fetched
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..comfyui.errors import ClipError
+from ..comfyui.graph import Graph, title_of
+from .names import slug
+from .sources import sha256_of
+
+CLIPS, PARTIAL = "clips", ".partial"
+
+
+class OutputFolder:
+    """The folder of a batch. All writing of outputs goes through here, and none leaves it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.clips, self._partial = self.folder / CLIPS, self.folder / PARTIAL
+        self.clips.mkdir(parents=True, exist_ok=True)
+
+    def place(self, name: str) -> Path:
+        """Return the folder of a clip, whose name was checked when the manifest was read."""
+        path = self.clips / name
+        if path.parent != self.clips or path.resolve() != path:
+            raise ClipError(f"The folder of {name!r} leads out of {self.clips}.")
+        return path
+
+    def begin(self, prompt_id: str) -> Path:
+        """Return an empty folder to fetch a prompt's outputs into."""
+        path = self._partial_of(prompt_id)
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir(parents=True)
+        return path
+
+    def publish(self, name: str, prompt_id: str) -> None:
+        """Move what was fetched into place, in one step."""
+        source, target = self._partial_of(prompt_id), self.place(name)
+        _sync(source)
+        if target.exists():
+            old = self._partial / f"old-{prompt_id}"
+            os.replace(target, old)
+            os.replace(source, target)
+            shutil.rmtree(old)
+        else:
+            os.replace(source, target)
+        _sync(self.clips)
+
+    def holds(self, folder: Path, outputs: list[dict[str, Any]]) -> bool:
+        """Return whether a folder holds exactly these files, by their hashes."""
+        if not folder.is_dir() or {path.name for path in folder.iterdir()} != {output["file"] for output in outputs}:
+            return False
+        return all(sha256_of(folder / output["file"]) == output["sha256"] for output in outputs)
+
+    def finish(self, name: str, prompt_id: str, outputs: list[dict[str, Any]]) -> bool:
+        """Finish what a killed client had begun to move; returns whether the outputs are now in place."""
+        if self.holds(self.place(name), outputs):
+            return True
+        if not self.holds(self._partial_of(prompt_id), outputs):
+            return False
+        self.publish(name, prompt_id)
+        return True
+
+    def clean(self) -> None:
+        """Throw away what was being fetched."""
+        shutil.rmtree(self._partial, ignore_errors=True)
+
+    def _partial_of(self, prompt_id: str) -> Path:
+        return self._partial / slug(prompt_id)
+
+
+def saved_files(
+    outputs: Mapping[str, Mapping[str, Any]], bases: Mapping[str, str], graph: Graph
+) -> list[tuple[str, dict[str, str]]]:
+    """Return each saved file of a history's outputs with the name that it gets here.
+
+    Args:
+        outputs: what each node showed, by its number.
+        bases: the name of each saving node's files, without number and suffix.
+        graph: for messages.
+
+    Raises:
+        ClipError: if a saving node saved nothing.
+    """
+    found: list[tuple[str, dict[str, str]]] = []
+    for number in sorted(outputs, key=lambda number: list(graph).index(number) if number in graph else len(graph)):
+        files = list(_files(outputs[number]))
+        base = bases.get(number) or f"{slug(title_of(graph, number)) or 'output'}_{slug(number)}"
+        for position, file in enumerate(files, 1):
+            counted = base if len(files) == 1 else f"{base}_{position:05}"
+            # The name is ours; of the server's only a plain suffix is taken over.
+            suffix = re.search(r"\.[A-Za-z0-9]{1,8}$", file["filename"])
+            found.append((counted + (suffix[0].lower() if suffix else ""), file))
+    if missing := [title_of(graph, number) for number in bases if not any(_files(outputs.get(number, {})))]:
+        raise ClipError(f"It ended, but {', '.join(map(repr, missing))} saved nothing. Look at the server's log.")
+    return found
+
+
+def _files(shown: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+    for entries in shown.values():
+        for entry in entries if isinstance(entries, list) else ():
+            if isinstance(entry, dict) and entry.get("type") == "output" and isinstance(entry.get("filename"), str):
+                yield entry
+
+
+def _sync(folder: Path) -> None:
+    """Bring a folder's entries to the disk, where the system can do that."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

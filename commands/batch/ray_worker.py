@@ -1,0 +1,146 @@
+"""What runs on a Ray cluster's machines: one headless ComfyUI, and clips handed to it one by one.
+
+Ray carries the class by value (see `ray_cluster`), so results are plain dictionaries, not classes of the pack's own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import socket
+import tempfile
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..comfyui.client import ComfyConnection
+from ..comfyui.errors import ClipError, ServerUnreachableError
+from ..comfyui.graph import Graph, title_of
+from ..comfyui.headless import Headless
+from .outputs import saved_files
+from .shown import result_keys, shown_numbers
+from .sources import Upload
+
+_POLL_SECONDS = 1.0
+_UP_SECONDS = 600
+
+
+class Worker:
+    """A headless ComfyUI that is started again when it ends.
+
+    Args:
+        comfyui: ComfyUI's folder on this machine.
+        base: its base directory, with models and custom_nodes; `None` for ComfyUI's own.
+        arguments: more command-line arguments.
+    """
+
+    def __init__(self, comfyui: str, base: str | None, arguments: Sequence[str]) -> None:
+        self._settings = (comfyui, base, arguments)
+        self._server: Headless | None = None
+        self._connection: ComfyConnection | None = None
+        self._client_id = uuid.uuid4().hex
+        self._starting = asyncio.Lock()
+        self._sending = asyncio.Lock()
+        self._listening: asyncio.Task[None] | None = None
+        self._progress: dict[str, dict[str, Any]] = {}
+        self._titles: Graph = {}
+
+    async def start(self) -> str:
+        """Start ComfyUI where it does not run; returns a name for people."""
+        async with self._starting:
+            if self._server is None or not self._server.alive():
+                await self._end()
+                self._server = Headless(*self._settings)  # in the event loop's thread, which lives as long as we do
+                await asyncio.to_thread(self._server.wait_until_up, _UP_SECONDS)
+                self._connection = ComfyConnection(self._server.url)
+                self._listening = asyncio.create_task(self._listen(self._connection))
+        return f"{socket.gethostname()}:{self._server.pid}"
+
+    async def stop(self) -> None:
+        """Stop ComfyUI."""
+        await self._end()
+
+    async def node_info(self, types: set[str]) -> dict[str, Any]:
+        """Return what ComfyUI says of node types."""
+        assert self._connection is not None
+        return await self._connection.node_info(types)
+
+    async def progress(self) -> dict[str, dict[str, Any]]:
+        """Return where each prompt that has begun stands: node, and step of steps where it tells them."""
+        return self._progress
+
+    async def make(
+        self, prompt_id: str, graph: Graph, uploads: Sequence[tuple[str, str, Any]], bases: Mapping[str, str]
+    ) -> dict[str, Any]:
+        """Make one clip.
+
+        Args:
+            prompt_id: its number, ours.
+            graph: what to run.
+            uploads: subfolder, name and Ray's reference to the content of every file that it needs.
+            bases: names of outputs by saving node.
+
+        Returns:
+            `state`: `done` with `files` (name, content), `keys` and `numbers`; `failed` with `error`; or `lost` where
+            ComfyUI ended under it.
+        """
+        await self.start()
+        connection, self._titles = self._connection, graph
+        assert connection is not None
+        try:
+            for subfolder, name, content in uploads:
+                await self._send(connection, subfolder, name, content)
+            await connection.submit(graph, prompt_id, self._client_id)
+            while (ended := await connection.ended(prompt_id, graph)) is None:
+                await asyncio.sleep(min(_POLL_SECONDS, 0.02 + 0.1 * (prompt_id in self._progress)))
+            if ended.error is not None:
+                return {"state": "failed", "error": ended.error}
+            files = saved_files(ended.outputs, bases, graph)
+            content = [(name, await self._fetch(connection, file)) for name, file in files]
+            numbers = shown_numbers(ended.outputs)
+            return {"state": "done", "files": content, "keys": result_keys(graph), "numbers": numbers}
+        except ClipError as error:
+            return {"state": "failed", "error": str(error)}
+        except ServerUnreachableError as error:
+            with contextlib.suppress(Exception):
+                await connection.forget(prompt_id)  # it may be there after all
+            return {"state": "lost", "error": str(error), "begun": prompt_id in self._progress}
+        finally:
+            self._progress.pop(prompt_id, None)
+
+    async def _send(self, connection: ComfyConnection, subfolder: str, name: str, content: Any) -> None:
+        import ray
+
+        async with self._sending:
+            data = await asyncio.to_thread(ray.get, content)
+            with tempfile.NamedTemporaryFile() as file:
+                file.write(data)
+                file.flush()
+                await connection.send(Upload(Path(file.name), subfolder, name, len(data)))
+
+    async def _fetch(self, connection: ComfyConnection, file: Mapping[str, str]) -> bytes:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / hashlib.sha256(str(file).encode()).hexdigest()
+            await connection.fetch(file, path)
+            return path.read_bytes()
+
+    async def _listen(self, connection: ComfyConnection) -> None:
+        while True:
+            with contextlib.suppress(ServerUnreachableError):
+                async for kind, data in connection.events(self._client_id):
+                    if kind in ("executing", "progress") and data.get("node") is not None:
+                        place = {"node": title_of(self._titles, str(data["node"]))}
+                        place |= {"step": data["value"], "steps": data["max"]} if kind == "progress" else {}
+                        self._progress[data["prompt_id"]] = place
+            await asyncio.sleep(1)
+
+    async def _end(self) -> None:
+        if self._listening is not None:
+            self._listening.cancel()
+        if self._connection is not None:
+            await self._connection.close()
+        if self._server is not None:
+            await asyncio.to_thread(self._server.stop)
+        self._server = self._connection = self._listening = None

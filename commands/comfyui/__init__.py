@@ -1,0 +1,1 @@
+"""ComfyUI from outside: its HTTP API, a headless server, its workflows."""

@@ -1,0 +1,239 @@
+"""One ComfyUI's HTTP API and websocket, for asyncio: upload, queue, look up, follow, fetch."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from ..batch.sources import Upload
+from .errors import ClipError, ServerRefusedError, ServerUnreachableError
+from .graph import Graph, title_of
+
+_CONNECT_SECONDS = 10
+_ANSWER_SECONDS = 60  # a server that loads a large model may answer late
+_HEARTBEAT_SECONDS = 20
+_CHUNK = 1 << 20
+_TRACE_LINES = 12
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a prompt ended, from the server's history.
+
+    Attributes:
+        error: what failed; `None` for a success.
+        outputs: what each node showed, by its number.
+        graph: what ran, as the server has it.
+    """
+
+    error: str | None
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
+    graph: Graph = field(default_factory=dict)
+
+
+class ComfyConnection:
+    """Talks to one server. Every call raises ServerUnreachableError where no answer comes."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_ANSWER_SECONDS)
+        self._session = aiohttp.ClientSession(timeout=timeout)
+
+    async def close(self) -> None:
+        """Close all sockets."""
+        await self._session.close()
+
+    # Asking -----------------------------------------------------------------------------------------------------
+
+    async def node_info(self, types: set[str]) -> dict[str, Any]:
+        """Return what the server says of node types; those it lacks are missing."""
+        found: dict[str, Any] = {}
+        for kind in sorted(types):
+            found |= await self._json("GET", f"/object_info/{kind}")
+        return found
+
+    async def queued(self) -> tuple[set[str], list[str]]:
+        """Return the prompts that run, and those that wait."""
+        answer = await self._json("GET", "/queue")
+        return {item[1] for item in answer["queue_running"]}, [item[1] for item in answer["queue_pending"]]
+
+    async def ended(self, prompt_id: str, graph: Graph) -> Ended | None:
+        """Return how a prompt ended, or `None` where the history has it not (yet)."""
+        entry = (await self._json("GET", f"/history/{prompt_id}")).get(prompt_id)
+        if entry is None:
+            return None
+        return Ended(_error_of(entry, graph), entry.get("outputs") or {}, entry["prompt"][2])
+
+    async def recent(self, count: int) -> list[Ended]:
+        """Return the prompts that ended last, newest first."""
+        entries = list((await self._json("GET", f"/history?max_items={count}")).values())
+        return [Ended(None, entry.get("outputs") or {}, entry["prompt"][2]) for entry in reversed(entries)]
+
+    # Doing ------------------------------------------------------------------------------------------------------
+
+    async def submit(self, graph: Graph, prompt_id: str, client_id: str) -> None:
+        """Queue a graph under a number of ours.
+
+        Raises:
+            ServerRefusedError: if the server finds it wrong, all of it or a part; then it is not in the queue.
+        """
+        body = {"prompt": graph, "prompt_id": prompt_id, "client_id": client_id}
+        status, content = await self._ask("POST", "/prompt", json=body)
+        answer = _parsed(content)
+        if status != 200:
+            raise ServerRefusedError(f"{self.url}: {describe_rejection(answer, graph)}")
+        if answer.get("prompt_id") != prompt_id:
+            await self.forget(str(answer.get("prompt_id")))
+            raise ServerRefusedError(f"{self.url} is too old: it does not take our prompt_id. Update ComfyUI.")
+        if answer.get("node_errors"):  # ComfyUI runs what it can and leaves the rest out
+            await self.forget(prompt_id)
+            raise ServerRefusedError(f"{self.url}: {describe_rejection(answer, graph)}")
+
+    async def forget(self, prompt_id: str) -> None:
+        """Take a prompt out of the queue, and stop it where it runs."""
+        await self._ask("POST", "/queue", json={"delete": [prompt_id]})
+        await self._ask("POST", "/interrupt", json={"prompt_id": prompt_id})
+
+    async def unqueue(self, prompt_id: str) -> None:
+        """Take a prompt out of the queue; one that runs goes on."""
+        await self._ask("POST", "/queue", json={"delete": [prompt_id]})
+
+    async def send(self, upload: Upload) -> bool:
+        """Bring a file to the input folder, unless one of its name, which tells its content, and size is there.
+
+        Returns:
+            Whether it was not there.
+        """
+        query = {"filename": upload.name, "subfolder": upload.subfolder, "type": "input"}
+        status, _, length = await self._exchange("HEAD", "/view", params=query)
+        if status == 200 and length == upload.size:
+            return False
+        form = aiohttp.FormData(quote_fields=False)  # ComfyUI takes names as they come
+        for key, value in (("subfolder", upload.subfolder), ("type", "input"), ("overwrite", "true")):
+            form.add_field(key, value)
+        try:
+            with open(upload.path, "rb") as file:
+                form.add_field("image", file, filename=upload.name)
+                status, content = await self._ask("POST", "/upload/image", data=form)
+        except OSError as error:  # the network's errors are another class here
+            raise ClipError(f"{upload.path} can no longer be read: {error.strerror}.") from error
+        if status == 413:
+            raise ServerRefusedError(
+                f"{self.url} refused {upload.path.name} ({upload.size / 1e6:.0f} MB) as too large: start it with "
+                "--max-upload-size, in MB."
+            )
+        answer = _parsed(content)
+        if status != 200 or (answer.get("name"), answer.get("subfolder")) != (upload.name, upload.subfolder):
+            raise ServerRefusedError(f"{self.url} did not take {upload.path.name}: {status} {content[:200]!r}")
+        return True
+
+    async def fetch(self, file: Mapping[str, str], path: Path) -> tuple[int, str]:
+        """Write an output to a new file and to the disk itself; returns its size and SHA-256."""
+        query = {key: str(file.get(key, "")) for key in ("filename", "subfolder", "type")}
+        digest, size = hashlib.sha256(), 0
+        with self._reaching():
+            async with self._session.get(f"{self.url}/view", params=query) as response:
+                self._check_proxy(response.status)
+                if response.status != 200:
+                    raise ServerRefusedError(
+                        f"{self.url} no longer has {query['filename']}: {response.status} {response.reason}. If its "
+                        "output folder was emptied, restart it and retry the clip."
+                    )
+                with open(path, "xb") as target:
+                    async for chunk in response.content.iter_chunked(_CHUNK):
+                        digest.update(chunk)
+                        size += len(chunk)
+                        target.write(chunk)
+                    target.flush()
+                    await asyncio.to_thread(os.fsync, target.fileno())
+        return size, digest.hexdigest()
+
+    async def events(self, client_id: str) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+        """Yield a websocket's messages (type, data) until it closes; the first is `connected`, from us."""
+        address = f"{self.url.replace('http', 'ws', 1)}/ws?clientId={client_id}"
+        with self._reaching():
+            async with self._session.ws_connect(address, max_msg_size=0, heartbeat=_HEARTBEAT_SECONDS) as socket:
+                yield "connected", {}
+                async for message in socket:
+                    if message.type is aiohttp.WSMsgType.TEXT:  # binary messages are previews
+                        event = _parsed(message.data.encode())
+                        yield str(event.get("type")), event.get("data") or {}
+
+    # Behind them ------------------------------------------------------------------------------------------------
+
+    async def _json(self, method: str, path: str) -> dict[str, Any]:
+        status, content = await self._ask(method, path)
+        if status != 200:
+            raise ServerUnreachableError(f"{self.url}{path}: {status}; is that a ComfyUI?")
+        return _parsed(content)
+
+    async def _ask(self, method: str, path: str, **options: Any) -> tuple[int, bytes]:
+        status, content, _ = await self._exchange(method, path, **options)
+        self._check_proxy(status)
+        return status, content
+
+    def _check_proxy(self, status: int) -> None:
+        if status in (502, 503, 504):  # a proxy before a server that is down
+            raise ServerUnreachableError(f"{self.url}: {status}")
+
+    async def _exchange(self, method: str, path: str, **options: Any) -> tuple[int, bytes, int | None]:
+        with self._reaching():
+            async with self._session.request(method, self.url + path, **options) as response:
+                return response.status, await response.read(), response.content_length
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """Turn what the network raises into ServerUnreachableError, and calls on a connection that was closed too."""
+        try:
+            yield
+        except (aiohttp.ClientError, TimeoutError, asyncio.TimeoutError, ConnectionError) as error:
+            raise ServerUnreachableError(f"{self.url}: {str(error) or type(error).__name__}") from error
+        except RuntimeError as error:
+            if not self._session.closed:
+                raise
+            raise ServerUnreachableError(f"{self.url}: {error}") from error
+
+
+def describe_rejection(answer: Mapping[str, Any], graph: Graph) -> str:
+    """Turn ComfyUI's answer to a wrong graph into lines that name node, input and reason."""
+    error = answer.get("error") or {}
+    said = error.get("message", "") if isinstance(error, Mapping) else str(error)
+    lines = [f"ComfyUI rejected the graph. {said}".rstrip()]
+    for number, problems in (answer.get("node_errors") or {}).items():
+        for problem in problems["errors"]:
+            where = problem.get("extra_info", {}).get("input_name")
+            about = f", input {where!r}" if where else ""
+            lines.append(f"- {title_of(graph, number)!r}{about}: {problem['message']}: {problem.get('details', '')}")
+    if len(lines) == 1 and isinstance(error, Mapping) and error.get("details"):
+        lines.append(str(error["details"]))
+    return "\n".join(lines)
+
+
+def _error_of(entry: Mapping[str, Any], graph: Graph) -> str | None:
+    status = entry.get("status") or {}
+    for kind, data in status.get("messages", []):
+        title = title_of(graph, str(data.get("node_id")))
+        if kind == "execution_error":
+            trace = "".join(data.get("traceback") or []).splitlines()[-_TRACE_LINES:]
+            reason = f"{data['exception_type']}: {data['exception_message'].strip()}"
+            return "\n".join([f"The node {title!r} failed: {reason}", *trace])
+        if kind == "execution_interrupted":
+            return f"Somebody interrupted it in the node {title!r}."
+    return None if status.get("status_str", "success") == "success" else f"It ended as {status.get('status_str')!r}."
+
+
+def _parsed(content: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(content)
+    except ValueError:
+        answer = None
+    return answer if isinstance(answer, dict) else {"error": content[:300].decode(errors="replace")}

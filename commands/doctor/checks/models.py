@@ -1,0 +1,220 @@
+"""Are the models there that the shipped workflows load, are they whole, and are they the right ones?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ....networks.depth_pro_files import FILES, WEIGHTS_FILE, missing_files
+from ....networks.weights.wan22_base import WHAT_TO_LOAD as WHAT_TO_LOAD_22
+from ....networks.weights.wan_kinds import WAN21_I2V, WHAT_TO_LOAD
+from ...comfyui.state import Server
+from ..findings import Finding, Severity, few
+from ..reading.file_kinds import is_high_noise
+from ..reading.library import Library, expected_kind
+from ..reading.weights import DamagedFileError, read_header
+from ..reading.workflows import Wanted, Workflows
+
+_CHECK = "models"
+_HIGH_NOISE = "Wan 2.2's high-noise expert, by its name"
+
+
+def used_workflows(workflows: Workflows, is_here: Callable[[Wanted], bool]) -> list[str]:
+    """Return the workflows that somebody has begun to set up; all of them where that is none.
+
+    A file that only this pack loads shows it: Wan's own files lie here for other reasons too. A workflow that loads a
+    further LoRA is another's variant, and is set up where that is here as well.
+    """
+    begun = {name for wanted in workflows.wanted if wanted.is_ours and is_here(wanted) for name in wanted.workflows}
+    for wanted in workflows.wanted:
+        if wanted.is_stock_lora and not is_here(wanted):
+            begun.difference_update(wanted.workflows)
+    complete = {name for name in workflows.names if not workflows.of(name)}
+    return [name for name in workflows.names if name in begun | complete] if begun else list(workflows.names)
+
+
+def unused_note(workflows: Workflows, used: Sequence[str]) -> list[Finding]:
+    """Return a note about the workflows that nobody has set up."""
+    unused = [name for name in workflows.names if name not in used]
+    if not unused:
+        return []
+    return [
+        Finding(
+            _CHECK,
+            Severity.NOTE,
+            f"not set up, so not checked: {', '.join(unused)}",
+            "the models of the workflows that you use",
+            f"See what one needs with --workflow {unused[0]}; otherwise nothing is to be done.",
+        )
+    ]
+
+
+def is_here(library: Library, wanted: Wanted) -> bool:
+    """Whether a model, or one that can stand for it, or a piece of it lies here."""
+    if wanted.folders == ("depth_pro",):
+        return _depth_pro_folder(library, wanted).is_dir()
+    candidates = library.candidates(wanted)
+    if wanted.file in candidates or wanted.file in library.unfinished(wanted):
+        return True
+    return any(library.suits(wanted, path) for path in candidates.values())
+
+
+def check_models(library: Library, wanted: Sequence[Wanted]) -> tuple[list[Finding], dict[Wanted, Path]]:
+    """Check the models of the workflows that are used.
+
+    Returns:
+        What is wrong, and the sound file for each model: the one that the workflows name, or one that can stand for it.
+    """
+    findings: list[Finding] = []
+    chosen: dict[Wanted, Path] = {}
+    for model in wanted:
+        found, path = _check_depth_pro(library, model) if model.folders == ("depth_pro",) else _check(library, model)
+        findings += found
+        if path is not None:
+            chosen[model] = path
+    looked_at = {library.files(model)[model.file] for model in wanted if model.file in library.files(model)}
+    return findings + _other_damage(library, wanted, looked_at), chosen
+
+
+def check_listed(server: Server, wanted: Sequence[Wanted]) -> list[Finding]:
+    """Check that a server's loaders list the models; what is in the files cannot be seen from afar."""
+    findings = []
+    for model in wanted:
+        choices = server.choices(model.node, model.name)
+        if choices is not None and model.file not in choices:
+            there = [name for name in choices if name != "none"]
+            shown = f"; it lists {few(there)}" if there else ""
+            findings.append(_missing(model, f"{server.url} does not list it{shown}", _put(model, _folder(model))))
+    return findings
+
+
+def _check(library: Library, model: Wanted) -> tuple[list[Finding], Path | None]:
+    path = library.candidates(model).get(model.file)
+    if path is None:
+        return _check_missing(library, model)
+    where = f"{model.file} in {path.parent}"
+    try:
+        kind = library.kind(path)
+    except DamagedFileError as error:
+        return [_finding(model, f"{where}: {error.found}", expected_kind(model), error.remedy)], None
+    if kind is None:
+        unknown = f"{where} is of a kind that the doctor does not know"
+        return [_finding(model, unknown, expected_kind(model), _what_to_load(model), Severity.WARNING)], path
+    if kind != expected_kind(model):
+        return [_finding(model, f"{where} is {kind}", expected_kind(model), _what_to_load(model))], None
+    if model.needs_low_noise and is_high_noise(path):
+        return [_finding(model, f"{where} is {_HIGH_NOISE}", "the low-noise expert", _what_to_load(model))], None
+    return [], path
+
+
+def _check_missing(library: Library, model: Wanted) -> tuple[list[Finding], Path | None]:
+    candidates = library.candidates(model)
+    place = library.installation.place(model.folders[0])
+    for name, path in candidates.items():
+        if library.suits(model, path):
+            return [_stand_in(model, name)], path
+    if half := library.unfinished(model).get(model.file):
+        remedy = f"Let the download end, or delete {half.name} and begin anew."
+        return [_missing(model, f"only its unfinished download is there: {half}", remedy)], None
+    wrong = [f"{name} ({kind})" for name, path in candidates.items() if (kind := _wrong_kind(library, model, path))]
+    there = f"it is not in {place}"
+    shown = f"{there}; what is there is of another kind: {few(wrong)}" if wrong else there
+    return [_missing(model, shown, _put(model, str(place)))], None
+
+
+def _stand_in(model: Wanted, name: str) -> Finding:
+    loader = (
+        "use Unet Loader (GGUF) of ComfyUI-GGUF in the place of Load Diffusion Model and choose it there"
+        if name.lower().endswith(".gguf")
+        else f"choose it in the node {model.title!r}"
+    )
+    return Finding(
+        _CHECK,
+        Severity.NOTE,
+        f"{model.file} is missing, but {name} is {expected_kind(model)}, too",
+        f"the file that {_workflows(model)} names, or one of the same kind",
+        f"In {_workflows(model)}, {loader}.",
+    )
+
+
+def _wrong_kind(library: Library, model: Wanted, path: Path) -> str | None:
+    try:
+        kind = library.kind(path)
+    except DamagedFileError as error:
+        return error.found
+    return _HIGH_NOISE if model.needs_low_noise and is_high_noise(path) and kind == expected_kind(model) else kind
+
+
+def _other_damage(library: Library, wanted: Sequence[Wanted], looked_at: set[Path]) -> list[Finding]:
+    """Return warnings about torn files that no shipped workflow names."""
+    others = {
+        path: name
+        for model in wanted
+        if model.folders != ("depth_pro",)
+        for name, path in library.candidates(model).items()
+        if path not in looked_at
+    }
+    findings = []
+    for path, name in others.items():
+        try:
+            library.header(path)
+        except DamagedFileError as error:
+            findings.append(
+                Finding(
+                    _CHECK, Severity.WARNING, f"{name} in {path.parent}: {error.found}", "a whole file", error.remedy
+                )
+            )
+    return findings
+
+
+def _check_depth_pro(library: Library, model: Wanted) -> tuple[list[Finding], Path | None]:
+    folder = _depth_pro_folder(library, model)
+    put = f"Put {', '.join(FILES)} of apple/DepthPro-hf into {folder}."
+    other = " Or bring depth of another pack in through the node Depth."
+    if not folder.is_dir():
+        return [_missing(model, f"there is no folder {folder}", put + other)], None
+    if missing := missing_files(folder):
+        return [_missing(model, f"{folder} lacks {', '.join(missing)}", put + other)], None
+    try:
+        read_header(folder / WEIGHTS_FILE)
+    except DamagedFileError as error:
+        return [_missing(model, f"{folder / WEIGHTS_FILE}: {error.found}", error.remedy)], None
+    return [], folder / WEIGHTS_FILE
+
+
+def _depth_pro_folder(library: Library, model: Wanted) -> Path:
+    """Return the first of the folders that is there; where none is, the place where it belongs."""
+    places = [folder / model.file for folder in library.installation.folders["depth_pro"]]
+    return next((place for place in places if place.is_dir()), places[-1])
+
+
+def _missing(model: Wanted, found: str, remedy: str) -> Finding:
+    return _finding(
+        model,
+        f"{model.file} is missing: {found}",
+        f"{model.known.gigabytes:g} GB in {_folder(model)}, for {_workflows(model)}",
+        remedy,
+    )
+
+
+def _finding(model: Wanted, found: str, expected: str, remedy: str, severity: Severity = Severity.ERROR) -> Finding:
+    return Finding(_CHECK, Severity.WARNING if model.known.optional else severity, found, expected, remedy)
+
+
+def _put(model: Wanted, place: str) -> str:
+    same = ", or a bf16, fp16 or GGUF file of the same model" if model.base is not None else ""
+    return f"Put {model.file}{same} into {place}: {model.known.source}. Then press R in the editor."
+
+
+def _what_to_load(model: Wanted) -> str:
+    if model.base is not None:
+        return WHAT_TO_LOAD if model.base == WAN21_I2V else WHAT_TO_LOAD_22
+    return f"Put the right file in its place: {model.known.source}."
+
+
+def _folder(model: Wanted) -> str:
+    return f"models/{model.folders[0]}"
+
+
+def _workflows(model: Wanted) -> str:
+    return few(list(model.workflows))

@@ -1,0 +1,1 @@
+"""What the doctor reads: installation, models' headers, workflows, the machine."""

@@ -1,0 +1,114 @@
+"""ComfyUI's LOAD3D_CAMERA: what the 3D viewers say of their camera.
+
+    {"position": {"x", "y", "z"}, "target": {...}, "zoom": 1, "cameraType": "perspective" | "orthographic",
+     "fov": vertical degrees, "quaternion": {"x", "y", "z", "w"}}
+
+Older viewers leave out `fov` and `quaternion`: then the field of view must be known from elsewhere, and the camera
+stands upright, looking at the target. `zoom` is that of orthographic cameras alone. Axes: right-handed, y up, and the
+camera looks along its own -z with x to the right (see `y_up`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .camera import Camera
+from .field_of_view import lens_of_fov, vertical_fov
+from .rotations import matrices_to_quaternions, quaternions_to_matrices
+from .y_up import y_up_swapped
+
+# The viewers' own field of view where the camera does not tell it.
+VIEWER_FOV = 35.0
+
+
+def camera_from_load3d(info: dict[str, Any], width: int, height: int, fov_degrees: float = VIEWER_FOV) -> Camera:
+    """Make a fixed camera of `width` x `height` pixels.
+
+    Args:
+        info: see the module.
+        width: image width in pixels.
+        height: image height in pixels.
+        fov_degrees: vertical field of view where `info` has none.
+
+    Raises:
+        ValueError: if the camera is orthographic, lacks numbers, or looks nowhere.
+    """
+    if not isinstance(info, dict):
+        raise ValueError(f"Expected a LOAD3D_CAMERA, which is a dictionary, got {type(info).__name__}.")
+    if info.get("cameraType", "perspective") != "perspective":
+        raise ValueError("The 3D viewer's camera is orthographic, which no lens of ours is. Switch it to perspective.")
+    position = _vector(info, "position", "xyz")
+    if info.get("quaternion"):
+        quaternion = _vector(info, "quaternion", "wxyz")
+        if not float(quaternion.norm()) > 1e-6:
+            raise ValueError(f"The 'quaternion' of a LOAD3D_CAMERA is zero: {info['quaternion']}.")
+        rotation = quaternions_to_matrices(torch.nn.functional.normalize(quaternion, dim=0))
+    else:
+        rotation = _looking(position, _vector(info, "target", "xyz"))
+    fov = _number(info, "fov", fov_degrees)
+    pose = torch.eye(4, dtype=torch.float64)
+    pose[:3, :3], pose[:3, 3] = rotation, position
+    return Camera(lens_of_fov(fov, width, height), width, height, torch.linalg.inv(y_up_swapped(pose)))
+
+
+def camera_to_load3d(camera: Camera, frame: int = 0, target_distance: float = 1.0) -> dict[str, Any]:
+    """Return one frame of a camera as LOAD3D_CAMERA.
+
+    Args:
+        camera: of its lens the field of view is kept; `pinhole_only.lost_without_lens` says what is lost.
+        frame: number of the pose.
+        target_distance: metres ahead of the camera at which the viewer's orbit gets its middle.
+
+    Raises:
+        ValueError: if there is no such frame.
+    """
+    if not 0 <= frame < camera.n_frames:
+        raise ValueError(f"The camera has the frames 0 to {camera.n_frames - 1}; there is no frame {frame}.")
+    pose = y_up_swapped(camera.camera_to_world[frame])
+    quaternion = matrices_to_quaternions(pose[:3, :3])
+    return {
+        "position": dict(zip("xyz", pose[:3, 3].tolist())),
+        "target": dict(zip("xyz", (pose[:3, 3] - target_distance * pose[:3, 2]).tolist())),
+        "zoom": 1,
+        "cameraType": "perspective",
+        "fov": vertical_fov(camera),
+        "quaternion": dict(zip("wxyz", quaternion.tolist())),
+    }
+
+
+def _looking(position: Tensor, target: Tensor) -> Tensor:
+    """Return the camera-to-world rotation of an upright viewer's camera that looks from a position at a target."""
+    backward = position - target
+    if not float(backward.norm()) > 1e-9:
+        raise ValueError("The 3D viewer's camera stands on its target, so it looks nowhere. Move it back.")
+    backward = backward / backward.norm()
+    up = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
+    right = torch.linalg.cross(up, backward)
+    if float(right.norm()) < 1e-6:  # straight up or down: as the viewer, x stays to the right
+        right = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+    right = right / right.norm()
+    return torch.stack([right, torch.linalg.cross(backward, right), backward], dim=1)
+
+
+def _number(info: dict[str, Any], key: str, default: float) -> float:
+    value = info.get(key, default)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{key!r} of a LOAD3D_CAMERA is a number, got {value!r:.80}.")
+    return float(value)
+
+
+def _vector(info: dict[str, Any], key: str, axes: str) -> Tensor:
+    """Return {"x": ..., "y": ..., "z": ...} as a tensor in the order of `axes`."""
+    entry = info.get(key)
+    try:
+        vector = torch.tensor([float(entry[axis]) for axis in axes], dtype=torch.float64)
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
+        raise ValueError(
+            f"{key!r} of a LOAD3D_CAMERA is an object with the numbers {', '.join(axes)}, got {entry!r:.80}."
+        ) from error
+    if not torch.isfinite(vector).all():
+        raise ValueError(f"{key!r} of a LOAD3D_CAMERA must be finite, got {entry!r:.80}.")
+    return vector

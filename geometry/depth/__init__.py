@@ -1,0 +1,1 @@
+"""Depth: what its numbers mean, alignment over time, what moves."""

@@ -1,0 +1,1 @@
+"""Viewing directions of latent tokens, from cameras and depth."""

@@ -1,0 +1,191 @@
+"""Keypoints of people in a clip: the joints that tell where a head is and where it looks.
+
+`keypoints_openpose`, `keypoints_mhr` and `keypoints_face` read what pose estimators hand out; `person_tracks` picks
+one person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+from ..cameras.aspect import same_aspect
+
+# Two estimators mean the same person where their joints lie this near, as a share of the picture's width.
+_SAME_PERSON = 0.04
+
+
+class Joint(IntEnum):
+    """The joints in use; left and right are the person's own."""
+
+    NOSE = 0
+    LEFT_EYE = 1
+    RIGHT_EYE = 2
+    LEFT_EAR = 3
+    RIGHT_EAR = 4
+    NECK = 5
+    LEFT_SHOULDER = 6
+    RIGHT_SHOULDER = 7
+    LEFT_HIP = 8
+    RIGHT_HIP = 9
+
+
+HEAD_JOINTS = (Joint.NOSE, Joint.LEFT_EYE, Joint.RIGHT_EYE, Joint.LEFT_EAR, Joint.RIGHT_EAR)
+N_JOINTS = len(Joint)
+
+
+@dataclass(frozen=True, eq=False)
+class Keypoints:
+    """People in one frame, or one person over a clip: N is people or frames.
+
+    Attributes:
+        pixels: [N, J, 2] float64 as (column, row), pixel centres at +0.5; anything where confidence is 0.
+        confidence: [N, J] float64 in [0, 1]; 0 where the joint was not found.
+        rotations: [N, 3, 3] float64: the head's axes (x to its right, y down, z ahead) as a camera sees them that was
+            turned, by the shortest way, to look straight at the head; NaN where the estimator gives none.
+
+    Raises:
+        ValueError: if the shapes do not fit together.
+    """
+
+    pixels: Tensor
+    confidence: Tensor
+    rotations: Tensor
+
+    def __post_init__(self) -> None:
+        n = len(self.pixels)
+        shapes = [list(self.pixels.shape), list(self.confidence.shape), list(self.rotations.shape)]
+        if shapes != [[n, N_JOINTS, 2], [n, N_JOINTS], [n, 3, 3]]:
+            raise ValueError(f"Expected [N, {N_JOINTS}, 2], [N, {N_JOINTS}] and [N, 3, 3], got {shapes}.")
+
+    @classmethod
+    def none(cls, n: int = 0) -> Keypoints:
+        """Return n people, or frames, of whom nothing was found."""
+        return cls(
+            pixels=torch.zeros(n, N_JOINTS, 2, dtype=torch.float64),
+            confidence=torch.zeros(n, N_JOINTS, dtype=torch.float64),
+            rotations=torch.full((n, 3, 3), torch.nan, dtype=torch.float64),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Keypoints]) -> Keypoints:
+        """Return the parts one after the other."""
+        return cls(
+            pixels=torch.cat([part.pixels for part in parts]),
+            confidence=torch.cat([part.confidence for part in parts]),
+            rotations=torch.cat([part.rotations for part in parts]),
+        )
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: slice | Tensor) -> Keypoints:
+        return Keypoints(self.pixels[index], self.confidence[index], self.rotations[index])
+
+    @property
+    def seen(self) -> Tensor:
+        """Which joints were found [N, J] bool."""
+        return self.confidence > 0
+
+    @property
+    def has_rotation(self) -> Tensor:
+        """Where an estimator gave the head's axes [N] bool."""
+        return torch.isfinite(self.rotations).all(dim=(1, 2))
+
+    def centers(self) -> Tensor:
+        """Return the mean of the joints found [N, 2], NaN where there is none."""
+        seen = self.seen[..., None]
+        return (self.pixels * seen).sum(dim=1) / seen.sum(dim=1).where(seen.any(dim=1), torch.nan)
+
+    def filled_from(self, other: Keypoints) -> Keypoints:
+        """Return these keypoints, with what they lack taken from `other`, of the same N."""
+        lacks = ~self.seen
+        return Keypoints(
+            pixels=torch.where(lacks[..., None], other.pixels, self.pixels),
+            confidence=torch.where(lacks, other.confidence, self.confidence),
+            rotations=torch.where(self.has_rotation[:, None, None], self.rotations, other.rotations),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """All people of a clip, as an estimator found them frame by frame.
+
+    Attributes:
+        frames: the people of each frame, in the estimator's order.
+        width, height: size in pixels of the picture that the pixels belong to.
+
+    Raises:
+        ValueError: if there is no frame or no picture.
+    """
+
+    frames: tuple[Keypoints, ...]
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        if not self.frames:
+            raise ValueError("Expected the keypoints of at least one frame, got none.")
+        if self.width < 1 or self.height < 1:
+            raise ValueError(f"Expected the size of the picture in pixels, got {self.width} x {self.height}.")
+
+    @property
+    def n_frames(self) -> int:
+        """Number of frames."""
+        return len(self.frames)
+
+    def resized(self, width: int, height: int) -> People:
+        """Return the keypoints in pixels of the picture resized to `width` x `height`.
+
+        Raises:
+            ValueError: if the aspect ratio differs: such keypoints belong to another part of the picture.
+        """
+        if not same_aspect((self.width, self.height), (width, height)):
+            raise ValueError(
+                f"The keypoints belong to a picture of {self.width} x {self.height} pixels, the clip has {width} x "
+                f"{height}: the shapes differ. Run the pose estimator on the same pictures as the depth."
+            )
+        scale = torch.tensor([width / self.width, height / self.height], dtype=torch.float64)
+        frames = tuple(replace(people, pixels=people.pixels * scale) for people in self.frames)
+        return People(frames, width, height)
+
+    def merged_with(self, other: People) -> People:
+        """Return these people with what another estimator adds: joints and head axes they lack, and further people.
+
+        Raises:
+            ValueError: if the lengths or the pictures' shapes differ.
+        """
+        if other.n_frames != self.n_frames:
+            raise ValueError(
+                f"One estimator gives {self.n_frames} frames of people, the other {other.n_frames}. Run both on the "
+                "same clip."
+            )
+        other = other.resized(self.width, self.height)
+        reach = _SAME_PERSON * self.width
+        frames = tuple(_merged(mine, theirs, reach) for mine, theirs in zip(self.frames, other.frames))
+        return replace(self, frames=frames)
+
+
+def _merged(mine: Keypoints, theirs: Keypoints, reach: float) -> Keypoints:
+    """Join the people of one frame; a pair is one person where the joints that both have lie within `reach` pixels."""
+    if not len(mine) or not len(theirs):
+        return Keypoints.joined([mine, theirs])
+    common = (mine.seen[:, None] & theirs.seen[None]).to(torch.float64)  # [A, B, J]
+    apart = torch.linalg.vector_norm(mine.pixels[:, None] - theirs.pixels[None], dim=-1)  # [A, B, J]
+    distance = (apart * common).sum(dim=-1) / common.sum(dim=-1)  # [A, B], NaN where nothing is common
+    matched = Keypoints.none(len(mine))
+    pixels, confidence, rotations = (part.clone() for part in (matched.pixels, matched.confidence, matched.rotations))
+    left_over = torch.ones(len(theirs), dtype=torch.bool)
+    taken = torch.zeros(len(mine), dtype=torch.bool)
+    for flat in distance.nan_to_num(torch.inf).flatten().argsort().tolist():
+        a, b = divmod(flat, len(theirs))
+        if not distance[a, b] < reach:  # also false for NaN
+            break
+        if not taken[a] and left_over[b]:
+            pixels[a], confidence[a], rotations[a] = theirs.pixels[b], theirs.confidence[b], theirs.rotations[b]
+            taken[a], left_over[b] = True, False
+    return Keypoints.joined([mine.filled_from(Keypoints(pixels, confidence, rotations)), theirs[left_over]])

@@ -1,0 +1,1 @@
+"""Exo2EgoSyn's component files: format, metadata, shapes."""

@@ -1,0 +1,1 @@
+"""Files of weights: kinds of Wan, LoRA keys, headers. Without ComfyUI."""

@@ -1,0 +1,1 @@
+"""Nodes that make and write cameras."""

@@ -1,0 +1,1 @@
+"""Schemas, sockets, progress and previews of all nodes."""

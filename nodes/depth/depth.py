@@ -1,0 +1,175 @@
+"""Depth: what any pack's depth means, and its alignment over time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ...geometry.depth.align import AlignmentMethod, align_depth
+from ...geometry.depth.depth import Depth, DepthMeaning
+from ...geometry.depth.dynamic_mask import mask_to_frames
+from ...takes.files import load_array
+from ..common.input_files import check_choice, files_in_input, fingerprint, input_path
+from ..common.previews import depth_picture, image_preview, video_preview
+from ..common.progress import progress_bar, show_text, warn
+from ..common.schema import schema
+from ..common.sockets import DepthSocket
+from ..drawings.plots import alignment_chart
+
+_NO_FILE = "none"
+
+
+class Exo2EgoDepth(io.ComfyNode):
+    """Depth maps of any pack, with their declared meaning."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "Exo2EgoDepth",
+            "Depth",
+            "depth",
+            "Takes depth from any pack's IMAGE or from a file and states what its values mean. Depth pictures have "
+            "lost their metres: then align them to a metric depth with Align Depth.",
+            search_aliases=["depth map", "metric depth", "disparity"],
+            inputs=[
+                io.Combo.Input(
+                    "meaning",
+                    options=[meaning.value for meaning in DepthMeaning],
+                    default=DepthMeaning.METRIC.value,
+                    tooltip="metric depth: metres (DepthPro, metric checkpoints). inverse depth: near is large, any "
+                    "scale. normalised inverse depth: 0 to 1, near is white, as Depth Anything, Video Depth Anything "
+                    "and DepthCrafter give as pictures.",
+                ),
+                io.Combo.Input(
+                    "file",
+                    options=[_NO_FILE, *files_in_input((".npy", ".npz"))],
+                    default=_NO_FILE,
+                    tooltip="A .npy or .npz file below the input folder, [frames, height, width]. It takes the place "
+                    "of the images.",
+                ),
+                io.Float.Input(
+                    "near",
+                    default=0.0,
+                    min=0.0,
+                    max=1000.0,
+                    step=0.01,
+                    tooltip="Metres that white stands for, if known. With far, normalised depth becomes metric; 0: "
+                    "unknown.",
+                ),
+                io.Float.Input(
+                    "far",
+                    default=0.0,
+                    min=0.0,
+                    max=10000.0,
+                    step=0.1,
+                    tooltip="Metres that black stands for; 0: unknown.",
+                ),
+                io.Image.Input(
+                    "images", optional=True, tooltip="The depth as another pack gives it, one picture a frame."
+                ),
+            ],
+            outputs=[DepthSocket.Output("depth", display_name="depth")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, file: str) -> bool | str:
+        return check_choice(file, _NO_FILE)
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str, **_: Any) -> Any:
+        return fingerprint(file, _NO_FILE)
+
+    @classmethod
+    def execute(cls, meaning: str, file: str, near: float, far: float, images: Tensor | None = None) -> io.NodeOutput:
+        if (file == _NO_FILE) == (images is None):
+            given = "neither is" if images is None else "both are"
+            raise ValueError(f"Give either depth images or a depth file: {given} given. Unplug one or choose one.")
+        known = {"near": near or None, "far": far or None}
+        declared = DepthMeaning(meaning)
+        if images is not None:
+            depth = Depth.from_images(images, declared, **known)
+        else:
+            depth = Depth.from_array(load_array(input_path(file)), declared, **known)
+        _report(cls, depth)
+        return io.NodeOutput(depth, ui=video_preview(depth_picture(depth.inverse(), depth.valid)))
+
+
+class Exo2EgoAlignDepth(io.ComfyNode):
+    """Temporal depth brought to metric scale, frame by frame."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "Exo2EgoAlignDepth",
+            "Align Depth",
+            "depth",
+            "Gives a smooth temporal depth (Video Depth Anything and the like) the metres of a metric depth: per "
+            "frame a scale and an offset of inverse depth, as ViPE and EgoX do (Eq. 1). Without a temporal depth the "
+            "metric one passes through and the report says how much it flickers.",
+            search_aliases=["ViPE", "depth scale", "flicker"],
+            inputs=[
+                DepthSocket.Input("metric", tooltip="Metric depth of every frame; it may flicker."),
+                DepthSocket.Input(
+                    "temporal",
+                    optional=True,
+                    tooltip="Smooth depth of the same frames, without metres (inverse depth).",
+                ),
+                io.Mask.Input(
+                    "moving",
+                    optional=True,
+                    tooltip="White where people and things move: those pixels are kept out of the fit.",
+                ),
+                io.Combo.Input(
+                    "method",
+                    options=[method.value for method in AlignmentMethod],
+                    default=AlignmentMethod.VIPE.value,
+                    tooltip="vipe: least squares in the middle 80% of depths, as the paper. robust: also withstands "
+                    "outliers that no mask covers.",
+                ),
+                io.Float.Input(
+                    "momentum",
+                    default=0.99,
+                    min=0.0,
+                    max=0.999,
+                    step=0.01,
+                    tooltip="How much of the previous frame's fit is kept. 0.99 as in ViPE; 0 fits each frame for "
+                    "itself.",
+                ),
+            ],
+            outputs=[
+                DepthSocket.Output("depth", display_name="depth"),
+                io.Image.Output("chart", display_name="chart"),
+                io.String.Output("report", display_name="report"),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        metric: Depth,
+        method: str,
+        momentum: float,
+        temporal: Depth | None = None,
+        moving: Tensor | None = None,
+    ) -> io.NodeOutput:
+        n_frames, height, width = metric.values.shape
+        dynamic = None if moving is None else mask_to_frames(moving, n_frames, height, width)
+        alignment = align_depth(temporal, metric, dynamic, AlignmentMethod(method), momentum, progress=progress_bar())
+        chart = alignment_chart(alignment)
+        show_text(cls, alignment.summary())
+        return io.NodeOutput(alignment.depth, chart, alignment.summary(), ui=image_preview(chart))
+
+
+def _report(node: type, depth: Depth) -> None:
+    contradictions = depth.contradictions()
+    if contradictions:
+        warn(node, " ".join(contradictions))
+    else:
+        show_text(node, depth.describe())
+
+
+NODES = [Exo2EgoDepth, Exo2EgoAlignDepth]

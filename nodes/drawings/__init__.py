@@ -1,0 +1,1 @@
+"""Contact sheets, charts and maps for previews: without ComfyUI."""

@@ -1,0 +1,1 @@
+"""EgoX's nodes."""

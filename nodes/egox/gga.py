@@ -1,0 +1,188 @@
+"""Geometry-guided attention (paper section 3.3) as a node."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from comfy_api.latest import io
+from torch import Tensor
+
+from ...attention.bias import GGAForm
+from ...attention.choice import BACKEND_VARIABLE, Backend
+from ...attention.layout import TokenLayout
+from ...geometry.cameras.camera import Camera
+from ...geometry.depth.depth import Depth
+from ...geometry.directions.directions import GGAGeometry, gga_directions
+from ...networks.weights.wan_kinds import require_wan21_i2v
+from ...wan.egox.apply import applied_egox
+from ...wan.egox.gga import apply_matched_gga, without_gga
+from ...wan.egox.gga_settings import GGASettings, Guidance
+from ...wan.egox.match import Match, matched
+from ..common.options import check_option
+from ..common.progress import progress_bar, show_text
+from ..common.schema import schema
+from ..common.sockets import CameraSocket, DepthSocket
+
+_AS_MATCHED = "as matched"
+_GEOMETRIES = [_AS_MATCHED, *(geometry.value for geometry in GGAGeometry)]
+_GUIDANCES = _ON, _OFF = ["on", "off (ablation)"]
+_LAST_BLOCK = -1
+_MAX_BLOCK = 999
+
+
+class Exo2EgoGGA(io.ComfyNode):
+    """Geometry-guided attention."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "Exo2EgoGGA",
+            "Geometry-Guided Attention",
+            "egox",
+            "Lets every ego token look first at the exo tokens that lie in its own direction in space (paper section "
+            "3.3).",
+            search_aliases=["GGA", "geometry guided attention", "egox attention"],
+            inputs=[
+                io.Model.Input("model", tooltip="Before or after EgoX Apply."),
+                CameraSocket.Input("exo_camera", tooltip="The exo camera, as for the point cloud."),
+                DepthSocket.Input("depth", tooltip="The exo clip's metric depth, as for the point cloud."),
+                CameraSocket.Input("ego_camera", tooltip="The ego camera, as for the ego prior."),
+                io.Combo.Input(
+                    "form",
+                    options=[form.value for form in GGAForm],
+                    default=GGAForm.RELEASE.value,
+                    tooltip="release: positive cosines times lambda, plus 1, as the released code computes it and its "
+                    "LoRA expects. paper: (cosine + 1) times lambda, Eq. 4 and 5.",
+                ),
+                io.Float.Input(
+                    "strength",
+                    display_name="lambda",
+                    default=3.0,
+                    min=0.01,
+                    max=100.0,
+                    step=0.1,
+                    tooltip="lambda: 3 in the released inference scripts, 1 in training. Counts where a geometry is "
+                    "named; with geometry 'as matched' it is 3 or 1 as EgoX Conditioning's match says.",
+                ),
+                io.Combo.Input(
+                    "geometry",
+                    options=_GEOMETRIES,
+                    default=_AS_MATCHED,
+                    tooltip="as matched: geometry and lambda follow EgoX Conditioning's match. as released: the "
+                    "released inference code to the digit, with a lens that is about 10 degrees off; its published "
+                    "results were made so. as trained: what the training code computes; a reproduction got better "
+                    "results with it. physical: the right lens and unit directions, for LoRAs trained on it. paper "
+                    "average: directions averaged over 4x16x16 pixels (section F.1).",
+                ),
+                io.Float.Input(
+                    "start_percent",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Where in the sampling GGA begins.",
+                ),
+                io.Float.Input(
+                    "end_percent", default=1.0, min=0.0, max=1.0, step=0.01, tooltip="Where in the sampling GGA ends."
+                ),
+                io.Int.Input(
+                    "first_block", default=0, min=0, max=_MAX_BLOCK, tooltip="First transformer block with GGA."
+                ),
+                io.Int.Input(
+                    "last_block",
+                    default=_LAST_BLOCK,
+                    min=_LAST_BLOCK,
+                    max=_MAX_BLOCK,
+                    tooltip="Last transformer block with GGA; -1 is the model's last.",
+                ),
+                io.Combo.Input(
+                    "backend",
+                    options=[backend.value for backend in Backend],
+                    default=Backend.AUTO.value,
+                    optional=True,
+                    tooltip="Who computes the guided attention. auto: the fastest that the machine has, named in the "
+                    "log. triton: one fused kernel (NVIDIA, fp16 or bf16). flex: torch's FlexAttention. sdpa: plain "
+                    "torch, every device. reference: dense, for small tests only. The environment variable "
+                    f"{BACKEND_VARIABLE} decides where this says auto.",
+                ),
+                io.Combo.Input(
+                    "guidance",
+                    options=_GUIDANCES,
+                    default=_ON,
+                    optional=True,
+                    tooltip="off (ablation): the model runs without GGA, to see what it does. The weights were trained "
+                    "as they are; this changes inference alone.",
+                ),
+            ],
+            outputs=[io.Model.Output("gga_model", display_name="model")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        exo_camera: Camera,
+        depth: Depth,
+        ego_camera: Camera,
+        form: str,
+        strength: float,
+        geometry: str,
+        start_percent: float,
+        end_percent: float,
+        first_block: int,
+        last_block: int,
+        backend: str = Backend.AUTO.value,
+        guidance: str = _ON,
+    ) -> io.NodeOutput:
+        check_option("geometry", geometry, _GEOMETRIES)
+        if check_option("guidance", guidance, _GUIDANCES) == _OFF:
+            require_wan21_i2v(model)
+            show_text(cls, "GGA is OFF (ablation).")
+            return io.NodeOutput(without_gga(model))
+        exo_camera = exo_camera.resized(depth.width, depth.height)
+
+        def directions(chosen: GGAGeometry, layout: TokenLayout) -> tuple[Tensor, Tensor]:
+            found = gga_directions(
+                exo_camera,
+                depth,
+                ego_camera,
+                latent_frames=layout.frames,
+                exo_tokens=(layout.rows, layout.exo_columns),
+                ego_tokens=(layout.rows, layout.ego_columns),
+                geometry=chosen,
+                progress=progress_bar(),
+            )
+            return found.ego_queries, found.exo_keys
+
+        def guidance_of(match: Match) -> Guidance:
+            chosen, factor, source = GGAGeometry.AS_RELEASED, strength, "set here"
+            if geometry == _AS_MATCHED:
+                chosen, factor, source = matched(match).geometry, matched(match).strength, f"by {match.value}"
+            else:
+                chosen = GGAGeometry(geometry)
+            settings = GGASettings(
+                form=GGAForm(form),
+                strength=factor,
+                start_percent=start_percent,
+                end_percent=end_percent,
+                first_block=first_block,
+                last_block=last_block,
+                backend=Backend(backend),
+            )
+            text = f"geometry {chosen.value}, lambda {factor:g} ({source}), form {form}."
+            return Guidance(partial(directions, chosen), settings, text)
+
+        patched = apply_matched_gga(model, guidance_of, report=partial(show_text, cls))
+        egox = applied_egox(model)
+        if geometry != _AS_MATCHED:
+            show_text(cls, guidance_of(Match.INFERENCE).text)
+        elif egox is not None:
+            show_text(cls, guidance_of(egox.settings.match).text)
+        else:
+            show_text(cls, "Geometry and lambda follow EgoX Conditioning's match; told here when sampling starts.")
+        return io.NodeOutput(patched)
+
+
+NODES = [Exo2EgoGGA]

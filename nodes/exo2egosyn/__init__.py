@@ -1,0 +1,1 @@
+"""Exo2EgoSyn's nodes."""

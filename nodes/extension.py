@@ -1,0 +1,43 @@
+"""The pack's V3 nodes, one theme a file. Each file ends with its list `NODES`."""
+
+from __future__ import annotations
+
+from comfy_api.latest import ComfyExtension, io
+
+from .camera import camera, camera_editor, camera_export, head_pose
+from .depth import depth, depth_pro
+from .egox import attention_map, compare, egox, gga, prompt
+from .exo2egosyn import exo2egosyn, plucker
+from .exo2egosyn import inputs as exo2egosyn_inputs
+from .input import ego_exo4d, keypoints, take
+from .prior import preview_prior, prior
+
+_THEMES = (
+    take,
+    ego_exo4d,
+    keypoints,
+    camera,
+    camera_editor,
+    camera_export,
+    head_pose,
+    depth,
+    depth_pro,
+    prior,
+    preview_prior,
+    prompt,
+    egox,
+    gga,
+    attention_map,
+    exo2egosyn,
+    exo2egosyn_inputs,
+    plucker,
+    compare,
+)
+
+
+class Exo2EgoExtension(ComfyExtension):
+    """What ComfyUI loads."""
+
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        """Return every node of the pack."""
+        return [node for theme in _THEMES for node in theme.NODES]

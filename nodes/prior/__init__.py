@@ -1,0 +1,1 @@
+"""Nodes of points and the ego prior."""

@@ -1,0 +1,283 @@
+"""The ego prior: from depth to a point cloud to what the ego camera sees of it (paper section 3.1)."""
+
+from __future__ import annotations
+
+import comfy.model_management
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from ...geometry.cameras.camera import Camera
+from ...geometry.depth.clip_size import at_image_size
+from ...geometry.depth.depth import Depth
+from ...geometry.depth.dynamic_mask import estimate_dynamic, mask_to_frames
+from ...geometry.points.point_cloud import Background, PointCloud, build_point_cloud
+from ...geometry.points.renderer import DEFAULT_MEMORY_BUDGET, RenderBackend, render_points
+from ...geometry.take_kind import TakeKind
+from ..common.options import check_option
+from ..common.previews import video_preview
+from ..common.progress import logger, progress_bar, show_text, warn
+from ..common.schema import schema
+from ..common.sockets import CameraSocket, DepthSocket, PointsSocket
+from ..drawings.plots import coverage_chart
+
+_ESTIMATED, _NONE = "mask, or estimated", "none"
+_MOVING_POINTS = _BY_TAKE, _BY_KEEP_MOVING = ["by the take", "by keep_moving"]
+
+# Below this share of the picture the prior gives the model next to nothing to hold on to.
+LOW_COVERAGE_PERCENT = 5.0
+# Above this share of the clip the mask is inverted, or the depth flickers more than the estimate can take out.
+_MUCH_MOVING_PERCENT = 50.0
+# A GPU renders several frames at once; more than this makes it no faster.
+_GPU_MEMORY_BUDGET = 2 * 2**30
+_LEAST_MEMORY_BUDGET = 64 * 2**20
+
+
+class Exo2EgoPointCloud(io.ComfyNode):
+    """The exo clip as coloured points in the world."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "Exo2EgoPointCloud",
+            "Point Cloud",
+            "prior",
+            "Lifts the exo clip into coloured points: a static background averaged over the clip, plus what moves in "
+            "each frame.",
+            search_aliases=["unproject", "depth to points"],
+            inputs=[
+                io.Image.Input("images", tooltip="The exo video."),
+                DepthSocket.Input("depth", tooltip="Its metric depth, one map a frame; resized to the images."),
+                CameraSocket.Input("camera", tooltip="The exo camera; resized to the images."),
+                io.Mask.Input(
+                    "moving",
+                    optional=True,
+                    tooltip="White where people and things move, from any segmentation pack (one picture a frame). "
+                    "Without it motion is estimated over time, which misses people who stand still.",
+                ),
+                io.Combo.Input(
+                    "background",
+                    options=[background.value for background in Background],
+                    default=Background.MEAN.value,
+                    tooltip="mean: one clean background averaged over all frames (a fixed camera only). per frame: "
+                    "every frame's own points, for moving cameras and very short clips.",
+                ),
+                io.Combo.Input(
+                    "moving_parts",
+                    options=[_ESTIMATED, _NONE],
+                    default=_ESTIMATED,
+                    tooltip="What counts as moving when the background is averaged: the mask (or a temporal estimate "
+                    "where none is connected), or nothing at all.",
+                ),
+                io.Boolean.Input(
+                    "keep_moving",
+                    default=True,
+                    tooltip="Draw what moves, in its own frame. EgoX did so for film clips, but not for Ego-Exo4D: see "
+                    "moving_points.",
+                ),
+                io.Int.Input(
+                    "stride",
+                    default=2,
+                    min=1,
+                    max=16,
+                    tooltip="Take every n-th pixel in both directions. 2 as in EgoX's release; the model was trained "
+                    "on it.",
+                ),
+                io.Float.Input(
+                    "reliability",
+                    default=0.1,
+                    min=0.0,
+                    max=10.0,
+                    step=0.01,
+                    tooltip="Drop pixels whose depth varies by more than this share within 5x5 pixels: they smear "
+                    "across edges. 0.1 as in EgoX's release.",
+                ),
+                io.Combo.Input(
+                    "moving_points",
+                    options=_MOVING_POINTS,
+                    default=_BY_TAKE,
+                    optional=True,
+                    tooltip="by the take: a take tells its kind, and an Ego-Exo4D take gets the background alone (the "
+                    "mean of all frames where no mask is connected), as EgoX was trained on it; film clips and all "
+                    "other clips as keep_moving says. by keep_moving: keep_moving decides for every clip.",
+                ),
+            ],
+            outputs=[PointsSocket.Output("points", display_name="points")],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: Tensor,
+        depth: Depth,
+        camera: Camera,
+        background: str,
+        moving_parts: str,
+        keep_moving: bool,
+        stride: int,
+        reliability: float,
+        moving: Tensor | None = None,
+        moving_points: str = _BY_KEEP_MOVING,  # what graphs from before this input say
+    ) -> io.NodeOutput:
+        depth, camera = at_image_size(images, depth, camera)
+        progress = progress_bar()
+        chosen = Background(background)
+        check_option("moving_points", moving_points, _MOVING_POINTS)
+        kind = camera.take_kind if moving_points == _BY_TAKE else None
+        alone = kind is not None and not kind.draws_moving_points
+        drawn = keep_moving and not alone
+        mask = None if moving is None else mask_to_frames(moving, *depth.values.shape)
+        dynamic = None
+        if chosen is Background.MEAN and moving_parts == _ESTIMATED:
+            # Where the background stands alone, the mean of all frames is nearer to the released priors than one with
+            # estimated holes: IoU 0.83 against 0.75 on a kitchen take.
+            estimates = mask is None and not alone
+            dynamic = estimate_dynamic(images, depth, progress=progress) if estimates else mask
+        cloud = build_point_cloud(
+            images,
+            depth,
+            camera,
+            background=chosen,
+            dynamic=dynamic,
+            dynamic_points=drawn,
+            stride=stride,
+            reliability_threshold=reliability,
+            progress=progress,
+        )
+        warning = _moving_warning(dynamic, mask, f'background "{background}", moving_parts "{moving_parts}"')
+        rule = "every frame shows its own" if chosen is Background.PER_FRAME else _rule(kind, drawn)
+        if drawn != keep_moving:
+            logger.info("Exo2EgoPointCloud: %s.", rule)
+        text = f"{cloud.describe()}\n{_moving_share(dynamic)}; {rule}"
+        if warning:
+            warn(cls, f"{warning}\n{text}")
+        else:
+            show_text(cls, text)
+        return io.NodeOutput(cloud)
+
+
+class Exo2EgoRenderPrior(io.ComfyNode):
+    """What the ego camera sees of the points."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return schema(
+            "Exo2EgoRenderPrior",
+            "Render Ego Prior",
+            "prior",
+            "Renders the points from the ego camera: the ego prior that guides the model. Look at the coverage before "
+            "you pay for a long run: black is what the model has to invent.",
+            search_aliases=["ego prior", "point cloud rendering", "coverage"],
+            inputs=[
+                PointsSocket.Input("points", tooltip="From Point Cloud."),
+                CameraSocket.Input("camera", tooltip="The ego camera: fixed, or one pose a frame."),
+                io.Float.Input(
+                    "radius",
+                    default=5.0,
+                    min=0.5,
+                    max=50.0,
+                    step=0.5,
+                    tooltip="Radius of a point in pixels at an image height of 448; it grows with the image. 5 as in "
+                    "EgoX's release.",
+                ),
+                io.Int.Input(
+                    "points_per_pixel",
+                    default=20,
+                    min=1,
+                    max=64,
+                    tooltip="How many of the nearest points blend in a pixel. 20 as in EgoX's release.",
+                ),
+                io.Combo.Input(
+                    "backend",
+                    options=[backend.value for backend in RenderBackend],
+                    default=RenderBackend.TORCH.value,
+                    tooltip="torch runs everywhere. pytorch3d gives the same picture where it is installed.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("ego_prior", display_name="ego prior"),
+                io.Mask.Output("coverage", display_name="coverage", tooltip="White where at least one point shows."),
+                io.Float.Output("percent", display_name="covered percent", tooltip="Mean coverage over the clip."),
+                io.Image.Output("chart", display_name="coverage chart", tooltip="Covered part of every frame."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls, points: PointCloud, camera: Camera, radius: float, points_per_pixel: int, backend: str
+    ) -> io.NodeOutput:
+        device = comfy.model_management.get_torch_device()
+        rendering = render_points(
+            points,
+            camera,
+            radius=radius,
+            points_per_pixel=points_per_pixel,
+            backend=RenderBackend(backend),
+            device=device,
+            memory_budget_bytes=_memory_budget(device),
+            progress=progress_bar(),
+        )
+        percent = rendering.coverage_percent  # [F]
+        mean, lowest = float(percent.mean()), float(percent.min())
+        text = f"Coverage {mean:.1f}% on average, {lowest:.1f}% at least (frame {int(percent.argmin())})."
+        if lowest < LOW_COVERAGE_PERCENT:
+            warn(cls, f"{text} {_coverage_advice(mean)}")
+        else:
+            show_text(cls, text)
+        # Coverage per frame also goes out with the preview, where API users find it in the history.
+        shown = {**video_preview(rendering.color), "coverage_percent": [round(float(value), 3) for value in percent]}
+        return io.NodeOutput(rendering.color, rendering.coverage.float(), mean, coverage_chart(percent), ui=shown)
+
+
+def _memory_budget(device: torch.device) -> int:
+    """Return the bytes that rendering may take for its temporaries, after models made room on a GPU."""
+    largest = DEFAULT_MEMORY_BUDGET
+    if device.type != "cpu":
+        largest = _GPU_MEMORY_BUDGET
+        comfy.model_management.free_memory(2 * largest, device)
+    return int(min(max(comfy.model_management.get_free_memory(device) // 2, _LEAST_MEMORY_BUDGET), largest))
+
+
+def _rule(kind: TakeKind | None, drawn: bool) -> str:
+    """Return which rule decided on the moving points, and how."""
+    result = "drawn" if drawn else "left out"
+    if kind is None:
+        return f"moving points {result}, as keep_moving says"
+    if drawn == kind.draws_moving_points:
+        return f"moving points {result}, by the take: {kind.value}"
+    return f"moving points {result}, as keep_moving says; the take is of the kind {kind.value}"
+
+
+def _moving_share(dynamic: Tensor | None) -> str:
+    if dynamic is None:
+        return "moving: 0 %, as the settings look for nothing that moves"
+    return f"moving: {100 * float(dynamic.float().mean()):.1f} % of the clip"
+
+
+def _moving_warning(dynamic: Tensor | None, mask: Tensor | None, settings: str) -> str:
+    """Return what is odd about the moving parts in use, and about the connected mask; empty if nothing is."""
+    if dynamic is None:
+        return "" if mask is None else f"The mask of moving parts has no effect with {settings}."
+    if 100 * float(dynamic.float().mean()) <= _MUCH_MOVING_PERCENT:
+        return ""
+    advice = (
+        "Align the depth over time, or connect a mask to 'moving'."
+        if mask is None
+        else "Check that it is not inverted."
+    )
+    source = "Estimated from the clip" if mask is None else "By the mask"
+    return f"{source}, more than {_MUCH_MOVING_PERCENT:.0f} % of it moves, so little background is averaged. {advice}"
+
+
+def _coverage_advice(mean_percent: float) -> str:
+    if mean_percent == 0:
+        return (
+            "The ego camera sees nothing: it is inside nothing, behind the points or looks away from them. Check that "
+            "its pose is world-to-camera in metres with z forward, and that depth and exo camera fit together."
+        )
+    return "Little of the scene is in view there: the model will invent the rest. Check the ego camera's pose."
+
+
+NODES = [Exo2EgoPointCloud, Exo2EgoRenderPrior]

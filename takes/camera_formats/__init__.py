@@ -1,0 +1,1 @@
+"""Camera files, read and written."""

@@ -1,0 +1,135 @@
+"""Nuke's `.chan`: a camera's way as plain numbers, one line a frame, without any header.
+
+    frame  tx ty tz  rx ry rz  fov
+
+Translation in metres in a world with y up (ours turned half around x: (x, -y, -z)); the camera looks along its own -z.
+Rotation in degrees in Nuke's own order ZXY: about z first, then x, then y, which is Ry Rx Rz for column vectors. Choose
+"ZXY" wherever a program asks for the rotation order. `fov` is the vertical field of view in degrees. Frames count from
+1, as Nuke's do.
+
+The format holds neither the picture's size nor any lens but a centred pinhole with square pixels.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...geometry.cameras.camera import Camera
+from ...geometry.cameras.field_of_view import lens_of_fov, lost_without_lens, vertical_fov
+from ...geometry.cameras.y_up import y_up_swapped
+
+_COLUMNS = "frame, tx, ty, tz, rx, ry, rz, vertical field of view"
+_LARGEST_FILE = 64 * 2**20  # bytes: a day at 30 frames a second
+_FOV_TOLERANCE = 1e-3  # degrees: a zoom changes more
+
+
+def chan_text(camera: Camera) -> str:
+    """Return a camera as the text of a `.chan` file.
+
+    Raises:
+        ValueError: if the lens is more than the format can hold.
+    """
+    lost = lost_without_lens(camera)
+    if lost:
+        raise ValueError(
+            f"A .chan file holds the field of view of a centred pinhole and nothing else of a lens: {lost}. Set a "
+            "pinhole lens in the camera editor, or choose JSON (any lens) or glTF (which says so in the file)."
+        )
+    poses = y_up_swapped(camera.camera_to_world)
+    angles = np.unwrap(np.degrees(_angles(poses[:, :3, :3]).numpy()), axis=0, period=360)  # no jump from 180 to -180
+    fov = vertical_fov(camera)
+    lines = [
+        " ".join(f"{value:.12f}" for value in (*position, *turn, fov))
+        for position, turn in zip(poses[:, :3, 3].tolist(), angles.tolist())
+    ]
+    return "".join(f"{number} {line}\n" for number, line in enumerate(lines, start=1))
+
+
+def read_chan(path: str | os.PathLike[str], width: int, height: int) -> Camera:
+    """Read a `.chan` file as the camera of a picture of `width` x `height` pixels.
+
+    Raises:
+        ValueError: if the file is missing, or is no table of 8 numbers a line, frames are missing or doubled, or the
+            field of view changes.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"There is no file {path}. Check the name.")
+    if path.stat().st_size > _LARGEST_FILE:
+        raise ValueError(f"{path} has {path.stat().st_size:,} bytes: too many for a camera's way. Export it again.")
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        if line.strip():
+            rows.append(_row(line, f"line {number} of {path}"))
+    if not rows:
+        raise ValueError(f"{path} is empty. Export it again.")
+    table = torch.tensor(rows, dtype=torch.float64)  # [F, 8]
+    frames, fov = table[:, 0], table[:, 7]
+    if (frames.diff() != 1).any():
+        first = int((frames.diff() != 1).nonzero()[0, 0])
+        raise ValueError(
+            f"{path} goes from frame {frames[first]:g} to {frames[first + 1]:g}. Export every frame once, in order."
+        )
+    if float(fov.max() - fov.min()) > _FOV_TOLERANCE:
+        raise ValueError(
+            f"The field of view of {path} goes from {float(fov.min()):.3f} to {float(fov.max()):.3f} degrees. A camera "
+            "here has one lens: export without the zoom."
+        )
+    try:
+        poses = torch.eye(4, dtype=torch.float64).repeat(len(table), 1, 1)
+        poses[:, :3, :3] = _rotations(torch.deg2rad(table[:, 4:7]))
+        poses[:, :3, 3] = table[:, 1:4]
+        lens = lens_of_fov(float(fov[0]), width, height)
+        return Camera(lens, width, height, torch.linalg.inv(y_up_swapped(poses)))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _row(line: str, where: str) -> list[float]:
+    words = line.split()
+    try:
+        values = [float(word) for word in words]
+    except ValueError as error:
+        raise ValueError(f"Expected numbers in {where} ({_COLUMNS}): {error}.") from error
+    if len(values) != 8:
+        raise ValueError(
+            f"Expected 8 numbers in {where} ({_COLUMNS}), got {len(values)}. Export a camera: other objects have no "
+            "field of view."
+        )
+    if not all(math.isfinite(value) for value in values):
+        raise ValueError(f"Expected finite numbers in {where}, got {line.strip():.80}.")
+    return values
+
+
+def _rotations(angles: Tensor) -> Tensor:
+    """Return Ry Rx Rz [F, 3, 3] of angles about x, y, z [F, 3] in radians."""
+    (sx, sy, sz), (cx, cy, cz) = angles.sin().unbind(-1), angles.cos().unbind(-1)
+    entries = [
+        *(cy * cz + sy * sx * sz, sy * sx * cz - cy * sz, sy * cx),
+        *(cx * sz, cx * cz, -sx),
+        *(cy * sx * sz - sy * cz, sy * sz + cy * sx * cz, cy * cx),
+    ]
+    return torch.stack(entries, dim=-1).unflatten(-1, (3, 3))
+
+
+def _angles(rotations: Tensor) -> Tensor:
+    """Return the angles about x, y, z [F, 3] in radians with Ry Rx Rz = `rotations` [F, 3, 3].
+
+    Straight up or down only y minus or plus z is known: z counts as 0 then.
+    """
+    level = torch.linalg.vector_norm(rotations[:, 1, :2], dim=-1)  # cos x
+    x = torch.atan2(-rotations[:, 1, 2], level)
+    steep = level < 1e-9
+    y = torch.where(
+        steep,
+        torch.atan2(-rotations[:, 2, 0], rotations[:, 0, 0]),
+        torch.atan2(rotations[:, 0, 2], rotations[:, 2, 2]),
+    )
+    z = torch.where(steep, 0.0, torch.atan2(rotations[:, 1, 0], rotations[:, 1, 1]))
+    return torch.stack([x, y, z], dim=-1)

@@ -1,0 +1,1 @@
+"""EgoX's dataset layout, read and written."""

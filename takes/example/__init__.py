@@ -1,0 +1,1 @@
+"""The example room, rendered when asked for."""

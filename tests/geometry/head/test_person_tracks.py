@@ -1,0 +1,92 @@
+"""One of several people, whatever the order in which the estimator lists them."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from exo2ego.geometry.head.keypoints import N_JOINTS, Joint, Keypoints, People
+from exo2ego.geometry.head.person_tracks import PersonChoice, follow_people, follow_person
+
+WIDTH, HEIGHT = 640, 360
+
+
+def somebody(x: float, y: float, size: float) -> Keypoints:
+    """A person whose joints lie on a column `size` pixels high."""
+    one = Keypoints.none(1)
+    one.pixels[0, :, 0] = x
+    one.pixels[0, :, 1] = y + torch.linspace(-size / 2, size / 2, N_JOINTS, dtype=torch.float64)
+    one.confidence[0] = 1
+    return one
+
+
+def crowd(n_frames: int = 12) -> People:
+    """A large one who crosses from the left, a small one near the middle; their order changes in every frame."""
+    frames = []
+    for frame in range(n_frames):
+        large, small = somebody(60 + 20 * frame, 200, 200), somebody(330, 180 + frame, 80)
+        frames.append(Keypoints.joined([large, small] if frame % 2 == 0 else [small, large]))
+    return People(tuple(frames), WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize(
+    ("choice", "number", "large"),
+    [
+        (PersonChoice.LARGEST, 0, True),
+        (PersonChoice.CENTRAL, 0, False),
+        (PersonChoice.NUMBER, 0, True),
+        (PersonChoice.NUMBER, 1, False),
+    ],
+)
+def test_the_chosen_person_in_every_frame(choice, number, large):
+    one = follow_person(crowd(), choice, number)
+    heights = one.pixels[:, -1, 1] - one.pixels[:, 0, 1]
+    assert len(one) == 12
+    torch.testing.assert_close(heights, torch.full((12,), 200.0 if large else 80.0, dtype=torch.float64))
+
+
+def test_absent_frames_stay_empty_and_the_person_comes_back():
+    frames = list(crowd().frames)
+    for frame in (4, 5):
+        frames[frame] = somebody(330, 184, 80)
+    frames[8] = Keypoints.none()
+    one = follow_person(People(tuple(frames), WIDTH, HEIGHT), PersonChoice.LARGEST)
+    present = one.seen.any(dim=1)
+    assert (~present).nonzero()[:, 0].tolist() == [4, 5, 8]
+    torch.testing.assert_close(one.pixels[10, 0, 0], torch.tensor(260.0, dtype=torch.float64))
+    assert len(follow_people(People(tuple(frames), WIDTH, HEIGHT))) == 2
+
+
+def test_a_passer_by_is_somebody_else():
+    frames = (somebody(100, 180, 150), somebody(500, 180, 150), somebody(102, 180, 150))
+    tracks = follow_people(People(frames, WIDTH, HEIGHT))
+    assert [track.seen.any(dim=1).tolist() for track in tracks] == [[True, False, True], [False, True, False]]
+
+
+def test_nobody_and_too_few():
+    with pytest.raises(ValueError, match="nobody in any of the 3 frames"):
+        follow_person(People((Keypoints.none(),) * 3, WIDTH, HEIGHT), PersonChoice.LARGEST)
+    with pytest.raises(ValueError, match="no person 2: the clip shows 2"):
+        follow_person(crowd(), PersonChoice.NUMBER, 2)
+
+
+def test_two_estimators_of_one_clip_complete_each_other():
+    mine, theirs = Keypoints.joined([somebody(60, 200, 200), somebody(330, 180, 80)]), somebody(333, 181, 80)
+    mine.confidence[1, Joint.NOSE] = 0
+    theirs.rotations[0] = torch.eye(3)
+    far = somebody(600, 100, 60)
+    people = People((mine,), WIDTH, HEIGHT).merged_with(People((Keypoints.joined([far, theirs]),), WIDTH, HEIGHT))
+    merged = people.frames[0]
+    assert len(merged) == 3
+    assert merged.has_rotation.tolist() == [False, True, False]
+    assert merged.pixels[1, Joint.NOSE, 0] == 333
+    assert merged.pixels[1, Joint.NECK, 0] == 330
+    with pytest.raises(ValueError, match="1 frames of people, the other 2"):
+        people.merged_with(People((far, far), WIDTH, HEIGHT))
+
+
+def test_pictures_of_another_shape():
+    people = crowd()
+    assert people.resized(320, 180).frames[0].pixels[0, 0, 0] == 30
+    with pytest.raises(ValueError, match="the shapes differ"):
+        people.resized(400, 400)

@@ -1,0 +1,220 @@
+"""Encode Two-View Prompt over HTTP, against sentencepiece and transformers run on the same weights."""
+
+from __future__ import annotations
+
+import itertools
+import json
+
+import pytest
+import sentencepiece
+import torch
+from comfy_client import ExecutionFailedError
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from exo2ego.takes.example.room import PROMPT_PARTS
+from exo2ego.wan.egox.prompt import two_view_prompt
+from support.graphs import Graph, api_graph, node_id, only_outputs, with_inputs, with_node
+from support.prompts import two_blocks
+from support.standin_nodes.configs import UMT5_CONFIG
+from support.tiny_models import FILES
+
+LIMIT, END, PAD = 511, 1, 0
+RUNS = itertools.count()
+PARENTHESES = "the player (in orange) waits, the (blue:1.4) cup, ((both)) hands, a smile :) and (an open one"
+
+
+@pytest.fixture(scope="module")
+def weights(comfy_server):
+    return load_file(comfy_server.base.joinpath("models", *FILES["clip"]))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(weights):
+    return sentencepiece.SentencePieceProcessor(model_proto=weights["spiece_model"].numpy().tobytes())
+
+
+@pytest.fixture(scope="module")
+def encoder(weights):
+    """transformers' own umt5 encoder with the tiny weights, float32."""
+    from transformers import UMT5Config, UMT5EncoderModel
+
+    sizes = {**UMT5_CONFIG, "vocab_size": len(weights["shared.weight"])}
+    config = UMT5Config(d_model=4096, feed_forward_proj="gated-gelu", pad_token_id=PAD, eos_token_id=END, **sizes)
+    model = UMT5EncoderModel(config).eval()
+    state = {name: value.float() for name, value in weights.items() if name != "spiece_model"}
+    missing, unexpected = model.load_state_dict({**state, "encoder.embed_tokens.weight": state["shared.weight"]}, False)
+    assert not missing
+    assert not unexpected
+    return model
+
+
+@pytest.fixture
+def long_prompt(tokenizer) -> str:
+    return two_blocks(830, 465, lambda text: len(tokenizer.encode(text))) + f"\n{PARENTHESES}"
+
+
+def witness_tokens(tokenizer, text: str) -> list[int]:
+    """511 tokens, the end token, padding: as EgoX's release has them."""
+    tokens = [*tokenizer.encode(" ".join(text.split()))[:LIMIT], END]
+    return tokens + [PAD] * (LIMIT + 1 - len(tokens))
+
+
+def encode_graph(text: str, fit: str | None = None, run: int = 0) -> Graph:
+    inputs = {} if fit is None else {"fit": fit}
+    graph = with_node({}, "1", "StandInCLIPLoader", "Text encoder", clip_name=FILES["clip"][1])
+    graph = with_node(graph, "2", "StandInSpyTokens", "Spy", clip=["1", 0], filename=f"tokens_{run}.safetensors")
+    graph = with_node(graph, "3", "Exo2EgoEncodePrompt", "Encode", clip=["2", 0], text=text, **inputs)
+    graph = with_node(graph, "4", "StandInRecordText", "Record", conditioning=["3", 0], filename="text.safetensors")
+    return with_node(graph, "5", "PreviewAny", "Report", source=["3", 1])
+
+
+@pytest.fixture
+def encode(comfy_server, comfy_client):
+    """Run the node; returns token ids [L], vectors [1, L, 4096], the conditioning's options and the report."""
+
+    def run(text: str, fit: str | None = None) -> tuple[list[int], torch.Tensor, dict, str]:
+        output, number = comfy_server.base / "output", next(RUNS)  # a new file's name: nothing comes from the cache
+        done = comfy_client.run(encode_graph(text, fit, number))
+        with safe_open(output / "text.safetensors", "pt") as file:
+            options = json.loads(file.metadata()["options"])
+            vectors = file.get_tensor("vectors")
+        (ids,) = load_file(output / f"tokens_{number}.safetensors")["tokens"].tolist()
+        (report,) = done.outputs["5"]["text"]
+        assert done.outputs["3"]["text"] == [report]
+        return ids, vectors, options, report
+
+    return run
+
+
+@torch.inference_mode()
+def encoded(encoder, tokens: list[int]) -> torch.Tensor:
+    """The encoder's vectors [1, L, 4096], zero after the end token, where Wan sees nothing."""
+    mask = torch.tensor([[int(index <= tokens.index(END)) for index in range(len(tokens))]])
+    return encoder(input_ids=torch.tensor([tokens]), attention_mask=mask).last_hidden_state * mask[..., None]
+
+
+def assert_close(vectors, expected):
+    assert vectors.shape == expected.shape == (1, LIMIT + 1, 4096)
+    assert (vectors - expected).abs().max() < 2e-3 * expected.abs().max()
+
+
+def test_as_released(encode, tokenizer, encoder, long_prompt):
+    """511 tokens and the end token reach the encoder, and what was cut leaves no trace in the vectors."""
+    ids, vectors, options, report = encode(long_prompt, "as released")
+    expected = witness_tokens(tokenizer, long_prompt)
+    assert len(tokenizer.encode(long_prompt)) > LIMIT + 100
+    assert ids == expected
+    assert ids[-1] == END
+    assert_close(vectors, encoded(encoder, expected))
+    whole = encoded(encoder, [*tokenizer.encode(long_prompt), END])[:, : LIMIT + 1]
+    assert (whole - vectors).abs().max() > 2e-2 * vectors.abs().max(), "a cut after the encoder would not be noticed"
+    assert "cut off" in report
+    assert options == {"pooled_output": None}
+
+
+@pytest.mark.parametrize("fit", ["as released", "keep both views"])
+@pytest.mark.parametrize("text", [PARENTHESES, "", "a\n\n  cup (e.g. steel)"])
+def test_parentheses_are_text(encode, tokenizer, encoder, text, fit):
+    ids, vectors, _, report = encode(text, fit)
+    expected = witness_tokens(tokenizer, text)
+    assert ids == expected
+    assert_close(vectors, encoded(encoder, expected))
+    assert f"{expected.index(END)} of 511 tokens" in report
+
+
+def test_both_views_are_kept_by_default(encode, tokenizer, encoder, long_prompt):
+    ids, vectors, _, report = encode(long_prompt)
+    assert ids.index(END) <= LIMIT
+    assert_close(vectors, encoded(encoder, ids))
+    text = tokenizer.decode(ids[: ids.index(END)])
+    before, after = (len(tokenizer.encode(" ".join(t[t.index("[Ego view]") :].split()))) for t in (long_prompt, text))
+    assert after >= 2 / 3 * before
+    assert f"[Ego view]: {after} of {before} tokens kept" in report
+    assert "Left out of [Exo view]: " in report
+
+
+def test_the_warning_is_logged_once_and_only_when_something_is_lost(encode, comfy_server, long_prompt):
+    def warnings() -> int:
+        return comfy_server.log.read_text(errors="replace").count("Exo2EgoEncodePrompt:")
+
+    before = warnings()
+    encode("a short prompt that fits")
+    assert warnings() == before
+    encode(f"{long_prompt} And one more cup.", "as released")
+    assert warnings() == before + 1
+
+
+def test_another_text_encoder_is_refused(comfy_client):
+    graph = with_node(encode_graph("a cup"), "6", "StandInOtherCLIP", "Other encoder")
+    graph = with_inputs(graph, "Encode", clip=["6", 0])
+    with pytest.raises(ExecutionFailedError, match=r"are of: l\..*type wan"):
+        comfy_client.run(only_outputs(graph, "Report"))
+
+
+@pytest.fixture
+def example_warnings(comfy_server, comfy_client, small_take):
+    """Run the template's graph up to EgoX Conditioning; returns the warnings of a prompt left at the example."""
+
+    def run(*, exo: str, encoder: str = "Exo2EgoEncodePrompt", **prompt: str) -> list[str]:
+        graph = api_graph("egox")
+        graph = with_inputs(graph, "Text encoder", clip_name=FILES["clip"][1])
+        graph = with_inputs(graph, "VAE", vae_name=FILES["vae"][1])
+        graph[node_id(graph, "Text encoder")]["class_type"] = "StandInCLIPLoader"
+        graph = with_inputs(graph, "Exo video", file=f"{small_take.name}/exo.mp4")
+        graph = with_inputs(graph, "First 49 frames", length=5)
+        graph = with_inputs(graph, "Resize to 784 x 448", width=128, height=64)
+        graph = with_inputs(graph, "Prompt", **prompt)
+        text = {"clip": [node_id(graph, "Text encoder"), 0], "text": [node_id(graph, "Prompt"), 0]}
+        graph = with_node(graph, "910", encoder, "Encode", **text)
+        grey = {"height": 64, "batch_size": 5, "color": 0x808080}
+        graph = with_node(graph, "911", "EmptyImage", "Grey clip", width=128, **grey)
+        graph = with_node(graph, "912", "EmptyImage", "Grey prior", width=64, **grey)
+        links = {"positive": ["910", 0], "negative": ["910", 0], "ego_prior": ["912", 0], "clip_vision": None}
+        graph = with_inputs(graph, "EgoX conditioning", exo=[node_id(graph, exo), 0], **links)
+        latent = [node_id(graph, "EgoX conditioning"), 2]
+        graph = with_node(graph, "913", "SaveLatent", "Save", samples=latent, filename_prefix=f"example_{next(RUNS)}")
+        before = len(comfy_server.log.read_text(errors="replace"))
+        comfy_client.run(only_outputs(graph, "Save"))
+        log = comfy_server.log.read_text(errors="replace")[before:]
+        return [line for line in log.splitlines() if "the template's example" in line]
+
+    return run
+
+
+ROOM, OTHER = "Resize to 784 x 448", "Grey clip"
+OWN = {
+    "exo_scene": "A workshop.",
+    "exo_action": "A woman saws.",
+    "ego_scene": "A bench.",
+    "ego_action": "Two hands hold a saw.",
+}
+
+
+def test_the_example_s_prompt_on_another_clip_warns(example_warnings):
+    (line,) = example_warnings(exo=OTHER)
+    assert "exo view and ego view" in line
+    assert "Write in Two-View Prompt" in line
+
+
+def test_one_view_left_at_the_example_warns(example_warnings):
+    own = {name: text for name, text in OWN.items() if name != "ego_action"}
+    (line,) = example_warnings(exo=OTHER, **own)
+    assert "(ego view)" in line
+
+
+def test_the_example_s_prompt_on_the_example_s_clip_is_fine(example_warnings):
+    """Also small and compressed as a video: what `make demo` and the template's first run do."""
+    assert example_warnings(exo=ROOM) == []
+
+
+def test_a_prompt_of_one_s_own_is_fine(example_warnings):
+    assert example_warnings(exo=OTHER, **OWN) == []
+
+
+def test_the_mark_of_the_template_s_example(encode):
+    """The shipped template has the text that the pack knows; the example room's own prompt is another."""
+    graph = api_graph("egox")
+    template = graph[node_id(graph, "Prompt")]["inputs"]
+    assert encode(two_view_prompt(**PROMPT_PARTS))[2] == {"pooled_output": None}
+    assert encode(two_view_prompt(**template))[2]["exo2ego_example_prompt"] == ["exo", "ego"]

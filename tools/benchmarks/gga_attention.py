@@ -1,0 +1,98 @@
+"""GGA's attention against plain attention on the same tensors: time, memory and error of every back end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import memory
+import torch
+from compare import Case, Row, Run, compare
+from gga_problem import Problem, described
+
+from exo2ego.attention.backends.reference import dense_bias
+from exo2ego.attention.choice import MODULES, Backend
+from exo2ego.attention.guided_attention import gga_attention
+from exo2ego.attention.layout import TokenLayout
+
+# The released code's way: the bias of all pairs as one tensor, handed to torch's attention.
+DENSE = "dense"
+
+CASES = (*(backend.value for backend in Backend if backend is not Backend.AUTO), DENSE)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure.
+
+    Attributes:
+        heads, head_dim, batch: of the attention.
+        dtype, device: of the tensors.
+        repeats: pairs of runs a case.
+        cases: some of CASES; None for all that are worth it on the device.
+    """
+
+    heads: int
+    head_dim: int
+    batch: int
+    dtype: torch.dtype
+    device: torch.device
+    repeats: int
+    cases: tuple[str, ...] | None = None
+
+    def problem(self, layout: TokenLayout) -> Problem:
+        """Return tensors of a size."""
+        return Problem(layout, self.heads, self.head_dim, self.batch, self.dtype, self.device)
+
+
+def rows_of(layout: TokenLayout, options: Options) -> list[Row]:
+    """Measure every case at one size."""
+    problem = options.problem(layout)
+    plain = Case("plain", partial(_plain, problem), partial(problem.error, biased=False))
+    cases = [
+        Case(
+            name,
+            partial(_dense if name == DENSE else partial(_gga, Backend(name)), problem),
+            partial(problem.error, biased=True),
+            _left_out(name, problem, options),
+        )
+        for name in options.cases or CASES
+    ]
+    return compare(layout.n_tokens, described(layout), plain, cases, options.repeats, options.device)
+
+
+def _plain(problem: Problem) -> Run:
+    return problem.timed(partial(problem.plain, problem.q, problem.k, problem.v, problem.heads))
+
+
+def _dense(problem: Problem) -> Run:
+    mask = dense_bias(problem.layout, problem.directions(), problem.bias).to(problem.q.dtype)
+    return problem.timed(partial(problem.plain, problem.q, problem.k, problem.v, problem.heads, mask))
+
+
+def _gga(backend: Backend, problem: Problem) -> Run:
+    tensors = problem.q, problem.k, problem.v, problem.heads, problem.layout, problem.directions(), problem.bias
+    return problem.timed(partial(gga_attention, *tensors, problem.plain, backend))
+
+
+def _left_out(name: str, problem: Problem, options: Options) -> str:
+    """Return why a case is not measured, or nothing."""
+    device, size = problem.q.device, problem.q.element_size()
+    if name != DENSE:
+        reason = MODULES[Backend(name)].unsupported(problem.q, problem.heads)
+        if reason is not None:
+            return reason
+    if name == Backend.FLEX and device.type == "cpu" and options.cases is None:
+        return "compiled for the CPU it is slow; --backends flex measures it"
+    need = 0
+    if name == DENSE:
+        need = bytes_of_dense_bias(problem.layout, problem.q.dtype)
+    elif name == Backend.REFERENCE:
+        logits = problem.layout.n_tokens**2 * len(problem.q) * problem.heads * size
+        need = bytes_of_dense_bias(problem.layout, problem.q.dtype) + 3 * logits  # logits, with the bias, softmax
+    return memory.lacking(need, device)
+
+
+def bytes_of_dense_bias(layout: TokenLayout, dtype: torch.dtype) -> int:
+    """Return what making the bias of all pairs takes: float32, a temporary and the copy that is kept."""
+    return layout.n_tokens**2 * (4 + 4 + dtype.itemsize)

@@ -1,0 +1,129 @@
+"""Whole denoising steps of Wan 2.1 I2V under the pack's own patches, with and without GGA."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import gga_problem
+import memory
+import paired
+import random_wan
+import torch
+from compare import Case, Row, compare
+from gga_attention import DENSE, bytes_of_dense_bias
+from torch import Tensor
+
+from exo2ego.attention.backends.reference import dense_bias
+from exo2ego.attention.bias import GGABias
+from exo2ego.attention.choice import Backend
+from exo2ego.attention.directions import TokenDirections
+from exo2ego.attention.layout import TokenLayout
+
+
+@dataclass(frozen=True)
+class Options:
+    """The model, the clip and how to measure."""
+
+    layout: TokenLayout
+    layers: int
+    dim: int
+    ffn: int
+    cfg: float
+    dtype: torch.dtype
+    device: torch.device
+    repeats: int
+
+
+def rows_of(options: Options) -> list[Row]:
+    """Measure every case.
+
+    The error is the largest difference from the step with GGA on `sdpa`, relative to the largest value; that of the
+    plain step says what GGA does.
+
+    Raises:
+        SystemExit: if the model does not fit.
+    """
+    # Self-attention has 4 square matrices a block, cross-attention to text and image 6.
+    weights = options.layers * options.dim * (10 * options.dim + 2 * options.ffn) * options.dtype.itemsize
+    if reason := memory.lacking(weights, options.device):
+        raise SystemExit(f"The model does not fit ({reason}): choose smaller --layers, --dim or --ffn.")
+    steps = Steps(options)
+    expected = steps.run(steps.with_gga(Backend.SDPA))[0]
+
+    def difference(samples: Tensor) -> float:
+        return float((samples - expected).abs().max() / expected.abs().max())
+
+    too_large = memory.lacking(bytes_of_dense_bias(options.layout, options.dtype), options.device)
+    plain = Case("plain EgoX", lambda: partial(steps.run, steps.with_egox()), difference)
+    cases = [
+        Case("GGA, auto", lambda: partial(steps.run, steps.with_gga(Backend.AUTO)), difference),
+        Case("GGA, sdpa", lambda: partial(steps.run, steps.with_gga(Backend.SDPA)), difference),
+        Case(DENSE, lambda: partial(steps.run, steps.with_dense_bias()), difference, too_large),
+    ]
+    layout = options.layout
+    return compare(layout.n_tokens, gga_problem.described(layout), plain, cases, options.repeats, options.device)
+
+
+class Steps:
+    """Steps of one model on one clip, each a run of ComfyUI's sampler with one step of euler."""
+
+    def __init__(self, options: Options) -> None:
+        import comfy.samplers
+
+        self._options = options
+        self._clip = random_wan.Clip.random(options.layout)
+        self._model = random_wan.model(options.layers, options.dim, options.ffn, options.dtype, options.device)
+        self._sigmas = comfy.samplers.calculate_sigmas(self._model.get_model_object("model_sampling"), "simple", 1)
+        self._directions = gga_problem.random_directions(options.layout)
+
+    def with_egox(self) -> Any:
+        """Return the MODEL with the exo view and without GGA."""
+        from exo2ego.wan.egox.apply import apply_egox
+
+        return apply_egox(self._model, self._clip.exo)
+
+    def with_gga(self, backend: Backend) -> Any:
+        """Return the MODEL with GGA, as the node makes it."""
+        from exo2ego.wan.egox.gga import GGASettings, apply_gga
+
+        return apply_gga(self.with_egox(), lambda layout: self._directions, GGASettings(backend=backend))
+
+    def with_dense_bias(self) -> Any:
+        """Return the MODEL with one [L, L] bias as the mask of every self-attention, made here, once."""
+        layout, device = self._options.layout, self._options.device
+        directions = TokenDirections(*(part.to(device) for part in self._directions))
+        mask = dense_bias(layout, directions, GGABias()).to(self._options.dtype)
+
+        def masked(function: Callable[..., Tensor], q: Tensor, k: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+            if q.shape[1] == k.shape[1] == layout.n_tokens:
+                kwargs["mask"] = mask
+            return function(q, k, *args, **kwargs)
+
+        model = self.with_egox()
+        model.model_options["transformer_options"]["optimized_attention_override"] = masked
+        return model
+
+    def run(self, model: Any) -> tuple[Tensor, paired.Lap]:
+        """Sample with one step; the lap is that of the step, without ComfyUI's work before and after it."""
+        import comfy.sample
+        import comfy.samplers
+        from comfy.k_diffusion.sampling import sample_euler
+
+        laps = []
+
+        def timed_euler(*args: Any, **kwargs: Any) -> Tensor:
+            result, lap = paired.timed(partial(sample_euler, *args, **kwargs), self._options.device)
+            laps.append(lap)
+            return result
+
+        clip, sampler = self._clip, comfy.samplers.KSAMPLER(timed_euler)
+        samples = comfy.sample.sample_custom(
+            *(model, clip.noise, self._options.cfg, sampler, self._sigmas, clip.positive, clip.negative),
+            torch.zeros_like(clip.noise),
+            disable_pbar=True,
+            seed=0,
+        )
+        return samples, laps[0]

@@ -1,0 +1,66 @@
+"""Which tile of the Triton kernel is fastest on this GPU, at one size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import product
+
+from compare import Case, Row, Run, compare
+from gga_attention import Options
+from gga_problem import Problem, described
+from torch import Tensor
+
+from exo2ego.attention.backends import triton as triton_attention
+from exo2ego.attention.backends.triton import Tile
+from exo2ego.attention.layout import TokenLayout
+
+# What is tried where no tile is named: queries and keys a block, warps, stages.
+TRIED = tuple("x".join(map(str, sizes)) for sizes in product((64, 128), (32, 64, 128), (4, 8), (2, 3, 4)))
+
+
+def rows_of(layout: TokenLayout, tiles: Sequence[str], options: Options) -> list[Row]:
+    """Compare tiles of the kernel with plain attention of the ego queries.
+
+    Args:
+        layout: the size.
+        tiles: each `QUERIESxKEYSxWARPSxSTAGES`.
+        options: its cases do not matter.
+
+    Raises:
+        SystemExit: where the kernel cannot run.
+    """
+    problem = options.problem(layout)
+    reason = triton_attention.unsupported(problem.q, problem.heads)
+    if reason is not None:
+        raise SystemExit(f"Tiles of the Triton kernel cannot be timed: {reason}.")
+    plain = Case("plain, ego queries", partial(_plain, problem), lambda out: 0.0)
+    # The kernel leaves the exo tokens of its result alone.
+    result = problem.plain(problem.q, problem.k, problem.v, problem.heads)
+    cases = [
+        Case(name, partial(_kernel, problem, tile_of(name), result), partial(problem.error, biased=True))
+        for name in tiles
+    ]
+    return compare(layout.n_tokens, described(layout), plain, cases, options.repeats, options.device)
+
+
+def tile_of(name: str) -> Tile:
+    """Return the tile of a name such as 128x64x8x3."""
+    return Tile(*(int(part) for part in name.split("x")))
+
+
+def _plain(problem: Problem) -> Run:
+    layout = problem.layout
+    ego = layout.as_grid(problem.q)[:, :, :, layout.exo_columns :].flatten(1, 3).contiguous()
+    return problem.timed(partial(problem.plain, ego, problem.k, problem.v, problem.heads))
+
+
+def _kernel(problem: Problem, tile: Tile, result: Tensor) -> Run:
+    directions = problem.directions()
+
+    def call() -> Tensor:
+        tensors = problem.q, problem.k, problem.v, problem.heads, problem.layout, directions, problem.bias, result
+        triton_attention.attend(*tensors, tile)
+        return result
+
+    return problem.timed(call)

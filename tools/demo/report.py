@@ -1,0 +1,111 @@
+"""What the demo measures: the prior against what is known to be true, timings and versions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tomllib
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from exo2ego.takes.take import Take
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# A prior's pixel counts as covered where its largest channel exceeds this: black is where no point landed, and
+# compressed video makes black a little less black.
+_COVERED_ABOVE = 16 / 255
+_SAME_DEPTH = 0.02  # a surface counts as seen where its depth is the camera's, up to this share
+
+
+def covered(prior: Tensor) -> Tensor:
+    """Return the pixels of a prior [F, H, W, 3] that hold something [F, H, W]."""
+    return prior.amax(dim=-1) > _COVERED_ABOVE
+
+
+def psnr(first: Tensor, second: Tensor, where: Tensor) -> float | None:
+    """Return the peak signal-to-noise ratio in dB over the pixels `where` [F, H, W]; `None` where there are none."""
+    if not where.any():
+        return None
+    error = float((first[where] - second[where]).square().mean())
+    return -10 * math.log10(max(error, 1e-12))
+
+
+def iou(first: Tensor, second: Tensor) -> float:
+    """Return intersection over union of two masks; 1 where both are empty."""
+    union = float((first | second).sum())
+    return float((first & second).sum()) / union if union else 1.0
+
+
+def score_prior(
+    prior: Tensor, truth: Tensor | None, released: Tensor | None, shared: Tensor | None = None
+) -> dict[str, Any]:
+    """Compare a rendered prior with the true ego view and with the released prior, as far as they are known.
+
+    Args:
+        prior: [F, H, W, 3] in [0, 1].
+        truth: the true ego view, of that shape.
+        released: the prior that came with the take, of that shape.
+        shared: where the ego view shows what the exo camera sees, too [F, H, W]: a perfect prior covers just that.
+
+    Returns:
+        IoU of the covered area, and PSNR in dB where both show something. Elsewhere a prior says nothing.
+    """
+    scores: dict[str, Any] = {}
+    if truth is not None and truth.shape == prior.shape:
+        where = covered(prior) if shared is None else covered(prior) & shared
+        scores["against_true_view"] = {"psnr_db": _rounded(psnr(prior, truth, where))}
+        if shared is not None:
+            scores["against_true_view"]["iou"] = _rounded(iou(covered(prior), shared))
+    if released is not None and released.shape == prior.shape:
+        both = covered(prior) & covered(released)
+        scores["against_released_prior"] = {
+            "psnr_db": _rounded(psnr(prior, released, both)),
+            "iou": _rounded(iou(covered(prior), covered(released))),
+        }
+    return scores
+
+
+def seen_by_both(take: Take) -> Tensor:
+    """Return where the ego view of the example room shows a surface that its exo camera sees as well [F, H, W]."""
+    import torch
+
+    from exo2ego.takes.example.room import ExampleRoom
+
+    exo_depth, exo = take.depth.metric(), take.exo_camera
+    ego_depth, _ = ExampleRoom(take.n_frames).geometry(take.ego_camera, with_head=False)
+    points = take.ego_camera.unproject(ego_depth)  # [F, H, W, 3]
+    seen = torch.zeros(ego_depth.shape, dtype=torch.bool)
+    for frame in range(take.n_frames):
+        pixels, z, in_front = exo.project(points[frame])
+        column, row = pixels.floor().long().unbind(-1)
+        inside = in_front & (column >= 0) & (column < exo.width) & (row >= 0) & (row < exo.height)
+        nearest = exo_depth[frame, row.clamp(0, exo.height - 1), column.clamp(0, exo.width - 1)]
+        seen[frame] = inside & (ego_depth[frame] > 0) & ((z - nearest).abs() < _SAME_DEPTH * z)
+    return seen
+
+
+def coverage(per_frame: list[float]) -> dict[str, Any]:
+    """Summarise coverage in percent per frame."""
+    return {"mean": _rounded(sum(per_frame) / len(per_frame)), "lowest": min(per_frame), "per_frame": per_frame}
+
+
+def versions(system_stats: Mapping[str, Any]) -> dict[str, str]:
+    """Return the versions that matter, from ComfyUI's `/system_stats` and the pack's own file."""
+    system = system_stats["system"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return {
+        "pack": project["version"],
+        "comfyui": system["comfyui_version"],
+        "torch": system["pytorch_version"],
+        "python": system["python_version"].split()[0],
+        "device": system_stats["devices"][0]["name"],
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

@@ -1,0 +1,1 @@
+"""EgoX: conditioning, LoRA, geometry-guided attention."""

@@ -1,0 +1,227 @@
+"""Geometry-guided self-attention (paper, Sec. 3.3) as a MODEL patch.
+
+When sampling starts, the latent sizes are known and the directions are computed, once. Every model call then hooks the
+self-attention of the chosen blocks for the chosen part of the schedule.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from ...attention.bias import GGABias
+from ...attention.choice import Backend, requested
+from ...attention.directions import TokenDirections
+from ...attention.layout import TokenLayout
+from ...networks.weights.wan_kinds import require_wan21_i2v
+from ..shared.joined_tokens import window_frames
+from ..shared.wrappers import transformer_options_of_run
+from .apply import applied_egox
+from .gga_hooks import GGAHooks, HookCounts
+from .gga_settings import DirectionSource, GGASettings, Guidance
+from .match import Match
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
+GGA_KEY = "exo2ego_gga"
+
+_log = logging.getLogger(__name__)
+
+
+def apply_gga(model: ModelPatcher, source: DirectionSource, settings: GGASettings | None = None) -> ModelPatcher:
+    """Return a clone of a Wan 2.1 I2V MODEL with geometry-guided self-attention, whatever the run's `Match`.
+
+    Args:
+        model: MODEL.
+        source: gives the directions once the latent sizes are known.
+        settings: defaults to the release's inference.
+
+    Raises:
+        ValueError: see `apply_matched_gga`.
+    """
+    guidance = Guidance(source, settings or GGASettings())
+    return apply_matched_gga(model, lambda match: guidance)
+
+
+def apply_matched_gga(
+    model: ModelPatcher,
+    guidance_of: Callable[[Match], Guidance],
+    report: Callable[[str], None] | None = None,
+) -> ModelPatcher:
+    """Return a clone of a Wan 2.1 I2V MODEL with geometry-guided self-attention, as the exo view's `Match` says.
+
+    EgoX must be applied to the same MODEL, before or after. Applied again, GGA replaces itself.
+
+    Args:
+        model: MODEL.
+        guidance_of: gives what guides a run of a `Match`; asked for each of them now, and when sampling starts.
+        report: called with what is in force when sampling starts.
+
+    Raises:
+        ValueError: for another model or blocks that it lacks. Missing EgoX and directions that do not fit are reported
+            before the first step.
+    """
+    network = require_wan21_i2v(model)
+    for match in Match:
+        guidance_of(match).settings.blocks(len(network.blocks))
+    gga = GeometryGuidance(guidance_of, len(network.blocks), report)
+    patched = without_gga(model)
+    for kind, wrapper in ((WrappersMP.OUTER_SAMPLE, gga.outer_sample), (WrappersMP.DIFFUSION_MODEL, gga)):
+        patched.add_wrapper_with_key(kind, GGA_KEY, wrapper)
+    return patched
+
+
+def without_gga(model: ModelPatcher) -> ModelPatcher:
+    """Return a clone of a MODEL without GGA (the paper's ablation "w/o GGA", section 4.4, but of inference alone)."""
+    patched = model.clone()
+    for kind in (WrappersMP.OUTER_SAMPLE, WrappersMP.DIFFUSION_MODEL):
+        patched.remove_wrappers_with_key(kind, GGA_KEY)
+    return patched
+
+
+@dataclass
+class GGARun:
+    """What one sampling run needs; it travels in transformer_options.
+
+    Attributes:
+        directions: of the whole clip, on the CPU.
+        bias: what GGA adds.
+        blocks: where GGA acts.
+        backend: who computes the attention of the ego queries.
+        start_sigma, end_sigma: noise levels between which GGA acts.
+        counts: what the hooks met.
+    """
+
+    directions: TokenDirections
+    bias: GGABias
+    blocks: range
+    backend: Backend
+    start_sigma: float
+    end_sigma: float
+    counts: HookCounts = field(default_factory=HookCounts)
+    _on_device: dict[torch.device, TokenDirections] = field(default_factory=dict)
+
+    def is_active(self, sigmas: Tensor) -> bool:
+        """Whether GGA acts at a noise level."""
+        return self.end_sigma <= float(sigmas[0]) <= self.start_sigma
+
+    def directions_on(self, device: torch.device) -> TokenDirections:
+        """Return the directions on a device, copied there once a run."""
+        if device not in self._on_device:
+            self._on_device[device] = self.directions.to(device)
+        return self._on_device[device]
+
+
+class GeometryGuidance:
+    """The wrappers of GGA: one prepares a sampling run, one hooks every model call.
+
+    Args:
+        guidance_of: gives what guides a run of a `Match`.
+        block_count: of the model.
+        report: called with what is in force when sampling starts.
+    """
+
+    def __init__(
+        self, guidance_of: Callable[[Match], Guidance], block_count: int, report: Callable[[str], None] | None = None
+    ) -> None:
+        self._guidance_of = guidance_of
+        self._block_count = block_count
+        self._report = report
+        self._computed: dict[tuple[Match, TokenLayout], TokenDirections] = {}
+
+    def outer_sample(self, executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """OUTER_SAMPLE wrapper: compute directions and noise levels before anything is loaded."""
+        guider = executor.class_obj
+        run = self._prepare(guider.model_patcher, noise)
+        with transformer_options_of_run(guider, **{GGA_KEY: run}):
+            samples = executor(noise, *args, **kwargs)
+        run.counts.warn_of_no_effect()
+        return samples
+
+    # torch.compile traces what it calls, not this: counts would be a new guard at every call.
+    @torch.compiler.disable(recursive=False)
+    def __call__(
+        self,
+        executor: Callable[..., Tensor],
+        x: Tensor,
+        timestep: Tensor,
+        context: Tensor,
+        clip_fea: Tensor | None = None,
+        time_dim_concat: Tensor | None = None,
+        transformer_options: dict | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """DIFFUSION_MODEL wrapper: run the model with hooked self-attention."""
+        run = self._run_of(transformer_options or {})
+        options = self._hooked(run, x.device, transformer_options)
+        out = executor(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
+        run.counts.warn_of_missed_blocks()
+        return out
+
+    @torch.compiler.disable
+    def _hooked(self, run: GGARun, device: torch.device, options: dict) -> dict:
+        if not run.is_active(options["sigmas"]):
+            return options
+        window = window_frames(options)
+        directions = run.directions_on(device)
+        if window is not None:
+            directions = directions.frames(window)
+        return GGAHooks(directions, run.bias, run.blocks, run.counts, run.backend).installed(options)
+
+    @staticmethod
+    @torch.compiler.disable
+    def _run_of(options: dict) -> GGARun:
+        if GGA_KEY not in options:
+            raise ValueError(
+                "GGA was not prepared: this sampler bypasses ComfyUI's guider (OUTER_SAMPLE). Use KSampler or "
+                "SamplerCustomAdvanced."
+            )
+        return options[GGA_KEY]
+
+    def _prepare(self, model: ModelPatcher, noise: Tensor) -> GGARun:
+        egox = applied_egox(model)
+        if egox is None:
+            raise ValueError(
+                "GGA guides the attention from the ego to the exo view, but no exo view is applied to this model: put "
+                "EgoX Apply before or after GGA on the same MODEL."
+            )
+        if not egox.is_one_clip:
+            raise ValueError(
+                "GGA has the cameras and the depth of one clip, but the exo latent holds a batch of different clips: "
+                "sample them one after the other, each with its own GGA."
+            )
+        match = egox.settings.match
+        guidance = self._guidance_of(match)
+        settings = guidance.settings
+        requested(settings.backend)  # a wrong name in the environment is told now, not in the first step
+        layout = egox.layout(noise.shape)
+        if (match, layout) not in self._computed:
+            directions = TokenDirections(*guidance.source(layout))
+            directions.check(layout)
+            self._computed = {(match, layout): directions}
+        self._tell(guidance.text)
+        sampling = model.get_model_object("model_sampling")
+        start, end = settings.start_percent, settings.end_percent
+        return GGARun(
+            self._computed[match, layout],
+            GGABias(settings.form, settings.strength),
+            settings.blocks(self._block_count),
+            settings.backend,
+            start_sigma=math.inf if start <= 0.0 else float(sampling.percent_to_sigma(start)),
+            end_sigma=float(sampling.percent_to_sigma(end)),
+        )
+
+    def _tell(self, text: str) -> None:
+        if not text:
+            return
+        _log.info("GGA: %s", text)
+        if self._report is not None:
+            self._report(text)

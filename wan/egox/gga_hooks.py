@@ -1,0 +1,173 @@
+"""The hooks of one model call through which GGA reaches Wan's self-attention.
+
+ComfyUI's `optimized_attention_override` sees every attention call, self and cross, of every block. A hook around each
+block says which block runs; the first attention call in a block over all joined tokens is its self-attention. Overrides
+and block patches that were there before stay in force: they get the exo queries, a few heads at a time, and every other
+call.
+
+torch.compile does not trace the hooks, for their counts would be a new guard at every call, but what they call.
+"""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...attention.bias import GGABias
+from ...attention.choice import Backend
+from ...attention.directions import TokenDirections
+from ...attention.guided_attention import PlainAttention, gga_attention
+from ...attention.layout import TokenLayout
+from ..shared.joined_tokens import EGOX_KEY
+
+OVERRIDE = "optimized_attention_override"
+
+BlockPatch = Callable[[dict, dict], dict]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class HookCounts:
+    """What the hooks of a sampling run met.
+
+    Attributes:
+        calls: model calls with hooks.
+        blocks: blocks that ran.
+        hits: blocks whose self-attention was guided.
+    """
+
+    calls: int = 0
+    blocks: int = 0
+    hits: int = 0
+    _warned: bool = False
+
+    @torch.compiler.disable
+    def warn_of_missed_blocks(self) -> None:
+        """Warn, once, where blocks ran whose self-attention never reached the hook."""
+        if self.hits < self.blocks and not self._warned:
+            self._warned = True
+            _log.warning(
+                "GGA reached the self-attention of only %d of %d blocks: another node replaces Wan's self-attention "
+                "and bypasses ComfyUI's attention override. Remove it (a sparse or sliding attention) for full GGA.",
+                self.hits,
+                self.blocks,
+            )
+
+    def warn_of_no_effect(self) -> None:
+        """Warn at the end of a run in which no block was met at all."""
+        if self.calls and not self.hits and not self._warned:
+            _log.warning(
+                "GGA had no effect: another node runs Wan's blocks on its own and bypasses ComfyUI's block patches. "
+                "Remove it to have GGA."
+            )
+
+
+class SelfAttentionHooks(ABC):
+    """Meets the self-attention of chosen blocks in one model call.
+
+    Args:
+        blocks: which blocks.
+        counts: updated with what is met.
+    """
+
+    def __init__(self, blocks: range, counts: HookCounts) -> None:
+        self._blocks = blocks
+        self._counts = counts
+        self._previous_override: Callable[..., Tensor] | None = None
+        self._awaits_self_attention = False
+
+    def installed(self, transformer_options: dict) -> dict:
+        """Return a copy of transformer_options with the hooks chained before those that are there."""
+        self._counts.calls += 1
+        self._previous_override = transformer_options.get(OVERRIDE)
+        replacements = transformer_options.get("patches_replace", {})
+        blocks = dict(replacements.get("dit", {}))
+        for index in self._blocks:
+            key = ("double_block", index)
+            blocks[key] = partial(self._run_block, blocks.get(key))
+        return {
+            **transformer_options,
+            "patches_replace": {**replacements, "dit": blocks},
+            OVERRIDE: self._attention,
+        }
+
+    @torch.compiler.disable(recursive=False)
+    def _run_block(self, previous: BlockPatch | None, args: dict, extra: dict) -> dict:
+        """`patches_replace` of a block: run the patch that was there, if any, around the marked block."""
+        marked_block = partial(self._run_marked, extra["original_block"])
+        if previous is None:
+            return marked_block(args)
+        return previous(args, {**extra, "original_block": marked_block})
+
+    @torch.compiler.disable(recursive=False)
+    def _run_marked(self, original_block: Callable[[dict], dict], args: dict) -> dict:
+        self._awaits_self_attention = True
+        self._counts.blocks += 1
+        try:
+            return original_block(args)
+        finally:
+            self._awaits_self_attention = False
+
+    @torch.compiler.disable
+    def _attention(
+        self, function: Callable[..., Tensor], q: Tensor, k: Tensor, v: Tensor, heads: int, *args: Any, **kwargs: Any
+    ) -> Tensor:
+        """`optimized_attention_override`: take the awaited self-attention, pass on every other call."""
+
+        def plain(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
+            if self._previous_override is None:
+                return function(query, key, value, heads, *args, **kwargs)
+            return self._previous_override(function, query, key, value, heads, *args, **kwargs)
+
+        layout: TokenLayout | None = kwargs["transformer_options"].get(EGOX_KEY)
+        if layout is None or not self._is_self_attention(q, k, layout, args, kwargs):
+            return plain(q, k, v, heads)
+        self._awaits_self_attention = False
+        self._counts.hits += 1
+        return self.self_attention(q, k, v, heads, layout, plain)
+
+    @abstractmethod
+    def self_attention(
+        self, q: Tensor, k: Tensor, v: Tensor, heads: int, layout: TokenLayout, plain: PlainAttention
+    ) -> Tensor:
+        """Return the self-attention of a chosen block; `plain` is what was in force before."""
+
+    def _is_self_attention(self, q: Tensor, k: Tensor, layout: TokenLayout, args: tuple, kwargs: dict) -> bool:
+        if not self._awaits_self_attention or q.ndim != 3:
+            return False
+        is_masked = kwargs.get("mask") is not None or (len(args) > 0 and args[0] is not None)
+        return q.shape[1] == k.shape[1] == layout.n_tokens and not is_masked
+
+
+class GGAHooks(SelfAttentionHooks):
+    """Guides the self-attention of one model call.
+
+    Args:
+        directions: of the call's frames, on the model's device.
+        bias: the bias of ego queries and exo keys.
+        blocks: which blocks to guide.
+        counts: updated with what is met.
+        backend: who computes the attention of the ego queries.
+    """
+
+    def __init__(
+        self, directions: TokenDirections, bias: GGABias, blocks: range, counts: HookCounts, backend: Backend
+    ) -> None:
+        super().__init__(blocks, counts)
+        self._directions = directions
+        self._bias = bias
+        self._backend = backend
+
+    def self_attention(
+        self, q: Tensor, k: Tensor, v: Tensor, heads: int, layout: TokenLayout, plain: PlainAttention
+    ) -> Tensor:
+        """Bias the ego queries."""
+        return gga_attention(q, k, v, heads, layout, self._directions, self._bias, plain, self._backend)

@@ -1,0 +1,229 @@
+"""Exo2EgoSyn as a MODEL patch: exo tokens, the ego camera's path, VAWAN's channels and the trained weights.
+
+Every model call of Wan 2.2 I2V then runs so (the paper's sections 3.4.1 and 3.4.2, and docs/exo2egosyn-format.md):
+
+    tokens = patch embedding of [noise 16 | mask 4 | first frame 16], plus VAWAN's part of the exo latents
+    tokens = PoseInj(tokens, ego camera's path)
+    every block: tokens += AC3D's light block of VAWAN, or its poses come with the time step
+                 cross-attention sees the exo tokens in the place of the text
+
+In CFG's null branch the exo latents are zero; first frame and path stay. What has no component stays Wan's own, bit by
+bit. VAWAN's further input channels are added as tokens, since a convolution is a sum over its input channels: a wider
+patch embedding would not fit the base model's conditioning, nor a quantised weight.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from comfy.patcher_extension import WrappersMP
+from torch import Tensor
+
+from ...common.wan_grid import WAN_PATCH
+from ...geometry.plucker import PluckerMaps
+from ...networks.components.metadata import Component
+from ...networks.components.set import SynComponents
+from ...networks.weights.wan22_base import require_wan22_i2v
+from ..shared.joined_tokens import window_frames
+from ..shared.memory import TokenMemoryEstimate
+from ..shared.side_model import side_model
+from ..shared.wrappers import transformer_options_of_run
+from .adapters import CallFeatures, SynAdapters
+from .checks import check_guider, check_poses, check_sampled_latent, check_views
+from .hooks import SynCounts, SynHooks
+from .posed_time import PosedTimeEmbedding, add_time_embedding, remove_time_embedding
+from .views import ExoViews
+from .weights import patch_weights, remove_weights
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
+SYN_KEY = "exo2egosyn"
+
+_UNCOND = 1  # in cond_or_uncond
+
+_log = logging.getLogger(__name__)
+
+
+def apply_exo2egosyn(
+    model: ModelPatcher,
+    components: SynComponents,
+    views: ExoViews | None = None,
+    plucker: PluckerMaps | None = None,
+    lora_strength: float = 1.0,
+    files: Iterable[str] = (),
+) -> ModelPatcher:
+    """Return a clone of a Wan 2.2 I2V MODEL with Exo2EgoSyn's components.
+
+    Applied again, it replaces itself. It goes in any order with LoRA, shift, caches and torch.compile.
+
+    Args:
+        model: MODEL, the low-noise expert.
+        components: what was loaded; none leaves the model as it is.
+        views: exo videos, for MultiExoCon and VAWAN.
+        plucker: the ego camera's path relative to exo camera 1, for PoseInj and VAWAN's camera conditioning.
+        lora_strength: 1 as trained.
+        files: names of the files that the model may have been loaded from.
+
+    Raises:
+        ValueError: for another model, a component of another size, or views or poses that a component needs and that
+            are not there or do not fit it. Whether they fit the sampled latent is checked before the first step.
+    """
+    network = require_wan22_i2v(model, files)
+    components.check_fits(network.dim, len(network.blocks))
+    check_views(components, views)
+    check_poses(components, plucker)
+    patched = model.clone()
+    if (before := applied_exo2egosyn(patched)) is not None:
+        remove_weights(patched, before.weights)
+        remove_time_embedding(patched)
+    weights = patch_weights(patched, components, lora_strength)
+    exo = views.latents if views is not None and components.needs_views else None
+    path = plucker if components.needs_poses else None
+    maps, poses = (None, None) if path is None else (path.maps, path.poses)
+    adapters = SynAdapters(components, exo, maps, poses)
+    posed_time = None if adapters.pose_time is None else add_time_embedding(patched)
+    syn = ExoToEgo(adapters, components, exo, maps, len(network.blocks), weights, posed_time)
+    n_tokens = views.n_tokens if Component.MULTIEXOCON in components.parts else 0
+    memory = TokenMemoryEstimate(n_tokens, network.dim, model, adapters.numbers_per_token())
+    wrappers = {
+        WrappersMP.OUTER_SAMPLE: syn.outer_sample,
+        WrappersMP.PREPARE_SAMPLING: memory.prepare_sampling,
+        WrappersMP.DIFFUSION_MODEL: syn,
+    }
+    for kind, wrapper in wrappers.items():
+        patched.remove_wrappers_with_key(kind, SYN_KEY)
+        patched.add_wrapper_with_key(kind, SYN_KEY, wrapper)
+    patched.add_object_patch("memory_required", memory.memory_required)
+    patched.set_additional_models(SYN_KEY, [side_model(adapters, model)] if any(adapters.children()) else [])
+    return patched
+
+
+def applied_exo2egosyn(model: ModelPatcher) -> ExoToEgo | None:
+    """Return Exo2EgoSyn's wrapper where it is applied to a MODEL."""
+    wrappers = model.get_wrappers(WrappersMP.DIFFUSION_MODEL, SYN_KEY)
+    return wrappers[-1] if wrappers else None
+
+
+@dataclass
+class SynRun:
+    """What one sampling run needs; it travels in transformer_options.
+
+    Attributes:
+        frames: latent frames of the whole clip.
+        counts: what the hooks met.
+    """
+
+    frames: int
+    counts: SynCounts = field(default_factory=SynCounts)
+
+
+class ExoToEgo:
+    """The wrappers: one checks a sampling run, one gives every model call its exo tokens and poses.
+
+    Attributes:
+        weights: values of the weight patches that belong to this application.
+    """
+
+    def __init__(
+        self,
+        adapters: SynAdapters,
+        components: SynComponents,
+        exo: Tensor | None,
+        maps: Tensor | None,
+        n_blocks: int,
+        weights: tuple[Any, ...],
+        posed_time: PosedTimeEmbedding | None = None,
+    ) -> None:
+        self._adapters = adapters
+        self._components = components
+        self._exo_shape = None if exo is None else tuple(exo.shape)
+        self._maps_shape = None if maps is None else tuple(maps.shape)
+        self._n_blocks = n_blocks
+        self._posed_time = posed_time
+        self.weights = weights
+        self._told: set[str] = set()
+
+    def outer_sample(self, executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Any:
+        """OUTER_SAMPLE wrapper: refuse what does not fit before anything is loaded."""
+        guider = executor.class_obj
+        joined = self._exo_shape if Component.VAWAN in self._components.parts else None
+        check_sampled_latent(noise.shape, joined, self._maps_shape)
+        for note in check_guider(self._components, guider):
+            if note not in self._told:
+                self._told.add(note)
+                _log.warning("%s", note)
+        with transformer_options_of_run(guider, **{SYN_KEY: SynRun(noise.shape[2])}):
+            return executor(noise, *args, **kwargs)
+
+    # torch.compile traces what it calls, not this: counts would be a new guard at every call.
+    @torch.compiler.disable(recursive=False)
+    def __call__(
+        self,
+        executor: Callable[..., Tensor],
+        x: Tensor,
+        timestep: Tensor,
+        context: Tensor,
+        clip_fea: Tensor | None = None,
+        time_dim_concat: Tensor | None = None,
+        transformer_options: dict | None = None,
+        **kwargs: Any,
+    ) -> Tensor:
+        """DIFFUSION_MODEL wrapper: run the model with the features of this call; `x` is [B, 36, T, h, w]."""
+        if time_dim_concat is not None:
+            raise ValueError(
+                "Exo2EgoSyn cannot run with conditioning that appends frames (time_dim_concat): remove it."
+            )
+        run, options = self._run_of(transformer_options or {}), transformer_options
+        features = self._features(run, x, options)
+        if features is None:
+            return executor(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
+        hooks = SynHooks(features, self._adapters.enter, self._n_blocks, run.counts)
+        with self._posed(features, x):
+            out = executor(x, timestep, context, clip_fea, time_dim_concat, hooks.installed(options), **kwargs)
+        run.counts.check(hooks.n_blocks)
+        self._check_time(run.counts)
+        return out
+
+    @torch.compiler.disable
+    def _features(self, run: SynRun, x: Tensor, options: dict) -> CallFeatures | None:
+        if self._exo_shape is None and self._maps_shape is None:
+            return None
+        is_null = [kind == _UNCOND for kind in options["cond_or_uncond"]]
+        window = window_frames(options)
+        frames = None if window is None else list(window)
+        return self._adapters.features(x, is_null, self._frames_of_exo(frames, run), frames)
+
+    def _posed(self, features: CallFeatures, x: Tensor) -> AbstractContextManager[None]:
+        """Return a context in which the time embedding has the poses of a call."""
+        if features.time is None:
+            return nullcontext()
+        return self._posed_time.adding(features.time, len(x), x.shape[3] * x.shape[4] // math.prod(WAN_PATCH))
+
+    @torch.compiler.disable
+    def _check_time(self, counts: SynCounts) -> None:
+        if self._posed_time is not None and counts.calls == 1 and not self._posed_time.was_used:
+            raise ValueError(
+                "VAWAN with Time&Pose has no effect: another node computes Wan's time embedding on its own. Remove it "
+                "from the MODEL."
+            )
+
+    def _frames_of_exo(self, frames: list[int] | None, run: SynRun) -> list[int] | None:
+        """Return the exo frames that belong to a window: the same ones, or all where the clips differ in length."""
+        return frames if self._exo_shape is not None and self._exo_shape[2] == run.frames else None
+
+    @staticmethod
+    @torch.compiler.disable
+    def _run_of(options: dict) -> SynRun:
+        if SYN_KEY not in options:
+            raise ValueError(
+                "Exo2EgoSyn was not prepared: this sampler bypasses ComfyUI's guider (OUTER_SAMPLE). Use KSampler or "
+                "SamplerCustomAdvanced."
+            )
+        return options[SYN_KEY]

@@ -1,0 +1,100 @@
+"""How exo tokens and the ego camera's path get into Wan's blocks during one model call.
+
+ComfyUI brings every text to the blocks through a layer of 4,096 inputs, so tokens of the blocks' own width cannot come
+as CONDITIONING. A hook around each block changes what it is given: `txt` is what cross-attention sees, `img` the
+tokens, which before the first block are the patch embedding. Block patches of other packs stay in force and see the
+same.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from .adapters import CallFeatures
+
+BlockPatch = Callable[[dict, dict], dict]
+Enter = Callable[[int, Tensor, CallFeatures], Tensor]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class SynCounts:
+    """What the hooks of a sampling run met: model calls, and blocks of the last one."""
+
+    calls: int = 0
+    blocks: int = 0
+    _warned: bool = False
+
+    @torch.compiler.disable
+    def check(self, expected: int) -> None:
+        """Check after a model call that its hooked blocks ran.
+
+        Raises:
+            ValueError: if none did in the first call. Later a cache of other packs may skip them.
+        """
+        if self.calls == 1 and not self.blocks:
+            raise ValueError(
+                "Exo2EgoSyn has no effect: another node runs Wan's blocks on its own and bypasses ComfyUI's block "
+                "patches. Remove it from the MODEL."
+            )
+        if 0 < self.blocks < expected and not self._warned:
+            self._warned = True
+            _log.warning(
+                "Exo2EgoSyn reached only %d of %d blocks: another node runs some of Wan's blocks on its own. Remove it "
+                "for the exo views to be seen in all.",
+                self.blocks,
+                expected,
+            )
+
+
+class SynHooks:
+    """Gives the features of one model call to Wan's blocks.
+
+    Args:
+        features: of the call.
+        enter: changes the tokens [B, n, dim] before a block, which it is told by number.
+        blocks: number of the model's blocks.
+        counts: updated with what is met.
+    """
+
+    def __init__(self, features: CallFeatures, enter: Enter, blocks: int, counts: SynCounts) -> None:
+        self._features = features
+        self._enter = enter
+        # Without exo tokens and light blocks only the first block's input changes.
+        in_all = features.context is not None or features.block_pose is not None
+        self._blocks = range(blocks if in_all else 1)
+        self._counts = counts
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of hooked blocks."""
+        return len(self._blocks)
+
+    def installed(self, transformer_options: dict) -> dict:
+        """Return a copy of transformer_options with the hooks around the block patches that are there."""
+        self._counts.calls += 1
+        self._counts.blocks = 0
+        replacements = transformer_options.get("patches_replace", {})
+        blocks = dict(replacements.get("dit", {}))
+        for index in self._blocks:
+            key = ("double_block", index)
+            blocks[key] = partial(self._run_block, index, blocks.get(key))
+        return {**transformer_options, "patches_replace": {**replacements, "dit": blocks}}
+
+    # torch.compile traces the block, not this: counts would be a new guard at every call.
+    @torch.compiler.disable(recursive=False)
+    def _run_block(self, index: int, previous: BlockPatch | None, args: dict, extra: dict) -> dict:
+        """`patches_replace` of a block: run it, or the patch that was there, on changed input."""
+        self._counts.blocks += 1
+        args = dict(args)
+        if self._features.context is not None:
+            args["txt"] = self._features.context
+        args["img"] = self._enter(index, args["img"], self._features)
+        return extra["original_block"](args) if previous is None else previous(args, extra)
