@@ -115,7 +115,9 @@ class SynAdapters(nn.Module):
         if index == 0 and features.pose is not None:
             tokens = self.pose.inject(tokens, features.pose)
         if features.block_pose is not None:
-            tokens = self.pose_blocks.inject(index, tokens, features.block_pose, features.turns)
+            # The light block is traced, once for all; what picks it is not.
+            inject = torch.compiler.disable(self.pose_blocks.inject, recursive=False)
+            tokens = inject(index, tokens, features.block_pose, features.turns)
         return tokens
 
     def numbers_per_token(self) -> int:
