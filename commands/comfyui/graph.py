@@ -18,15 +18,16 @@ NodeInfo = Mapping[str, Mapping[str, Any]]
 
 PREFIX = "filename_prefix"
 
-# Short column names, where the workflow has one such node: the node's type, its title where several may be there,
+_PROMPTS = ("CLIPTextEncode", "Exo2EgoEncodePrompt")
+# Short column names, where the workflow has one such node: the node's types, its title where several may be there,
 # and the input.
-SHORT = {
-    "video": ("LoadVideo", None, "file"),
-    "image": ("LoadImage", None, "image"),
-    "camera": ("Exo2EgoCameraFile", None, "file"),
-    "take": ("Exo2EgoLoadTake", None, "take"),
-    "prompt": ("CLIPTextEncode", "Positive prompt", "text"),
-    "negative_prompt": ("CLIPTextEncode", "Negative prompt", "text"),
+SHORT: dict[str, tuple[tuple[str, ...], str | None, str]] = {
+    "video": (("LoadVideo",), None, "file"),
+    "image": (("LoadImage",), None, "image"),
+    "camera": (("Exo2EgoCameraFile",), None, "file"),
+    "take": (("Exo2EgoLoadTake",), None, "take"),
+    "prompt": (_PROMPTS, "Positive prompt", "text"),
+    "negative_prompt": (_PROMPTS, "Negative prompt", "text"),
 }
 
 
@@ -88,8 +89,8 @@ class Workflow:
                 return numbers[0], name
         raise self._unknown(column, info)
 
-    def _short(self, kind: str, title: str | None, name: str) -> list[Target]:
-        found = [number for number, node in self.graph.items() if node["class_type"] == kind]
+    def _short(self, kinds: tuple[str, ...], title: str | None, name: str) -> list[Target]:
+        found = [number for number, node in self.graph.items() if node["class_type"] in kinds]
         if title is not None and len(found) > 1:
             found = [number for number in found if self.title(number) == title]
         return [(number, name) for number in found]
