@@ -46,7 +46,7 @@ KNOWN = {
     "exo2egosyn_multiexocon.safetensors": KnownModel(8.4, f"three shards; {_EXO2EGOSYN}"),
     "exo2egosyn_poseinj.safetensors": KnownModel(0.13, _EXO2EGOSYN),
     "exo2egosyn_lora.safetensors": KnownModel(0.42, _EXO2EGOSYN),
-    "exo2egosyn_vawan.safetensors": KnownModel(0.42, _EXO2EGOSYN),
+    "exo2egosyn_vawan.safetensors": KnownModel(1.1, _EXO2EGOSYN),
 }
 
 _SHARD = re.compile(r"-(\d{5})-of-\d{5}(?=\.safetensors$)")

@@ -99,6 +99,8 @@ class PoseBlocks(PoseEncoder):
         super().__init__(width, operations=operations, device=device, dtype=dtype)
         self.blocks = nn.ModuleList(PoseBlock(dim, width, operations, device, dtype) for _ in range(n_blocks))
 
+    # torch.compile traces the light block, once for all, not this: the number would be a new guard at every block.
+    @torch.compiler.disable(recursive=False)
     def inject(self, index: int, hidden: Tensor, pose: Tensor, turns: Tensor) -> Tensor:
         """Return the tokens of all frames with the path in them, for one of Wan's blocks.
 

@@ -7,10 +7,8 @@ Their layers are ComfyUI's, which bring weights to the input's device and type.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import comfy.latent_formats
-import comfy.model_patcher
 import comfy.ops
 import torch
 from torch import Tensor, nn
@@ -25,9 +23,6 @@ from ..networks.rotary import rotary_turns
 from ..networks.vawan import build_exo_channels, build_pose_network
 from ..networks.wan_sizes import WAN_PATCH
 from .exo2egosyn_components import SynComponents
-
-if TYPE_CHECKING:
-    from comfy.model_patcher import ModelPatcher
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +106,8 @@ class SynAdapters(nn.Module):
             time=None if self.pose_time is None else self._pose_times(like, frames),
         )
 
+    # torch.compile traces what it calls, not this: the block's number would be a new guard at every block.
+    @torch.compiler.disable(recursive=False)
     def enter(self, index: int, tokens: Tensor, features: CallFeatures) -> Tensor:
         """Return the input of Wan's block `index`, tokens [B, n, dim], with what belongs into it."""
         if index == 0 and features.channels is not None:
@@ -145,13 +142,6 @@ class SynAdapters(nn.Module):
     def _pose_times(self, like: Tensor, frames: list[int] | None) -> Tensor:
         times = self.pose_time(self._poses.to(like.device))
         return times if frames is None else times[frames]
-
-
-def as_patcher(adapters: SynAdapters, model: ModelPatcher) -> ModelPatcher:
-    """Return the adapters as a model of their own, which goes where `model` goes."""
-    return comfy.model_patcher.ModelPatcher(
-        adapters, load_device=model.load_device, offload_device=model.offload_device
-    )
 
 
 def _is_trained(network: PoseTime) -> bool:

@@ -28,7 +28,7 @@ from torch import Tensor
 from ..geometry.plucker import PluckerMaps
 from ..networks.component_metadata import Component
 from ..networks.wan_sizes import WAN_PATCH
-from .exo2egosyn_adapters import CallFeatures, SynAdapters, as_patcher
+from .exo2egosyn_adapters import CallFeatures, SynAdapters
 from .exo2egosyn_checks import check_guider, check_poses, check_sampled_latent, check_views
 from .exo2egosyn_components import SynComponents
 from .exo2egosyn_hooks import SynCounts, SynHooks
@@ -38,6 +38,7 @@ from .guider_options import transformer_options_of_run
 from .joined_tokens import window_frames
 from .memory import TokenMemoryEstimate
 from .posed_time import PosedTimeEmbedding, add_time_embedding, remove_time_embedding
+from .side_model import side_model
 from .wan22_base import require_wan22_i2v
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def apply_exo2egosyn(
         patched.remove_wrappers_with_key(kind, SYN_KEY)
         patched.add_wrapper_with_key(kind, SYN_KEY, wrapper)
     patched.add_object_patch("memory_required", memory.memory_required)
-    patched.set_additional_models(SYN_KEY, [as_patcher(adapters, model)] if any(adapters.children()) else [])
+    patched.set_additional_models(SYN_KEY, [side_model(adapters, model)] if any(adapters.children()) else [])
     return patched
 
 

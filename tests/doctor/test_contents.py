@@ -7,6 +7,7 @@ import torch
 
 from exo2ego.networks.component_metadata import Component
 from support.comfyui import import_comfyui
+from support.lora_names import SPELLINGS, spelled
 from support.tiny_components import tiny_component, write_tiny_component
 from support.tiny_wan import DIM, egox_lora_state_dict
 
@@ -61,6 +62,18 @@ def test_a_lora_that_would_not_load(complete, damage, said):
     assert said in finding["found"]
     assert "pytorch_lora_weights.safetensors of the release" in finding["remedy"]
     assert complete.visit(*EGOX)["exit"] == 1
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+def test_a_lora_in_every_spelling_that_the_loader_reads(complete, spelling):
+    tensors = spelled(egox_lora_state_dict(), spelling, alpha=2.0)
+    complete.save("loras", LORA, tensors)
+    assert not complete.findings("lora keys", *EGOX)
+    first = next(iter(tensors))
+    odd = first.replace("attn", "bttn")
+    complete.save("loras", LORA, {odd if key == first else key: value for key, value in tensors.items()})
+    (finding,) = complete.findings("lora keys", *EGOX)
+    assert odd in finding["found"]
 
 
 def test_a_lora_whose_training_is_not_supported(complete):

@@ -79,7 +79,7 @@ def test_lora_before_or_after(model, tiny_files, clip, expected, lora_first):
     with torch.no_grad():
         saved = {name: value.clone() for name, value in merged.state_dict().items()}
         for layer, update in lora.layers.items():
-            merged.get_submodule(layer).weight += update.up @ update.down
+            merged.get_submodule(layer).weight += update.up.float() @ update.down.float()
         by_hand = run_graph(with_gga(with_egox(model, clip), clip), clip)
         merged.load_state_dict(saved)
     torch.testing.assert_close(run_graph(patched, clip), by_hand, rtol=0, atol=1e-4)
