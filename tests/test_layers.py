@@ -68,16 +68,6 @@ NOT_YET: set[tuple[str, str]] = {
 }
 CIRCLES_TODAY: set[frozenset[str]] = {
     frozenset(["commands/batch/scheduler", "commands/batch/server"]),
-    frozenset(
-        [
-            "networks/components/files",
-            "networks/components/shapes",
-            "networks/exo2egosyn/ego_exo_align",
-            "networks/exo2egosyn/exo_tokens",
-            "networks/exo2egosyn/pose_injection",
-            "networks/exo2egosyn/vawan",
-        ]
-    ),
 }
 # Imported only where Triton runs: kernels cannot be written without it.
 KERNELS = {ROOT / "attention" / "backends" / "triton_kernel.py"}
