@@ -63,8 +63,6 @@ FLOORS = {
 NOT_YET: set[tuple[str, str]] = {
     ("commands/comfyui/client", "commands/batch/sources"),
     ("commands/comfyui/state", "commands/doctor/findings"),
-    ("networks/weights/wan22_base", "comfy.model_patcher"),
-    ("networks/weights/wan_kinds", "comfy.model_patcher"),
 }
 CIRCLES_TODAY: set[frozenset[str]] = {
     frozenset(["commands/batch/scheduler", "commands/batch/server"]),

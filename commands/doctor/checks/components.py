@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ....networks.components.metadata import Component
+from ....networks.weights.wan_kinds import wan_size
 from ..findings import Finding, Severity
-from ..reading.file_kinds import wan_size
 from ..reading.library import Library
 
 _CHECK = "components"

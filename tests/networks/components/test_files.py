@@ -16,7 +16,7 @@ from exo2ego.networks.components.build import (
     build_pose_injection,
     cross_attention_set,
 )
-from exo2ego.networks.components.files import read_component, shard_number, write_component
+from exo2ego.networks.components.files import read_component, write_component
 from exo2ego.networks.components.metadata import AlignMetadata, Component
 from exo2ego.networks.exo2egosyn.ego_exo_align import AlignConfig
 from exo2ego.networks.exo2egosyn.exo_tokens import ExoTokenConfig
@@ -24,6 +24,7 @@ from exo2ego.networks.exo2egosyn.pose_injection import PoseConfig
 from exo2ego.networks.exo2egosyn.self_attention_lora import LoraConfig
 from exo2ego.networks.exo2egosyn.vawan import VawanConfig
 from exo2ego.networks.weights.safetensors_file import write_safetensors
+from exo2ego.networks.weights.shards import shard_number
 from support.lora_names import SPELLINGS, spelled
 from support.tiny_egosyn import (
     ALIGN_BLOCKS,
