@@ -151,7 +151,7 @@ def test_imports_point_downward(path):
         ("commands/batch/made_up", "from ...takes.egox import read"),
         ("commands/batch/made_up", "import comfy"),
         ("commands/doctor/made_up", "from ...wan.egox.lora import read_lora"),
-        ("commands/doctor/checks/made_up", "import folder_paths"),
+        ("commands/doctor/made_up", "import folder_paths"),
         ("wan/shared/made_up", "import comfy_client"),
         ("wan/shared/made_up", "import exo2ego.wan.shared.vae"),
     ],

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ....networks.weights.headers import DamagedFileError, Entry
-from ....networks.weights.lora_layers import WHAT_FILE, factors_by_layer, misfit, saved_alpha
-from ....networks.weights.wan_kinds import wan_prefix, wan_size
-from ..findings import Finding, Severity
-from ..reading.library import Library
+from ...networks.weights.headers import DamagedFileError, Entry
+from ...networks.weights.lora_layers import WHAT_FILE, factors_by_layer, misfit, saved_alpha
+from ...networks.weights.wan_kinds import wan_prefix, wan_size
+from .findings import Finding, Severity
+from .library import Library
 
 _CHECK = "lora keys"
 _EXPECTED = "two factors for the same layers of every block of Wan, under names that ComfyUI or diffusers use"

@@ -6,11 +6,11 @@ import re
 from functools import cached_property
 from pathlib import Path
 
-from ....networks.components.metadata import FORMAT
-from ....networks.weights.file_kinds import IMAGE_ENCODER, LORA, TEXT_ENCODER, VAE, kind_of
-from ....networks.weights.headers import SUFFIXES, DamagedFileError, Header, read_header, unfinished_name
-from ....networks.weights.shards import shard_number
-from ....networks.weights.wan_kinds import is_high_noise
+from ...networks.components.metadata import FORMAT
+from ...networks.weights.file_kinds import IMAGE_ENCODER, LORA, TEXT_ENCODER, VAE, kind_of
+from ...networks.weights.headers import SUFFIXES, DamagedFileError, Header, read_header, unfinished_name
+from ...networks.weights.shards import shard_number
+from ...networks.weights.wan_kinds import is_high_noise
 from .installation import Installation
 from .workflows import Wanted
 

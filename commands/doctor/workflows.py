@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ....networks.weights.shards import without_shard
-from ....networks.weights.wan_kinds import WAN21_I2V, WAN22_I2V
+from ...networks.weights.shards import without_shard
+from ...networks.weights.wan_kinds import WAN21_I2V, WAN22_I2V
 from .known_models import KNOWN, KnownModel
 
 # Inputs that name a model, and ComfyUI's folders for it.

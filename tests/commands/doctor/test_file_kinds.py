@@ -13,8 +13,8 @@ from support.tiny_gguf import write_gguf
 from support.tiny_models import WRONG_BASES, write_wrong_bases
 from support.tiny_wan import wan_state_dict
 
-from ..conftest import BASE, BASE_22
-from ..conftest import LORA as LORA_FILE
+from .conftest import BASE, BASE_22
+from .conftest import LORA as LORA_FILE
 
 import_comfyui()
 
