@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pixel_unshuffle, silu
 
-from ...common.wan_grid import PLUCKER_CHANNELS
+from ...common.wan_grid import PLUCKER_CHANNELS, SPATIAL_STRIDE, fits_wan
 
-# Side of the square of pixels that makes one token: 8 of the VAE times 2 of Wan's patch.
-UNSHUFFLE = 16
+# Side of the square of pixels that makes one token, as Wan's.
+UNSHUFFLE = SPATIAL_STRIDE
 # Frames that a convolution along time sees.
 KERNEL = 3
 # Steps of time of each of the two convolutions: four frames make one latent frame of Wan's VAE.
@@ -76,7 +76,7 @@ class PoseEncoder(nn.Module):
         if plucker.ndim != 5 or plucker.shape[1] != PLUCKER_CHANNELS or 0 in plucker.shape:
             raise ValueError(f"Pluecker maps are expected as [B, 6, T, H, W], got the shape {list(plucker.shape)}.")
         batch, _, frames, height, width = plucker.shape
-        if frames % 4 != 1 or height % side or width % side:
+        if not fits_wan(frames) or height % side or width % side:
             raise ValueError(
                 f"Pluecker maps are expected for 4 n + 1 frames (1, 5, 9, ...) of pictures whose sides are multiples "
                 f"of {side}, got {frames} frames of {width} x {height}."
