@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ..common.wan_grid import PLUCKER_CHANNELS, TEMPORAL_STRIDE, fits_wan
@@ -159,8 +160,7 @@ def wan_camera_embedding(maps: Tensor) -> Tensor:
     if maps.ndim != 4 or maps.shape[1] != PLUCKER_CHANNELS or not fits_wan(len(maps)):
         raise ValueError(f"Expected Pluecker maps [4n + 1, {PLUCKER_CHANNELS}, H, W], got {list(maps.shape)}.")
     padded = torch.cat([maps[:1].expand(TEMPORAL_STRIDE - 1, *maps.shape[1:]), maps])  # [4 T, 6, H, W]
-    groups = padded.unflatten(0, (-1, TEMPORAL_STRIDE))  # [T, 4, 6, H, W]
-    return groups.permute(2, 1, 0, 3, 4).flatten(0, 1)[None].contiguous()
+    return rearrange(padded, "(t frame) c h w -> 1 (c frame) t h w", frame=TEMPORAL_STRIDE).contiguous()
 
 
 def _rays(camera: Camera, width: int, height: int) -> Tensor:

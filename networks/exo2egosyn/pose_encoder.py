@@ -16,8 +16,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import pixel_unshuffle, silu
+from torch.nn.functional import silu
 
 from ...common.wan_grid import PLUCKER_CHANNELS, SPATIAL_STRIDE, fits_wan
 
@@ -81,14 +82,11 @@ class PoseEncoder(nn.Module):
                 f"Pluecker maps are expected for 4 n + 1 frames (1, 5, 9, ...) of pictures whose sides are multiples "
                 f"of {side}, got {frames} frames of {width} x {height}."
             )
-        cells = pixel_unshuffle(plucker.movedim(2, 1), side)  # [B, T, 6 * side^2, H / side, W / side]
-        grid = cells.shape[3:]
-        series = cells.permute(0, 3, 4, 2, 1).flatten(0, 2)  # [B * cells, 6 * side^2, T]
+        series = rearrange(plucker, "b c t (h p) (w q) -> (b h w) (c p q) t", p=side, q=side)
         series = silu(self.stem(series))
         series = silu(self.down1(self._from_the_past(series)))
         series = silu(self.down2(self._from_the_past(series)))
-        pose = self.out(series).unflatten(0, (batch, *grid))  # [B, rows, columns, width, t]
-        return pose.permute(0, 4, 1, 2, 3).flatten(1, 3)
+        return rearrange(self.out(series), "(b h w) dim t -> b (t h w) dim", b=batch, h=height // side)
 
     def _from_the_past(self, series: Tensor) -> Tensor:
         """Repeat the first step of [N, C, T] before it, so that a convolution needs nothing of the future."""
