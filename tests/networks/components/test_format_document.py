@@ -138,7 +138,7 @@ OF_A_PAPER = re.compile(r"(?i)paper(?:'s)?,? sections? [\d.]+")
 CITED = re.compile(r"(?i)\bspecification,|\(section \d|, section \d+\)|\.\./shared|\bfacts/")
 
 
-@pytest.mark.parametrize("folder", ["networks", "wan", "nodes", "geometry", "attention", "convert", "doctor", "web"])
+@pytest.mark.parametrize("folder", ["networks", "wan", "nodes", "geometry", "attention", "commands", "web"])
 def test_comments_cite_no_text_outside_the_project(folder):
     """Papers are public; a text that is not in the repository is not."""
     for path in (ROOT / folder).rglob("*"):
