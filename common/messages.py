@@ -14,3 +14,8 @@ def frame_ranges(frames: Sequence[int]) -> str:
         else:
             ranges.append([frame, frame])
     return ", ".join(f"{first}" if first == last else f"{first}-{last}" for first, last in ranges) or "none"
+
+
+def gigabytes(size: float) -> str:
+    """Return a number of bytes in GB (10^9), as file managers and download pages count."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.3g} MB"

@@ -8,8 +8,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ...networks.components.files import files_of, shard_number
+from ...networks.components.files import files_of
 from ...networks.weights.safetensors_file import read_safetensors
+from ...networks.weights.shards import shard_number
 
 _WHAT_FILE = (
     "Give a .safetensors file, a shard or the index of one in shards, or the folder that holds it. A checkpoint of "

@@ -16,9 +16,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ...networks.components.files import files_of, read_component, shard_number, stored_bytes, write_component
+from ...networks.components.files import files_of, read_component, stored_bytes, write_component
 from ...networks.components.metadata import BASE_MODEL, FORMAT, FORMAT_VERSION, METADATA_OF, Component, parse_metadata
 from ...networks.components.shapes import check_tensors
+from ...networks.weights.shards import shard_number
 from .align import align_part
 from .checkpoint import read_checkpoint
 from .lora import lora_part

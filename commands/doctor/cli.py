@@ -8,19 +8,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..comfyui.state import Server, ask
-from .checks.components import check_components
-from .checks.lora_keys import check_lora
-from .checks.memory import check_memory, needs
-from .checks.models import check_listed, check_models, is_here, unused_note, used_workflows
-from .checks.other_packs import check_packs
-from .checks.server_nodes import check_nodes
-from .checks.versions import check_versions, comfyui_version, installed, python_version
+from .components import check_components
 from .findings import DoctorError, Finding
-from .reading.installation import Installation, find_installation
-from .reading.library import Library
-from .reading.machine import Machine, machine_of, this_machine
-from .reading.workflows import Wanted, Workflows, shipped_workflows
+from .installation import Installation, find_installation
+from .library import Library
+from .lora_keys import check_lora
+from .machine import Machine, machine_of, this_machine
+from .memory import check_memory, needs
+from .models import check_listed, check_models, is_here, unused_note, used_workflows
+from .other_packs import check_packs
 from .report import Report
+from .server_nodes import check_nodes
+from .versions import check_versions, comfyui_version, installed, python_version
+from .workflows import Wanted, Workflows, shipped_workflows
 
 # The pack's folder as it stands in custom_nodes: a link is not followed, for it leads away from ComfyUI.
 PACK = Path(__file__).absolute().parents[2]

@@ -37,11 +37,6 @@ class DoctorError(Exception):
     """The doctor cannot run: nothing to look at, or it does not answer. The text says what to do."""
 
 
-def gigabytes(size: float) -> str:
-    """Return a number of bytes in GB (10^9), as file managers and download pages count."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.3g} MB"
-
-
 def few(names: list[str], most: int = 3) -> str:
     """Return the first names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor
 
 from ..exo2egosyn.self_attention_lora import with_known_names
 from ..weights.safetensors_file import read_safetensors, write_safetensors
+from ..weights.shards import shard_names, shard_number, siblings
 from .metadata import Component, ComponentMetadata, LoraMetadata, parse_metadata
 from .shapes import ComponentConfig, check_tensors
 
@@ -26,7 +26,6 @@ from .shapes import ComponentConfig, check_tensors
 MAX_SHARD_BYTES = 4 * 10**9
 
 _INDEX_SUFFIX = ".index.json"
-_SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
 _WHAT_FILE = "A component of Exo2EgoSyn is a .safetensors file, or shards of one beside their .safetensors.index.json."
 
 
@@ -111,7 +110,7 @@ def write_component(
             layout (one file, or shards) lie under that name.
     """
     path = Path(path)
-    if path.suffix != ".safetensors" or _SHARD.fullmatch(path.name):
+    if path.suffix != ".safetensors" or shard_number(path.name) is not None:
         raise ValueError(f"A component is written to NAME.safetensors, which is no shard's name; got {path.name}.")
     check_tensors(metadata, state_dict)
     dtypes = dtypes or {}
@@ -125,9 +124,7 @@ def write_component(
         )
     files = [path]
     if len(shards) > 1:
-        files = [
-            path.with_name(f"{path.stem}-{n:05d}-of-{len(shards):05d}.safetensors") for n in range(1, len(shards) + 1)
-        ]
+        files = [path.with_name(name) for name in shard_names(path.stem, len(shards))]
     header = metadata.to_header()
     partial = {file: file.with_name(file.name + ".partial") for file in (*files, index)}
     try:
@@ -144,24 +141,16 @@ def write_component(
     return target
 
 
-def shard_number(name: str) -> int | None:
-    """Return 1, 2, ... for the name of a shard, None for any other: a list of components shows each once."""
-    match = _SHARD.fullmatch(name)
-    return None if match is None else int(match[2])
-
-
 def files_of(path: Path) -> list[Path]:
     """Return the files that make up the component at `path`; whether a shard is there is not checked.
 
     Raises:
         ValueError: if `path` is no shard's name after all, or an index that is missing or torn.
     """
-    if match := _SHARD.fullmatch(path.name):
-        stem, n_shards = match[1], int(match[3])
-        files = [path.with_name(f"{stem}-{n:05d}-of-{n_shards:05d}.safetensors") for n in range(1, n_shards + 1)]
-        if path not in files:
-            raise ValueError(f"{path.name} is no shard of {n_shards}. {_WHAT_FILE}")
-        return files
+    if (names := siblings(path.name)) is not None:
+        if path.name not in names:
+            raise ValueError(f"{path.name} is no shard of {len(names)}. {_WHAT_FILE}")
+        return [path.with_name(name) for name in names]
     index = path.with_name(path.name + _INDEX_SUFFIX)
     if path.name.endswith(_INDEX_SUFFIX):
         return _files_of_index(path)

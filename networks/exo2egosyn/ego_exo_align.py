@@ -14,18 +14,14 @@ Parameters beside those of `st_transformer.py`:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from ...common.wan_grid import LATENT_CHANNELS, PLUCKER_CHANNELS
-from ..weights.stored_weights import with_weights
 from .st_transformer import LayerNorm, STConfig, STTransformer
-
-if TYPE_CHECKING:
-    from ..components.files import LoadedComponent
 
 
 @dataclass(frozen=True)
@@ -118,13 +114,6 @@ class EgoExoAlign(STTransformer):
             )
         tokens = self.stem(_patchify(maps, patch))  # [B, V, h / p, w / p, dim]
         return _unpatchify(self.head(super().forward(tokens)), patch)
-
-
-def build_align(
-    loaded: LoadedComponent, operations: Any = nn, device: Any = None, dtype: torch.dtype | None = None
-) -> EgoExoAlign:
-    """Return the network of a file that `read_component` read, in the file's type unless `dtype` says otherwise."""
-    return with_weights(EgoExoAlign(loaded.config, operations, device="meta"), loaded.state_dict, device, dtype)
 
 
 def _patchify(maps: Tensor, patch: int) -> Tensor:

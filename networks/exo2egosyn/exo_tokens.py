@@ -16,21 +16,16 @@ Parameters:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from ...common.wan_grid import LATENT_CHANNELS, WAN_BLOCKS, WAN_DIM, WAN_PATCH
-from ..weights.stored_weights import with_weights
-
-if TYPE_CHECKING:
-    from ..components.files import LoadedComponent
 
 EXO_POSITIONS = ("none", "learned")
 
-_CROSS_ATTENTION = "blocks."
 # Wavelengths of the sines run from 2 pi to this times 2 pi, as in "Attention Is All You Need".
 _LONGEST = 10000.0
 
@@ -181,16 +176,3 @@ def cross_attention_shapes(dim: int = WAN_DIM, blocks: int = WAN_BLOCKS) -> dict
             shapes[f"{layer}.{name}.bias"] = (dim,)
         shapes[f"{layer}.norm_q.weight"] = shapes[f"{layer}.norm_k.weight"] = (dim,)
     return shapes
-
-
-def cross_attention_set(loaded: LoadedComponent) -> dict[str, Tensor]:
-    """Return the cross-attention weights of a file that `read_component` read, keys as `cross_attention_shapes`."""
-    return {key: tensor for key, tensor in loaded.state_dict.items() if key.startswith(_CROSS_ATTENTION)}
-
-
-def build_exo_tokenizer(
-    loaded: LoadedComponent, operations: Any = nn, device: Any = None, dtype: torch.dtype | None = None
-) -> ExoTokenizer:
-    """Return the tokeniser of a file that `read_component` read, in the file's type unless `dtype` says otherwise."""
-    own = {key: tensor for key, tensor in loaded.state_dict.items() if not key.startswith(_CROSS_ATTENTION)}
-    return with_weights(ExoTokenizer(loaded.config, operations, device="meta"), own, device, dtype)

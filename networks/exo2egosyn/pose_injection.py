@@ -16,17 +16,13 @@ Parameters, beside the encoder's:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ...common.wan_grid import WAN_DIM
-from ..weights.stored_weights import with_weights
 from .pose_encoder import KERNEL, UNSHUFFLE, PoseEncoder
-
-if TYPE_CHECKING:
-    from ..components.files import LoadedComponent
 
 FUSES = ("concat", "additive")
 
@@ -113,10 +109,3 @@ class PoseInjection(PoseEncoder):
     def forward(self, hidden: Tensor, plucker: Tensor) -> Tensor:
         """Encode and inject in one call."""
         return self.inject(hidden, self.encode(plucker))
-
-
-def build_pose_injection(
-    loaded: LoadedComponent, operations: Any = nn, device: Any = None, dtype: torch.dtype | None = None
-) -> PoseInjection:
-    """Return the network of a file that `read_component` read, in the file's type unless `dtype` says otherwise."""
-    return with_weights(PoseInjection(loaded.config, operations, device="meta"), loaded.state_dict, device, dtype)

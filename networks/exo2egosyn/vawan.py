@@ -22,20 +22,16 @@ Tensors of a file:
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
 from ...common.wan_grid import HEAD_CHANNELS, I2V_CHANNELS, LATENT_CHANNELS, WAN_PATCH
-from ..weights.stored_weights import with_weights
 from .pose_blocks import PoseBlocks
 from .pose_time import PoseTime
 from .self_attention_lora import LoraConfig
-
-if TYPE_CHECKING:
-    from ..components.files import LoadedComponent
 
 NO_POSE, AC3D, TIME_POSE = VAWAN_POSES = ("none", "ac3d", "time_pose")
 POSE_PREFIX = "pose."
@@ -147,32 +143,3 @@ def widened_patch_embedding(weight: Tensor, extra_channels: int) -> Tensor:
     """
     new = weight.new_zeros(weight.shape[0], extra_channels, *weight.shape[2:])
     return torch.cat([weight, new], dim=1)
-
-
-def build_exo_channels(
-    loaded: LoadedComponent, operations: Any = nn, device: Any = None, dtype: torch.dtype | None = None
-) -> ExoChannels:
-    """Return the new columns of a file that `read_component` read, in its type unless `dtype` says otherwise."""
-    new = loaded.state_dict["patch_embedding.weight"][:, I2V_CHANNELS:].contiguous()
-    return with_weights(ExoChannels(loaded.config, operations, device="meta"), {"embed.weight": new}, device, dtype)
-
-
-def build_pose_network(
-    loaded: LoadedComponent, operations: Any = nn, device: Any = None, dtype: torch.dtype | None = None
-) -> PoseBlocks | PoseTime | None:
-    """Return the network that reads the poses, of a file that `read_component` read; None where the file has none."""
-    network = pose_network(loaded.config, operations, device="meta")
-    if network is None:
-        return None
-    tensors = {
-        key.removeprefix(POSE_PREFIX): tensor
-        for key, tensor in loaded.state_dict.items()
-        if key.startswith(POSE_PREFIX)
-    }
-    return with_weights(network, tensors, device, dtype)
-
-
-def base_patch_embedding(loaded: LoadedComponent) -> dict[str, Tensor]:
-    """Return the trained weight [dim, 36, 1, 2, 2] and bias of the base model's own columns, by the model's keys."""
-    weight = loaded.state_dict["patch_embedding.weight"][:, :I2V_CHANNELS].contiguous()
-    return {"patch_embedding.weight": weight, "patch_embedding.bias": loaded.state_dict["patch_embedding.bias"]}

@@ -7,9 +7,10 @@ header. Neither ComfyUI nor torch is imported.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, TypeVar
 
+from .headers import Shaped
 from .lora_keys import block_of, split_key
 
 if TYPE_CHECKING:
@@ -19,14 +20,6 @@ WHAT_FILE = "EgoX's LoRA is pytorch_lora_weights.safetensors of the release."
 _OTHER_LORAS = "Load LoRAs of other models or for other layers with LoraLoaderModelOnly."
 _DIFFUSERS_METADATA = "lora_adapter_metadata"
 _BYTES_OF_BF16 = 2
-
-
-class Shaped(Protocol):
-    """What has a shape: a tensor, or its entry in a header."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Sizes of the axes."""
 
 
 T = TypeVar("T", bound=Shaped)
@@ -74,6 +67,33 @@ def factors_by_layer(file: str, tensors: Mapping[str, T]) -> dict[str, dict[str,
 def read_factor(factor: Tensor) -> Tensor:
     """Return a factor as the model computes: one that was saved in float32 as bfloat16, in half the memory."""
     return factor.bfloat16() if factor.element_size() > _BYTES_OF_BF16 else factor
+
+
+def misfit(
+    file: str,
+    updates: Mapping[str, tuple[int, int]],
+    base: str,
+    n_blocks: int,
+    weight_shape: Callable[[str], tuple[int, ...] | None],
+) -> str | None:
+    """Return how a LoRA differs in size from a base model, None where it fits.
+
+    Args:
+        file: the LoRA's name, for the message.
+        updates: [outputs, inputs] of each layer's update.
+        base: the base model's name, for the message.
+        n_blocks: its number of blocks.
+        weight_shape: gives the shape [outputs, inputs] of a layer's weight, None where it has no such layer.
+    """
+    blocks = len({block_of(layer) for layer in updates})
+    if blocks != n_blocks:
+        return f"{file} updates {blocks} blocks, and {base} has {n_blocks}"
+    for layer, update in updates.items():
+        weight = weight_shape(layer)
+        if weight != update:
+            there = "none" if weight is None else f"one of {weight[0]} x {weight[1]}"
+            return f"{file} updates {layer} by {update[0]} x {update[1]}, and {base} has {there}"
+    return None
 
 
 def saved_alpha(file: str, metadata: Mapping[str, str]) -> float | None:

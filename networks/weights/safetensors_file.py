@@ -11,8 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-# How zip archives and bare pickles start: what torch.save writes.
-_PICKLES = (b"PK\x03\x04", b"\x80")
+from .headers import PICKLES
 
 # Names of the format for the types that weights have.
 _DTYPES = {
@@ -42,7 +41,7 @@ def read_safetensors(path: str | Path, what: str) -> tuple[dict[str, Tensor], di
     with open(path, "rb") as file:
         start = file.read(9)
     # The length of a safetensors header, 8 bytes, may begin as a pickle does; the header itself begins with a brace.
-    pickled = start.startswith(_PICKLES) and not start.endswith(b"{")
+    pickled = start.startswith(PICKLES) and not start.endswith(b"{")
     if pickled or path.suffix.lower() != ".safetensors":
         raise ValueError(
             f"{path.name} is no safetensors file. Pickled files (.pt, .bin, .ckpt) can run code and are not opened. "

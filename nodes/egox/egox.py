@@ -9,11 +9,11 @@ import folder_paths
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...networks.weights.wan_kinds import require_wan21_i2v
 from ...wan.egox.apply import ExoSettings, apply_egox
 from ...wan.egox.conditioning import ClipPicture, condition_egox
 from ...wan.egox.lora import LoraForm, apply_lora, placement, read_lora
 from ...wan.egox.match import Match, match_of_latent
+from ...wan.shared.base_model import require_wan21_i2v
 from ..common.options import check_option
 from ..common.progress import show_text, warn
 from ..common.schema import schema

@@ -14,11 +14,11 @@ from ...attention.layout import TokenLayout
 from ...geometry.cameras.camera import Camera
 from ...geometry.depth.depth import Depth
 from ...geometry.directions.directions import GGAGeometry, gga_directions
-from ...networks.weights.wan_kinds import require_wan21_i2v
 from ...wan.egox.apply import applied_egox
 from ...wan.egox.gga import apply_matched_gga, without_gga
 from ...wan.egox.gga_settings import GGASettings, Guidance
 from ...wan.egox.match import Match, matched
+from ...wan.shared.base_model import require_wan21_i2v
 from ..common.options import check_option
 from ..common.progress import progress_bar, show_text
 from ..common.schema import schema

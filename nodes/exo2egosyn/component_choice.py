@@ -7,7 +7,7 @@ from pathlib import Path
 
 import folder_paths
 
-from ...networks.components.files import shard_number
+from ...networks.weights.shards import shard_number
 
 FOLDER = "exo2egosyn"
 NONE = "none"

@@ -11,11 +11,12 @@ from ...geometry.plucker import PluckerMaps
 from ...networks.components.files import files_of
 from ...networks.components.metadata import Component
 from ...networks.components.set import SynComponents, guidance_note, read_components
-from ...networks.weights.wan22_base import Expert, expert_of, files_upstream, own_file
+from ...networks.weights.wan_kinds import Expert, expert_of
 from ...wan.exo2egosyn.apply import apply_exo2egosyn
 from ...wan.exo2egosyn.checks import pose_notes
 from ...wan.exo2egosyn.views import ExoViews
 from ...wan.exo2egosyn.weights import range_notes
+from ...wan.shared.base_model import files_upstream, own_file
 from ..common.progress import show_text, warn
 from ..common.schema import schema
 from ..common.sockets import ExoViewsSocket, PluckerSocket, SynSocket

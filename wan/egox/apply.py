@@ -26,7 +26,7 @@ from torch import Tensor
 
 from ...attention.layout import TokenLayout
 from ...common.wan_grid import LATENT_CHANNELS, MASK_CHANNELS, PATCH
-from ...networks.weights.wan_kinds import require_wan21_i2v
+from ..shared.base_model import require_wan21_i2v
 from ..shared.joined_tokens import EGOX_KEY, window_frames
 from ..shared.memory import WideMemoryEstimate
 from ..shared.wrappers import transformer_options_of_run

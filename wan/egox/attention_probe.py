@@ -20,7 +20,7 @@ from ...attention.guided_attention import PlainAttention
 from ...attention.layout import TokenLayout
 from ...attention.probe import AttentionMap, AttentionProbe, EgoToken, bias_of_token
 from ...common.wan_grid import latent_frame_of, video_frames
-from ...networks.weights.wan_kinds import require_wan21_i2v
+from ..shared.base_model import require_wan21_i2v
 from .apply import applied_egox
 from .gga import GGA_KEY, GGARun
 from .gga_hooks import HookCounts, SelfAttentionHooks

@@ -20,7 +20,7 @@ from ...attention.bias import GGABias
 from ...attention.choice import Backend, requested
 from ...attention.directions import TokenDirections
 from ...attention.layout import TokenLayout
-from ...networks.weights.wan_kinds import require_wan21_i2v
+from ..shared.base_model import require_wan21_i2v
 from ..shared.joined_tokens import window_frames
 from ..shared.wrappers import transformer_options_of_run
 from .apply import applied_egox

@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from ...networks.weights.lora_keys import block_of
-from ...networks.weights.lora_layers import WHAT_FILE, factors_by_layer, read_factor, saved_alpha
+from ...networks.weights.lora_layers import WHAT_FILE, factors_by_layer, misfit, read_factor, saved_alpha
 from ...networks.weights.safetensors_file import read_safetensors
-from ...networks.weights.wan_kinds import WHAT_TO_LOAD, require_wan21_i2v
+from ...networks.weights.wan_kinds import WHAT_TO_LOAD_21
+from ..shared.base_model import require_wan21_i2v
 from ..shared.lora_beside import add_beside
 from ..shared.stored_weights import quantised_as
 
@@ -180,23 +181,17 @@ def apply_lora(
     patched_keys = patched.add_patches(patches, strength)
     if len(patched_keys) != len(lora.layers):
         raise ValueError(
-            f"{lora.file}: ComfyUI took {len(patched_keys)} of its {len(lora.layers)} layers. {WHAT_TO_LOAD}"
+            f"{lora.file}: ComfyUI took {len(patched_keys)} of its {len(lora.layers)} layers. {WHAT_TO_LOAD_21}"
         )
     return patched
 
 
 def _check_fits(lora: WanLora, network: Any) -> None:
-    n_blocks = len(network.blocks)
-    if lora.n_blocks != n_blocks:
-        raise ValueError(
-            f"{lora.file} is for a model of {lora.n_blocks} blocks, and this one has {n_blocks}. {WHAT_TO_LOAD}"
-        )
-    for layer, update in lora.layers.items():
+    updates = {layer: (one.up.shape[0], one.down.shape[1]) for layer, one in lora.layers.items()}
+
+    def weight_shape(layer: str) -> tuple[int, int]:
         module = network.get_submodule(layer)
-        expected = (module.out_features, module.in_features)
-        got = (update.up.shape[0], update.down.shape[1])
-        if got != expected:
-            raise ValueError(
-                f"{lora.file} is for a model of another size: its update of {layer} is {got[0]} x {got[1]}, and the "
-                f"model's layer {expected[0]} x {expected[1]}. {WHAT_TO_LOAD}"
-            )
+        return module.out_features, module.in_features
+
+    if found := misfit(lora.file, updates, "this model", len(network.blocks), weight_shape):
+        raise ValueError(f"{found}. {WHAT_TO_LOAD_21}")

@@ -14,15 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from ...common.wan_grid import WAN_PATCH, latent_frames
+from ...networks.components.build import (
+    build_exo_channels,
+    build_exo_tokenizer,
+    build_pose_injection,
+    build_pose_network,
+)
 from ...networks.components.metadata import Component
 from ...networks.components.set import SynComponents
-from ...networks.exo2egosyn.exo_tokens import build_exo_tokenizer
 from ...networks.exo2egosyn.pose_blocks import PoseBlocks
 from ...networks.exo2egosyn.pose_encoder import PoseEncoder
-from ...networks.exo2egosyn.pose_injection import build_pose_injection
 from ...networks.exo2egosyn.pose_time import PoseTime
 from ...networks.exo2egosyn.rotary import rotary_turns
-from ...networks.exo2egosyn.vawan import build_exo_channels, build_pose_network
 
 
 @dataclass(frozen=True, eq=False)

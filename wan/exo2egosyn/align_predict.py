@@ -20,8 +20,8 @@ from torch import Tensor
 
 from ...geometry.cameras.camera import Camera
 from ...geometry.plucker import align_maps, ray_model
+from ...networks.components.build import build_align
 from ...networks.components.files import LoadedComponent
-from ...networks.exo2egosyn.ego_exo_align import build_align
 from ..shared.vae import check_sides, encode_video
 from .views import ExoViews
 

@@ -29,7 +29,7 @@ from ...common.wan_grid import WAN_PATCH
 from ...geometry.plucker import PluckerMaps
 from ...networks.components.metadata import Component
 from ...networks.components.set import SynComponents
-from ...networks.weights.wan22_base import require_wan22_i2v
+from ..shared.base_model import require_wan22_i2v
 from ..shared.joined_tokens import window_frames
 from ..shared.memory import TokenMemoryEstimate
 from ..shared.side_model import side_model

@@ -15,10 +15,9 @@ import comfy.lora
 import torch
 from torch import Tensor
 
+from ...networks.components.build import base_patch_embedding, cross_attention_set
 from ...networks.components.metadata import Component
 from ...networks.components.set import SynComponents
-from ...networks.exo2egosyn.exo_tokens import cross_attention_set
-from ...networks.exo2egosyn.vawan import base_patch_embedding
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher

@@ -8,9 +8,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm, normalize, pad
 
+from exo2ego.networks.components.build import build_align
 from exo2ego.networks.components.files import read_component
 from exo2ego.networks.components.metadata import Component
-from exo2ego.networks.exo2egosyn.ego_exo_align import build_align
 
 DIM, HEADS, DIM_HEAD, BLOCKS, PATCH, CHANNELS = 24, 3, 8, 2, 2, 22
 INNER = int(4 * 2 / 3 * DIM)

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 import pytest
 
 from exo2ego.commands.comfyui.state import Server, ask
-from exo2ego.commands.doctor.checks.server_nodes import check_nodes
 from exo2ego.commands.doctor.cli import main
-from exo2ego.commands.doctor.reading.workflows import shipped_workflows
+from exo2ego.commands.doctor.server_nodes import check_nodes
+from exo2ego.commands.doctor.workflows import shipped_workflows
 from support.comfyui import comfyui_folder
 from support.tiny_models import FILES
 

@@ -8,14 +8,23 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from exo2ego.networks.components.files import read_component, shard_number, write_component
+from exo2ego.networks.components.build import (
+    base_patch_embedding,
+    build_align,
+    build_exo_channels,
+    build_exo_tokenizer,
+    build_pose_injection,
+    cross_attention_set,
+)
+from exo2ego.networks.components.files import read_component, write_component
 from exo2ego.networks.components.metadata import AlignMetadata, Component
-from exo2ego.networks.exo2egosyn.ego_exo_align import AlignConfig, build_align
-from exo2ego.networks.exo2egosyn.exo_tokens import ExoTokenConfig, build_exo_tokenizer, cross_attention_set
-from exo2ego.networks.exo2egosyn.pose_injection import PoseConfig, build_pose_injection
+from exo2ego.networks.exo2egosyn.ego_exo_align import AlignConfig
+from exo2ego.networks.exo2egosyn.exo_tokens import ExoTokenConfig
+from exo2ego.networks.exo2egosyn.pose_injection import PoseConfig
 from exo2ego.networks.exo2egosyn.self_attention_lora import LoraConfig
-from exo2ego.networks.exo2egosyn.vawan import VawanConfig, base_patch_embedding, build_exo_channels
+from exo2ego.networks.exo2egosyn.vawan import VawanConfig
 from exo2ego.networks.weights.safetensors_file import write_safetensors
+from exo2ego.networks.weights.shards import shard_number
 from support.lora_names import SPELLINGS, spelled
 from support.tiny_egosyn import (
     ALIGN_BLOCKS,

@@ -5,13 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from exo2ego.networks.components.build import build_align, build_exo_channels, build_exo_tokenizer, build_pose_injection
 from exo2ego.networks.components.files import read_component
 from exo2ego.networks.components.metadata import Component
-from exo2ego.networks.exo2egosyn.ego_exo_align import build_align
-from exo2ego.networks.exo2egosyn.exo_tokens import build_exo_tokenizer
-from exo2ego.networks.exo2egosyn.pose_injection import build_pose_injection
 from exo2ego.networks.exo2egosyn.self_attention_lora import LoraConfig, untrained_lora
-from exo2ego.networks.exo2egosyn.vawan import build_exo_channels
 from support.comfyui import import_comfyui
 from support.tiny_egosyn import tiny_component
 from support.tiny_wan import DIM

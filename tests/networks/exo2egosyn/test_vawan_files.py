@@ -6,10 +6,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from exo2ego.networks.components.build import build_pose_network
 from exo2ego.networks.components.files import read_component
 from exo2ego.networks.components.metadata import Component
 from exo2ego.networks.exo2egosyn.self_attention_lora import LoraConfig
-from exo2ego.networks.exo2egosyn.vawan import VawanConfig, build_pose_network
+from exo2ego.networks.exo2egosyn.vawan import VawanConfig
 from support.tiny_egosyn import ALPHA, LIGHT_WIDTH, RANK, tiny_component
 from support.tiny_wan import DIM, LAYERS
 

@@ -10,8 +10,8 @@ import torch
 from exo2ego.geometry.cameras.camera import Camera
 from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.plucker import align_maps
+from exo2ego.networks.components.build import build_align
 from exo2ego.networks.components.metadata import Component
-from exo2ego.networks.exo2egosyn.ego_exo_align import build_align
 from exo2ego.wan.exo2egosyn.align_predict import align_notes, encode_first_frame, predict_first_latent
 from exo2ego.wan.exo2egosyn.conditioning import condition_exo2egosyn
 from exo2ego.wan.exo2egosyn.first_frame import FirstFrame, Origin, first_frame_of

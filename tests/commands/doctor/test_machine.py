@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from exo2ego.commands.doctor.checks import versions
-from exo2ego.commands.doctor.checks.memory import SIZES, activation_bytes, check_memory, copies_of_weights, needs
-from exo2ego.commands.doctor.reading.machine import Machine, Memory, this_machine
-from exo2ego.commands.doctor.reading.workflows import shipped_workflows
+from exo2ego.commands.doctor import versions
+from exo2ego.commands.doctor.machine import Machine, Memory, this_machine
+from exo2ego.commands.doctor.memory import SIZES, activation_bytes, check_memory, copies_of_weights, needs
+from exo2ego.commands.doctor.workflows import shipped_workflows
 from exo2ego.networks.weights.wan_kinds import WAN21_I2V, WAN22_I2V
 from support.comfyui import import_comfyui
 from support.tiny_wan import DIM
 
-from ..conftest import BASE, ROOT
+from .conftest import BASE, ROOT
 
 GB = 10**9
 

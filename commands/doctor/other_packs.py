@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...comfyui.state import Server
-from ..findings import Finding, Severity, few
-from ..reading.installation import CUSTOM_NODES, Installation
+from ..comfyui.state import Server
+from .findings import Finding, Severity, few
+from .installation import CUSTOM_NODES, Installation
 
 _CHECK = "other packs"
 _LOG = "'GGA reached the self-attention of only ...' or 'GGA had no effect'"

@@ -11,7 +11,7 @@ from support.lora_names import SPELLINGS, spelled
 from support.tiny_components import tiny_component, write_tiny_component
 from support.tiny_wan import DIM, egox_lora_state_dict
 
-from ..conftest import BASE, LORA
+from .conftest import BASE, LORA
 
 EGOX = ("--workflow", "egox_take")
 SYN = ("--workflow", "exo2egosyn")

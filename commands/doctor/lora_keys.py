@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ....networks.weights.lora_keys import block_of
-from ....networks.weights.lora_layers import WHAT_FILE, factors_by_layer, saved_alpha
-from ..findings import Finding, Severity
-from ..reading.file_kinds import wan_prefix, wan_size
-from ..reading.library import Library
-from ..reading.weights import DamagedFileError, Entry
+from ...networks.weights.headers import DamagedFileError, Entry
+from ...networks.weights.lora_layers import WHAT_FILE, factors_by_layer, misfit, saved_alpha
+from ...networks.weights.wan_kinds import wan_prefix, wan_size
+from .findings import Finding, Severity
+from .library import Library
 
 _CHECK = "lora keys"
 _EXPECTED = "two factors for the same layers of every block of Wan, under names that ComfyUI or diffusers use"
@@ -35,32 +34,26 @@ def check_lora(library: Library, path: Path, base: Path | None) -> list[Finding]
         return [_finding(str(error), _EXPECTED, f"{WHAT_FILE} Put it into {path.parent}, and choose it in the loader.")]
     if base is None:
         return []
-    weights = library.header(base).tensors
-    return _check_fits(path.name, layers, base.name, weights)
+    found = _misfit(path.name, layers, base.name, library.header(base).tensors)
+    if found is None:
+        return []
+    remedy = f"Choose another LoRA or another base model. {WHAT_FILE} It goes on Wan 2.1 I2V 14B."
+    return [_finding(found, "a LoRA that was trained on this base model", remedy)]
 
 
-def _check_fits(
+def _misfit(
     file: str, layers: Mapping[str, Mapping[str, Entry]], base: str, weights: Mapping[str, Entry]
-) -> list[Finding]:
-    """Compare the number of blocks, and the size of each update with the weight that it is added to."""
+) -> str | None:
     prefix, size = wan_prefix(weights), wan_size(weights)
     if prefix is None or size is None:
-        return []
-    blocks = len({block_of(layer) for layer in layers})
-    if blocks != size[1]:
-        return [_misfit(f"{file} updates {blocks} blocks, and {base} has {size[1]}")]
-    for layer, factors in layers.items():
-        update = (factors["up"].shape[0], factors["down"].shape[1])
+        return None
+    updates = {layer: (factors["up"].shape[0], factors["down"].shape[1]) for layer, factors in layers.items()}
+
+    def weight_shape(layer: str) -> tuple[int, ...] | None:
         weight = weights.get(f"{prefix}{layer}.weight")
-        if weight is None or weight.shape != update:
-            there = "none" if weight is None else f"one of {weight.shape[0]} x {weight.shape[1]}"
-            return [_misfit(f"{file} updates {layer} by {update[0]} x {update[1]}, and {base} has {there}")]
-    return []
+        return None if weight is None else weight.shape
 
-
-def _misfit(found: str) -> Finding:
-    remedy = f"Choose another LoRA or another base model. {WHAT_FILE} It goes on Wan 2.1 I2V 14B."
-    return _finding(found, "a LoRA that was trained on this base model", remedy)
+    return misfit(file, updates, base, size[1], weight_shape)
 
 
 def _finding(found: str, expected: str, remedy: str) -> Finding:

@@ -11,7 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from exo2ego.commands.doctor.reading.weights import DamagedFileError, read_header, unfinished_name
+from exo2ego.networks.weights.headers import DamagedFileError, read_header, unfinished_name
 from support.tiny_gguf import write_gguf
 from support.tiny_wan import DIM, wan_state_dict
 

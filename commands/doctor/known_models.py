@@ -6,7 +6,6 @@ README's table of models is held against it.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 
@@ -50,11 +49,3 @@ KNOWN = {
     "exo2egosyn_lora.safetensors": KnownModel(0.42, _EXO2EGOSYN),
     "exo2egosyn_vawan.safetensors": KnownModel(1.1, _EXO2EGOSYN),
 }
-
-_SHARD = re.compile(r"-(\d{5})-of-\d{5}(?=\.safetensors$)")
-
-
-def without_shard(name: str) -> tuple[str, int]:
-    """Return the name of the whole of which a file is a shard, and its number; a whole file's is 1."""
-    match = _SHARD.search(name)
-    return _SHARD.sub("", name), 1 if match is None else int(match[1])

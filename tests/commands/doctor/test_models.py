@@ -8,12 +8,12 @@ import re
 import pytest
 import torch
 
-from exo2ego.commands.doctor.reading.known_models import KNOWN
-from exo2ego.commands.doctor.reading.workflows import LOADERS, shipped_workflows
+from exo2ego.commands.doctor.known_models import KNOWN
+from exo2ego.commands.doctor.workflows import LOADERS, shipped_workflows
 from support.tiny_gguf import write_gguf
 from support.tiny_wan import egox_lora_state_dict, wan_state_dict
 
-from ..conftest import BASE, BASE_22, DISTILLED, LORA, ROOT
+from .conftest import BASE, BASE_22, DISTILLED, LORA, ROOT
 
 EGOX = ("--workflow", "egox_take")
 SYN = ("--workflow", "exo2egosyn")

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from exo2ego.networks.weights.wan22_base import Expert, expert_of, files_upstream, require_wan22_i2v
+from exo2ego.networks.weights.wan_kinds import Expert, expert_of
+from exo2ego.wan.shared.base_model import files_upstream, require_wan22_i2v
 
 NAMES = {
     "t2v": "a Wan text-to-video model",

@@ -6,11 +6,12 @@ import re
 from functools import cached_property
 from pathlib import Path
 
-from ....networks.components.metadata import FORMAT
-from .file_kinds import IMAGE_ENCODER, LORA, TEXT_ENCODER, VAE, is_high_noise, kind_of
+from ...networks.components.metadata import FORMAT
+from ...networks.weights.file_kinds import IMAGE_ENCODER, LORA, TEXT_ENCODER, VAE, kind_of
+from ...networks.weights.headers import SUFFIXES, DamagedFileError, Header, read_header, unfinished_name
+from ...networks.weights.shards import shard_number
+from ...networks.weights.wan_kinds import is_high_noise
 from .installation import Installation
-from .known_models import without_shard
-from .weights import SUFFIXES, DamagedFileError, Header, read_header, unfinished_name
 from .workflows import Wanted
 
 _KIND_IN = {"text_encoders": TEXT_ENCODER, "vae": VAE, "clip_vision": IMAGE_ENCODER, "loras": LORA}
@@ -90,9 +91,9 @@ class Library:
     def suits(self, wanted: Wanted, path: Path) -> bool:
         """Whether a loader can be given a file for a model, as far as header and name tell."""
         try:
-            if self.kind(path) != expected_kind(wanted) or without_shard(path.name)[1] > 1:
+            if self.kind(path) != expected_kind(wanted) or (shard_number(path.name) or 1) > 1:
                 return False
-            return not (wanted.needs_low_noise and is_high_noise(path))
+            return not (wanted.needs_low_noise and is_high_noise(path.name))
         except DamagedFileError:
             return False
 

@@ -13,11 +13,14 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from ..findings import gigabytes
+from ...common.messages import gigabytes
 from . import gguf
 
 SUFFIXES = (".safetensors", ".sft", ".gguf")
+# How zip archives and bare pickles start: what torch.save writes.
+PICKLES = (b"PK\x03\x04", b"\x80")
 
 # What browsers, download managers and tools put behind or before the name of a file that they have not finished.
 _UNFINISHED = re.compile(
@@ -40,6 +43,14 @@ class DamagedFileError(ValueError):
     def __init__(self, found: str, remedy: str) -> None:
         super().__init__(found)
         self.found, self.remedy = found, remedy
+
+
+class Shaped(Protocol):
+    """What has a shape: a tensor, or its entry in a header."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Sizes of the axes."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +162,7 @@ def _check_start(start: bytes, size: int) -> None:
     length = struct.unpack("<Q", start[:8])[0]
     if start[8:9] == b"{" and length <= _LARGEST_HEADER:
         return
-    if start.startswith((b"PK\x03\x04", b"\x80")):
+    if start.startswith(PICKLES):
         raise DamagedFileError(
             "it is a pickled file, which can run code, under a safetensors name; it was not opened",
             "Get the .safetensors file of the model's page instead.",

@@ -13,11 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ....common.wan_grid import VAE_STRIDE, WAN_DIM, latent_frames
-from ....networks.weights.wan_kinds import WAN21_I2V, WAN22_I2V
-from ..findings import Finding, Severity, gigabytes
-from ..reading.machine import Machine
-from ..reading.workflows import Wanted
+from ...common.messages import gigabytes
+from ...common.wan_grid import VAE_STRIDE, WAN_DIM, latent_frames
+from ...networks.weights.wan_kinds import WAN21_I2V, WAN22_I2V
+from .findings import Finding, Severity
+from .machine import Machine
+from .workflows import Wanted
 
 _CHECK = "memory"
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from exo2ego.networks.weights.wan_kinds import require_wan21_i2v
 from exo2ego.wan.egox.lora import apply_lora, read_lora
+from exo2ego.wan.shared.base_model import require_wan21_i2v
 from support.egox_graph import with_egox, with_gga
 
 NAMES = {

@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
-from ...comfyui.state import Server
+from ..comfyui.state import Server
 
 _PATIENCE = 10.0  # seconds for nvidia-smi, which sleeping cards take
 _MIB = 1024**2

@@ -8,9 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from ...comfyui.state import Server
-from ..findings import Finding, Severity
-from ..reading.installation import Installation
+from ..comfyui.state import Server
+from .findings import Finding, Severity
+from .installation import Installation
 
 _CHECK = "versions"
 

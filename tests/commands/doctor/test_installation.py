@@ -12,11 +12,11 @@ import pytest
 
 from exo2ego.commands.doctor.cli import main
 from exo2ego.commands.doctor.findings import DoctorError
-from exo2ego.commands.doctor.reading.installation import find_installation
-from exo2ego.commands.doctor.reading.workflows import shipped_workflows
+from exo2ego.commands.doctor.installation import find_installation
+from exo2ego.commands.doctor.workflows import shipped_workflows
 from support.comfyui import comfyui_folder
 
-from ..conftest import BASE, ROOT
+from .conftest import BASE, ROOT
 
 PATHS = """
 mine:

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ....networks.depth_pro_files import FILES, WEIGHTS_FILE, missing_files
-from ....networks.weights.wan22_base import WHAT_TO_LOAD as WHAT_TO_LOAD_22
-from ....networks.weights.wan_kinds import WAN21_I2V, WHAT_TO_LOAD
-from ...comfyui.state import Server
-from ..findings import Finding, Severity, few
-from ..reading.file_kinds import is_high_noise
-from ..reading.library import Library, expected_kind
-from ..reading.weights import DamagedFileError, read_header
-from ..reading.workflows import Wanted, Workflows
+from ...networks.depth_pro_files import FILES, WEIGHTS_FILE, missing_files
+from ...networks.weights.headers import DamagedFileError, read_header
+from ...networks.weights.wan_kinds import WAN21_I2V, WHAT_TO_LOAD_21, WHAT_TO_LOAD_22, is_high_noise
+from ..comfyui.state import Server
+from .findings import Finding, Severity, few
+from .library import Library, expected_kind
+from .workflows import Wanted, Workflows
 
 _CHECK = "models"
 _HIGH_NOISE = "Wan 2.2's high-noise expert, by its name"
@@ -102,7 +100,7 @@ def _check(library: Library, model: Wanted) -> tuple[list[Finding], Path | None]
         return [_finding(model, unknown, expected_kind(model), _what_to_load(model), Severity.WARNING)], path
     if kind != expected_kind(model):
         return [_finding(model, f"{where} is {kind}", expected_kind(model), _what_to_load(model))], None
-    if model.needs_low_noise and is_high_noise(path):
+    if model.needs_low_noise and is_high_noise(path.name):
         return [_finding(model, f"{where} is {_HIGH_NOISE}", "the low-noise expert", _what_to_load(model))], None
     return [], path
 
@@ -142,7 +140,7 @@ def _wrong_kind(library: Library, model: Wanted, path: Path) -> str | None:
         kind = library.kind(path)
     except DamagedFileError as error:
         return error.found
-    return _HIGH_NOISE if model.needs_low_noise and is_high_noise(path) and kind == expected_kind(model) else kind
+    return _HIGH_NOISE if model.needs_low_noise and is_high_noise(path.name) and kind == expected_kind(model) else kind
 
 
 def _other_damage(library: Library, wanted: Sequence[Wanted], looked_at: set[Path]) -> list[Finding]:
@@ -208,7 +206,7 @@ def _put(model: Wanted, place: str) -> str:
 
 def _what_to_load(model: Wanted) -> str:
     if model.base is not None:
-        return WHAT_TO_LOAD if model.base == WAN21_I2V else WHAT_TO_LOAD_22
+        return WHAT_TO_LOAD_21 if model.base == WAN21_I2V else WHAT_TO_LOAD_22
     return f"Put the right file in its place: {model.known.source}."
 
 

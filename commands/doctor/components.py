@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ....networks.components.metadata import Component
-from ..findings import Finding, Severity
-from ..reading.file_kinds import wan_size
-from ..reading.library import Library
+from ...networks.components.metadata import Component
+from ...networks.weights.wan_kinds import wan_size
+from .findings import Finding, Severity
+from .library import Library
 
 _CHECK = "components"
 _EXPECTED = "a whole component of Exo2EgoSyn, in the format that this version reads"
@@ -28,8 +28,8 @@ def check_components(library: Library, paths: Mapping[str, Path], base: Path | N
         return []
     try:
         # These need torch, which takes a second or two; nobody else here does.
-        from ....networks.components.files import read_component
-        from ....networks.components.set import SynComponents
+        from ...networks.components.files import read_component
+        from ...networks.components.set import SynComponents
     except ImportError as error:
         return [
             _finding(

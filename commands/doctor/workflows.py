@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ....networks.weights.wan_kinds import WAN21_I2V, WAN22_I2V
-from .known_models import KNOWN, KnownModel, without_shard
+from ...networks.weights.shards import without_shard
+from ...networks.weights.wan_kinds import WAN21_I2V, WAN22_I2V
+from .known_models import KNOWN, KnownModel
 
 # Inputs that name a model, and ComfyUI's folders for it.
 LOADERS: dict[tuple[str, str], tuple[str, ...]] = {
@@ -57,7 +58,7 @@ class Wanted:
     @property
     def known(self) -> KnownModel:
         """Its size and source."""
-        return KNOWN[without_shard(self.file)[0]]
+        return KNOWN[without_shard(self.file)]
 
     @property
     def is_ours(self) -> bool:

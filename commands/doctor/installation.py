@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..findings import DoctorError, Finding, Severity
+from .findings import DoctorError, Finding, Severity
 
 CUSTOM_NODES = "custom_nodes"
 _PATHS_FILE = "extra_model_paths.yaml"

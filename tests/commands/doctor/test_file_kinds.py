@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from exo2ego.commands.doctor.reading.file_kinds import IMAGE_ENCODER, LORA, TEXT_ENCODER, VAE, kind_of
-from exo2ego.commands.doctor.reading.weights import Entry, Header, read_header
-from exo2ego.networks.weights.wan_kinds import WAN21_I2V, WAN22_I2V, what_it_is
+from exo2ego.networks.weights.file_kinds import IMAGE_ENCODER, LORA, TEXT_ENCODER, VAE, kind_of
+from exo2ego.networks.weights.headers import Entry, Header, read_header
+from exo2ego.networks.weights.wan_kinds import WAN21_I2V, WAN22_I2V
+from exo2ego.wan.shared.base_model import what_it_is
 from support.comfyui import import_comfyui
 from support.tiny_gguf import write_gguf
 from support.tiny_models import WRONG_BASES, write_wrong_bases
 from support.tiny_wan import wan_state_dict
 
-from ..conftest import BASE, BASE_22
-from ..conftest import LORA as LORA_FILE
+from .conftest import BASE, BASE_22
+from .conftest import LORA as LORA_FILE
 
 import_comfyui()
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...comfyui.state import Server
-from ..findings import Finding, Severity, few
-from ..reading.workflows import Workflows, is_ours
+from ..comfyui.state import Server
+from .findings import Finding, Severity, few
+from .workflows import Workflows, is_ours
 
 _CHECK = "nodes"
 

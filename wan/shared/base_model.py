@@ -1,39 +1,39 @@
-"""Check that a MODEL is the one Exo2EgoSyn builds on: Wan 2.2 I2V A14B, the low-noise expert.
+"""Check that a MODEL is the Wan that a method was trained on: Wan 2.1 I2V for EgoX, Wan 2.2 I2V for Exo2EgoSyn.
 
-The network tells everything but the expert: both experts have the same tensors, trained on different noise. No
-statistic of the weights separates them soundly (fine-tunes and quantised files move them all), and ComfyUI's MODEL
-need not know its file. So only a file's name can tell, where a name is known; a name that says nothing is accepted.
+Only the instantiated network is looked at, so files of any format (safetensors, GGUF, fp8) and precision pass. It tells
+everything but which expert of Wan 2.2 it is. Only a file's name can tell that, where a name is known: ComfyUI's MODEL
+need not know its file. A name that says nothing is accepted.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
-from enum import Enum
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from .wan_kinds import WAN22_I2V, require_wan
+from ...networks.weights.wan_kinds import (
+    RELATIVES,
+    WAN21_I2V,
+    WAN22_I2V,
+    WHAT_TO_LOAD_21,
+    WHAT_TO_LOAD_22,
+    is_high_noise,
+    wan_name,
+)
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
-WHAT_TO_LOAD = (
-    "Exo2EgoSyn needs Wan 2.2 I2V A14B, its low-noise expert (wan2.2_i2v_low_noise_14B, in fp16, fp8 or GGUF): load "
-    "that with Load Diffusion Model or a GGUF loader."
-)
-
-# wan2.2_i2v_high_noise_14B_fp8_scaled, Wan2_2-I2V-A14B-HIGH_fp8_e4m3fn_scaled_KJ, Wan2.2-I2V-A14B-HighNoise-Q4_K_M.
-# "High" says something of its own before these words.
-_EXPERT = r"(?<![a-z]){}(?:[-_. ]?noise)?(?![a-z])(?![-_. ]?(?:res|quality|motion))"
 _MODEL_SUFFIXES = (".safetensors", ".sft", ".gguf", ".ckpt", ".pt", ".pth", ".bin")
 
 
-class Expert(Enum):
-    """Wan 2.2 A14B's two networks: one for noise levels from 0.9 up, one for those below."""
+def require_wan21_i2v(model: ModelPatcher) -> Any:
+    """Return the `WanModel` inside a MODEL, compiled or not, in any precision.
 
-    HIGH_NOISE = "high"
-    LOW_NOISE = "low"
+    Raises:
+        ValueError: if it is anything else than Wan 2.1 I2V, saying what it is and what to load.
+    """
+    return _require(model, WAN21_I2V, WHAT_TO_LOAD_21)
 
 
 def require_wan22_i2v(model: ModelPatcher, files: Iterable[str] = ()) -> Any:
@@ -46,21 +46,31 @@ def require_wan22_i2v(model: ModelPatcher, files: Iterable[str] = ()) -> Any:
     Raises:
         ValueError: for any other model, or for the high-noise expert where a file's name tells it.
     """
-    network = require_wan(model, WAN22_I2V, WHAT_TO_LOAD)
+    network = _require(model, WAN22_I2V, WHAT_TO_LOAD_22)
     for file in (*files, *own_file(model)):
-        if expert_of(file) is Expert.HIGH_NOISE:
+        if is_high_noise(file):
             raise ValueError(
                 f"{PurePosixPath(file).name} is the high-noise expert of Wan 2.2, by its name; Exo2EgoSyn samples "
-                f"every step with the low-noise one. {WHAT_TO_LOAD} If the name is wrong, rename the file."
+                f"every step with the low-noise one. {WHAT_TO_LOAD_22} If the name is wrong, rename the file."
             )
     return network
 
 
-def expert_of(file: str) -> Expert | None:
-    """Return which expert a file holds by its name, or None where the name tells nothing or both."""
-    name = PurePosixPath(file.replace("\\", "/")).name.lower()
-    found = {expert for expert in Expert if re.search(_EXPERT.format(expert.value), name)}
-    return found.pop() if len(found) == 1 else None
+def what_it_is(network: Any) -> str:
+    """Return a network's name, for people: what `wan_kind` says of its file."""
+    name = type(network).__name__
+    if not type(network).__module__.startswith("comfy.ldm.wan."):
+        return f"no Wan model (its network is {name})"
+    if name != "WanModel":
+        known = {relative.network: relative.name for relative in RELATIVES}
+        return known.get(name, f"a relative of Wan ({name})")
+    clip = network.img_emb
+    return wan_name(
+        network.patch_embedding.weight.shape[1],
+        has_clip=clip is not None,
+        has_reference=getattr(network, "ref_conv", None) is not None,
+        has_last_frame=getattr(clip, "emb_pos", None) is not None,
+    )
 
 
 def own_file(model: ModelPatcher) -> tuple[str, ...]:
@@ -84,6 +94,14 @@ def files_upstream(prompt: Mapping[str, Any], node: str, name: str = "model") ->
     while isinstance(link := prompt.get(loader or node, {}).get("inputs", {}).get(name), list):
         loader, name = str(link[0]), "model"
     return () if loader is None else _model_files(prompt.get(loader, {}).get("inputs", {}).values())
+
+
+def _require(model: ModelPatcher, wanted: str, what_to_load: str) -> Any:
+    network = model.get_model_object("diffusion_model")
+    network = getattr(network, "_orig_mod", network)  # some nodes put a compiled module in its place
+    if (found := what_it_is(network)) != wanted:
+        raise ValueError(f"This model is {found}. {what_to_load}")
+    return network
 
 
 def _model_files(values: Iterable[Any]) -> tuple[str, ...]:

@@ -1,1 +1,0 @@
-"""What the doctor reads: installation, models' headers, workflows, the machine."""
