@@ -1,4 +1,4 @@
-"""Frame numbers as people write them."""
+"""Frame numbers, sizes and long lists as people write them."""
 
 from __future__ import annotations
 
@@ -19,3 +19,9 @@ def frame_ranges(frames: Sequence[int]) -> str:
 def gigabytes(size: float) -> str:
     """Return a number of bytes in GB (10^9), as file managers and download pages count."""
     return f"{size / 1e9:.1f} GB" if size >= 1e8 else f"{size / 1e6:.3g} MB"
+
+
+def few(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -20,12 +20,11 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
+from ..common.wan_grid import PLUCKER_CHANNELS, TEMPORAL_STRIDE, fits_wan
 from .cameras.camera import Camera
-
-CHANNELS = 6  # moment x, y, z, direction x, y, z
-WAN_TIME_STRIDE = 4  # Wan's VAE makes one latent frame of the first frame, then of every four
 
 # How far the length of an external direction may be from 1: half precision rounds to 5e-4.
 _UNIT_TOLERANCE = 2e-3
@@ -108,7 +107,7 @@ def plucker_maps(ego: Camera, reference: Camera, width: int, height: int, *, ray
     """
     rays = _rays(ego, width, height) if raymap is None else _checked_raymap(raymap, width, height)
     poses = ego.relative_to(reference[0]).camera_to_world  # [F, 4, 4], ego camera to reference camera
-    maps = torch.empty(len(poses), CHANNELS, height, width)
+    maps = torch.empty(len(poses), PLUCKER_CHANNELS, height, width)
     for frame, pose in enumerate(poses):  # one at a time: in double precision a long clip would take gigabytes
         maps[frame] = _lines(rays, pose)
     return maps
@@ -158,11 +157,10 @@ def wan_camera_embedding(maps: Tensor) -> Tensor:
     Raises:
         ValueError: if the number of frames is not 4n + 1, or there are not 6 channels.
     """
-    if maps.ndim != 4 or maps.shape[1] != CHANNELS or len(maps) % WAN_TIME_STRIDE != 1:
-        raise ValueError(f"Expected Pluecker maps [4n + 1, {CHANNELS}, H, W], got {list(maps.shape)}.")
-    padded = torch.cat([maps[:1].expand(WAN_TIME_STRIDE - 1, *maps.shape[1:]), maps])  # [4 T, 6, H, W]
-    groups = padded.unflatten(0, (-1, WAN_TIME_STRIDE))  # [T, 4, 6, H, W]
-    return groups.permute(2, 1, 0, 3, 4).flatten(0, 1)[None].contiguous()
+    if maps.ndim != 4 or maps.shape[1] != PLUCKER_CHANNELS or not fits_wan(len(maps)):
+        raise ValueError(f"Expected Pluecker maps [4n + 1, {PLUCKER_CHANNELS}, H, W], got {list(maps.shape)}.")
+    padded = torch.cat([maps[:1].expand(TEMPORAL_STRIDE - 1, *maps.shape[1:]), maps])  # [4 T, 6, H, W]
+    return rearrange(padded, "(t frame) c h w -> 1 (c frame) t h w", frame=TEMPORAL_STRIDE).contiguous()
 
 
 def _rays(camera: Camera, width: int, height: int) -> Tensor:

@@ -7,6 +7,7 @@ from enum import Enum
 
 from torch import Tensor
 
+from ..common.wan_grid import fits_wan, fitting_frames
 from ..geometry.cameras.camera import Camera
 
 MAX_EXO_VIEWS = 4
@@ -100,9 +101,10 @@ class Clip:
                 f"Expected a start of at least 0, a stride and a size of at least 1, got {self.start}, {self.stride} "
                 f"and {self.size}."
             )
-        if self.n_frames < 1 or self.n_frames % 4 != 1:
-            fitting = max(1, (self.n_frames - 1) // 4 * 4 + 1)
-            raise ValueError(f"Wan samples 4n+1 frames, got {self.n_frames}. Take {fitting} frames.")
+        if not fits_wan(self.n_frames):
+            raise ValueError(
+                f"Wan samples 4n+1 frames, got {self.n_frames}. Take {fitting_frames(self.n_frames)} frames."
+            )
 
     @property
     def span(self) -> int:

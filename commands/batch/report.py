@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable
 from html import escape
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ...common.whole_file import whole_file
 from .journal import Clip, Journal
 from .outputs import CLIPS
 
@@ -43,9 +43,9 @@ def write_report(folder: Path, journal: Journal) -> Path:
     page = _PAGE.format(
         total=len(clips), counts=counts, now=time.strftime("%Y-%m-%d %H:%M"), rows="\n".join(_rows(clips))
     )
-    path, unfinished = folder / FILE, folder / f".{FILE}"
-    unfinished.write_text(page, encoding="utf-8")
-    os.replace(unfinished, path)
+    path = folder / FILE
+    with whole_file(path) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
     return path
 
 

@@ -35,9 +35,3 @@ class Finding:
 
 class DoctorError(Exception):
     """The doctor cannot run: nothing to look at, or it does not answer. The text says what to do."""
-
-
-def few(names: list[str], most: int = 3) -> str:
-    """Return the first names, and how many more there are."""
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...common.messages import gigabytes
-from ...common.wan_grid import WAN_DIM
+from ...common.wan_grid import VAE_STRIDE, WAN_DIM, latent_frames
 from ...networks.weights.wan_kinds import WAN21_I2V, WAN22_I2V
 from .findings import Finding, Severity
 from .machine import Machine
@@ -97,14 +97,12 @@ class Need:
         return f", {gigabytes(self.copies)} less with the LoRA beside the weights" if self.copies else ""
 
 
-def latent_frames(frames: int) -> int:
-    """Return the latent frames of a clip: Wan's VAE joins four after the first."""
-    return (frames - 1) // 4 + 1
-
-
 # Of the shipped workflows: 49 frames of 784 x 448 beside 448 x 448; 9 frames of 256 x 256, seen from four sides.
 SIZES = {
-    WAN21_I2V: Size("EgoX, 49 frames of 784 x 448 + 448 x 448", latent_frames(49) * (448 // 8) * ((784 + 448) // 8)),
+    WAN21_I2V: Size(
+        "EgoX, 49 frames of 784 x 448 + 448 x 448",
+        latent_frames(49) * (448 // VAE_STRIDE) * ((784 + 448) // VAE_STRIDE),
+    ),
     WAN22_I2V: Size(
         "Exo2EgoSyn, 9 frames of 256 x 256 from 4 views", latent_frames(9) * 32 * 32, 4 * latent_frames(9) * 16 * 16
     ),

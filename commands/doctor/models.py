@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ...common.messages import few
 from ...networks.depth_pro_files import FILES, WEIGHTS_FILE, missing_files
 from ...networks.weights.headers import DamagedFileError, read_header
 from ...networks.weights.wan_kinds import WAN21_I2V, WHAT_TO_LOAD_21, WHAT_TO_LOAD_22, is_high_noise
 from ..comfyui.state import Server
-from .findings import Finding, Severity, few
+from .findings import Finding, Severity
 from .library import Library, expected_kind
 from .workflows import Wanted, Workflows
 

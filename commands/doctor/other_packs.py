@@ -14,8 +14,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...common.messages import few
 from ..comfyui.state import Server
-from .findings import Finding, Severity, few
+from .findings import Finding, Severity
 from .installation import CUSTOM_NODES, Installation
 
 _CHECK = "other packs"

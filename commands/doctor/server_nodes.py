@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...common.messages import few
 from ..comfyui.state import Server
-from .findings import Finding, Severity, few
+from .findings import Finding, Severity
 from .workflows import Workflows, is_ours
 
 _CHECK = "nodes"

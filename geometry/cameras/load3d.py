@@ -5,7 +5,7 @@
 
 Older viewers leave out `fov` and `quaternion`: then the field of view must be known from elsewhere, and the camera
 stands upright, looking at the target. `zoom` is that of orthographic cameras alone. Axes: right-handed, y up, and the
-camera looks along its own -z with x to the right (see `y_up`).
+camera looks along its own -z with x to the right (see `rotations`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ from torch import Tensor
 
 from .camera import Camera
 from .field_of_view import lens_of_fov, vertical_fov
-from .rotations import matrices_to_quaternions, quaternions_to_matrices
-from .y_up import y_up_swapped
+from .rotations import HALF_TURN, look_at, matrices_to_quaternions, quaternions_to_matrices, rigid, y_up_swapped
 
 # The viewers' own field of view where the camera does not tell it.
 VIEWER_FOV = 35.0
@@ -46,12 +45,15 @@ def camera_from_load3d(info: dict[str, Any], width: int, height: int, fov_degree
         if not float(quaternion.norm()) > 1e-6:
             raise ValueError(f"The 'quaternion' of a LOAD3D_CAMERA is zero: {info['quaternion']}.")
         rotation = quaternions_to_matrices(torch.nn.functional.normalize(quaternion, dim=0))
+        pose = y_up_swapped(rigid(rotation, position))
     else:
-        rotation = _looking(position, _vector(info, "target", "xyz"))
+        target = _vector(info, "target", "xyz")
+        if not float((position - target).norm()) > 1e-9:
+            raise ValueError("The 3D viewer's camera stands on its target, so it looks nowhere. Move it back.")
+        position, target = (HALF_TURN[:3, :3] @ place for place in (position, target))
+        pose = rigid(look_at(position, target), position)
     fov = _number(info, "fov", fov_degrees)
-    pose = torch.eye(4, dtype=torch.float64)
-    pose[:3, :3], pose[:3, 3] = rotation, position
-    return Camera(lens_of_fov(fov, width, height), width, height, torch.linalg.inv(y_up_swapped(pose)))
+    return Camera(lens_of_fov(fov, width, height), width, height, torch.linalg.inv(pose))
 
 
 def camera_to_load3d(camera: Camera, frame: int = 0, target_distance: float = 1.0) -> dict[str, Any]:
@@ -77,20 +79,6 @@ def camera_to_load3d(camera: Camera, frame: int = 0, target_distance: float = 1.
         "fov": vertical_fov(camera),
         "quaternion": dict(zip("wxyz", quaternion.tolist())),
     }
-
-
-def _looking(position: Tensor, target: Tensor) -> Tensor:
-    """Return the camera-to-world rotation of an upright viewer's camera that looks from a position at a target."""
-    backward = position - target
-    if not float(backward.norm()) > 1e-9:
-        raise ValueError("The 3D viewer's camera stands on its target, so it looks nowhere. Move it back.")
-    backward = backward / backward.norm()
-    up = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64)
-    right = torch.linalg.cross(up, backward)
-    if float(right.norm()) < 1e-6:  # straight up or down: as the viewer, x stays to the right
-        right = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
-    right = right / right.norm()
-    return torch.stack([right, torch.linalg.cross(backward, right), backward], dim=1)
 
 
 def _number(info: dict[str, Any], key: str, default: float) -> float:

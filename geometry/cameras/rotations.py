@@ -1,4 +1,8 @@
-"""Unit quaternions (w, x, y, z) for rotations: to and from matrices, and the way between two of them."""
+"""Rotations as matrices, unit quaternions (w, x, y, z) and vectors (axis times angle in radians), and rigid poses.
+
+Most 3D programs have y up and a camera that looks along its own -z, x to the right. Their world and ours, and their
+camera and ours, differ by half a turn about x: (x, y, z) -> (x, -y, -z).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,38 @@ from torch import Tensor
 
 # Below this angle in radians, sin(angle) loses digits and a straight line is the arc.
 _SMALL_ANGLE = 1e-6
+# Below this length of a rotation vector, or of half of one, the limit of sin(x) / x stands for it.
+_SMALL_VECTOR = 1e-8
+# Below this sine of the angle between a line of sight and the vertical, the camera looks straight up or down.
+_STEEP = 1e-6
+
+HALF_TURN = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
+
+
+def rigid(rotation: Tensor, translation: Tensor) -> Tensor:
+    """Return the matrices [..., 4, 4] of rotations [..., 3, 3] followed by translations [..., 3]."""
+    matrices = torch.eye(4, dtype=rotation.dtype, device=rotation.device).repeat(*rotation.shape[:-2], 1, 1)
+    matrices[..., :3, :3] = rotation
+    matrices[..., :3, 3] = translation
+    return matrices
+
+
+def look_at(eyes: Tensor, targets: Tensor) -> Tensor:
+    """Return the camera-to-world rotations [..., 3, 3] of upright cameras at `eyes` that look at `targets` [..., 3].
+
+    Axes are ours: y down. Straight up or down, x stays the world's.
+    """
+    forward = torch.nn.functional.normalize(targets - eyes, dim=-1)
+    down = forward.new_tensor([0, 1, 0]).expand_as(forward)
+    right = torch.linalg.cross(down, forward)
+    steep = torch.linalg.vector_norm(right, dim=-1, keepdim=True) < _STEEP
+    right = torch.nn.functional.normalize(torch.where(steep, forward.new_tensor([1, 0, 0]), right), dim=-1)
+    return torch.stack([right, torch.linalg.cross(forward, right), forward], dim=-1)
+
+
+def y_up_swapped(camera_to_world: Tensor) -> Tensor:
+    """Bring camera-to-world matrices [..., 4, 4] from our axes to y up, or back: it is its own inverse."""
+    return HALF_TURN @ camera_to_world @ HALF_TURN
 
 
 def quaternions_to_matrices(quaternions: Tensor) -> Tensor:
@@ -57,3 +93,65 @@ def slerp(start: Tensor, end: Tensor, share: Tensor) -> Tensor:
     arc = (torch.sin((1 - share) * safe) * start + torch.sin(share * safe) * end) / torch.sin(safe)
     line = (1 - share) * start + share * end
     return torch.nn.functional.normalize(torch.where(angle < _SMALL_ANGLE, line, arc), dim=-1)
+
+
+def vectors_to_quaternions(vectors: Tensor) -> Tensor:
+    """Return the unit quaternions [..., 4] (w, x, y, z) of rotation vectors [..., 3]."""
+    angle = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    share = torch.where(angle < _SMALL_VECTOR, 0.5, torch.sin(angle / 2) / angle.clamp_min(_SMALL_VECTOR))
+    return torch.cat([torch.cos(angle / 2), share * vectors], dim=-1)
+
+
+def quaternions_to_vectors(quaternions: Tensor) -> Tensor:
+    """Return the rotation vectors [..., 3], at most pi long, of unit quaternions [..., 4]."""
+    quaternions = torch.where(quaternions[..., :1] < 0, -quaternions, quaternions)
+    sine = torch.linalg.vector_norm(quaternions[..., 1:], dim=-1, keepdim=True)
+    angle = 2 * torch.atan2(sine, quaternions[..., :1])
+    return quaternions[..., 1:] * torch.where(sine < _SMALL_VECTOR, 2.0, angle / sine.clamp_min(_SMALL_VECTOR))
+
+
+def vectors_to_matrices(vectors: Tensor) -> Tensor:
+    """Return the rotation matrices [..., 3, 3] of rotation vectors [..., 3]."""
+    return quaternions_to_matrices(vectors_to_quaternions(vectors))
+
+
+def matrices_to_vectors(matrices: Tensor) -> Tensor:
+    """Return the rotation vectors [..., 3] of rotation matrices [..., 3, 3]."""
+    return quaternions_to_vectors(matrices_to_quaternions(matrices))
+
+
+def multiply(first: Tensor, second: Tensor) -> Tensor:
+    """Return the quaternions [..., 4] of turning by `second`, then by `first`."""
+    (w, *vector), (v, *other) = first.unbind(-1), second.unbind(-1)
+    (x, y, z), (a, b, c) = vector, other
+    return torch.stack(
+        [
+            w * v - x * a - y * b - z * c,
+            w * a + x * v + y * c - z * b,
+            w * b - x * c + y * v + z * a,
+            w * c + x * b - y * a + z * v,
+        ],
+        dim=-1,
+    )
+
+
+def inverse(quaternions: Tensor) -> Tensor:
+    """Return the opposite turns [..., 4] of unit quaternions."""
+    return quaternions * quaternions.new_tensor([1, -1, -1, -1])
+
+
+def cross_matrices(vectors: Tensor) -> Tensor:
+    """Return the matrices [..., 3, 3] that multiply by the cross product with vectors [..., 3]."""
+    x, y, z = vectors.unbind(-1)
+    zero = torch.zeros_like(x)
+    return torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=-1).unflatten(-1, (3, 3))
+
+
+def shortest_turns(start: Tensor, end: Tensor) -> Tensor:
+    """Return the rotation matrices [..., 3, 3] that turn unit vectors [..., 3] into others by the shortest way.
+
+    Opposite vectors have no shortest way; there the result is anything.
+    """
+    between = torch.nn.functional.normalize(start + end, dim=-1)  # the turn is twice the one from start to here
+    quaternion = torch.cat([(start * between).sum(-1, keepdim=True), torch.linalg.cross(start, between)], dim=-1)
+    return quaternions_to_matrices(quaternion)

@@ -12,6 +12,7 @@ from ..lenses import Lens
 from ..lenses.pinhole import Pinhole
 from .camera import Camera
 from .presets import OWN_NUMBERS, LensPreset, preset_lens
+from .rotations import rigid
 
 
 def camera_from_numbers(
@@ -55,10 +56,7 @@ def pose_from_angles(position: tuple[float, float, float], yaw_pitch_roll: tuple
     """
     yaw, pitch, roll = (math.radians(angle) for angle in yaw_pitch_roll)
     rotation = _turn("y", yaw) @ _turn("x", pitch) @ _turn("z", roll)  # camera to world
-    pose = torch.eye(4, dtype=torch.float64)
-    pose[:3, :3] = rotation.T
-    pose[:3, 3] = -rotation.T @ torch.tensor(position, dtype=torch.float64)
-    return pose
+    return rigid(rotation.T, -rotation.T @ torch.tensor(position, dtype=torch.float64))
 
 
 def describe_camera(camera: Camera) -> str:

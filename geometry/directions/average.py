@@ -8,22 +8,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
+from ...common.wan_grid import SPATIAL_STRIDE
 from ..cameras.camera import Camera
 from ..depth.depth import Depth
-
-TOKEN = 16  # pixels: the VAE's 8 times the transformer's 2
 
 
 def averaged_rays(ego_camera: Camera, groups: Sequence[slice], tokens: tuple[int, int]) -> Tensor:
     """Return the mean ray of every ego patch, of unit length [T, rows, columns, 3].
 
     Args:
-        ego_camera: F poses; its image is taken at `TOKEN` pixels a token.
+        ego_camera: F poses; its image is taken at 16 pixels a token.
         groups: the frames behind each of the T latent frames.
         tokens: (rows, columns).
     """
     rows, columns = tokens
-    local = ego_camera.resized(TOKEN * columns, TOKEN * rows).local_rays  # [H, W, 3]
+    local = ego_camera.resized(SPATIAL_STRIDE * columns, SPATIAL_STRIDE * rows).local_rays  # [H, W, 3]
     patches = adaptive_avg_pool2d(local.permute(2, 0, 1), tokens)  # [3, rows, columns]
     # Averaging over frames and rotating are both linear: rotate the patch means by the mean rotation.
     rotations = torch.stack([ego_camera.camera_to_world[group, :3, :3].mean(dim=0) for group in groups])

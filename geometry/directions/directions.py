@@ -19,15 +19,13 @@ from enum import Enum
 
 from torch import Tensor
 
+from ...common.wan_grid import SPATIAL_STRIDE, TEMPORAL_STRIDE, latent_groups, video_frames
 from ..cameras.aspect import same_aspect
 from ..cameras.camera import Camera
 from ..depth.depth import Depth
-from .average import TOKEN, averaged_keys, averaged_rays
+from .average import averaged_keys, averaged_rays
 from .release import released_rays, trained_rays
 from .sampled import physical_rays, sampled_keys
-
-# Wan's VAE makes one latent frame of the first frame, then one of every four.
-FRAMES_PER_LATENT = 4
 
 
 class GGAGeometry(str, Enum):
@@ -108,21 +106,10 @@ def gga_directions(
         keys = averaged_keys(exo_camera, exo_depth, ego_camera, groups, exo_tokens, progress)
     else:
         rays = _RAYS[geometry]
-        queries = rays(ego_camera[::FRAMES_PER_LATENT], ego_tokens)
+        queries = rays(ego_camera[::TEMPORAL_STRIDE], ego_tokens)
         unit_length = geometry is GGAGeometry.PHYSICAL
-        keys = sampled_keys(exo_camera, exo_depth, ego_camera, FRAMES_PER_LATENT, exo_tokens, unit_length, progress)
+        keys = sampled_keys(exo_camera, exo_depth, ego_camera, TEMPORAL_STRIDE, exo_tokens, unit_length, progress)
     return GGADirections(queries.float(), keys.float())
-
-
-def latent_groups(n_frames: int) -> list[slice]:
-    """Return the frames behind each latent frame: the first alone, then four by four."""
-    starts = range(1, n_frames, FRAMES_PER_LATENT)
-    return [slice(0, 1), *(slice(start, min(start + FRAMES_PER_LATENT, n_frames)) for start in starts)]
-
-
-def latent_frame_of(frame: int) -> int:
-    """Return the latent frame that a video frame went into; inverse of `latent_groups`."""
-    return (frame + FRAMES_PER_LATENT - 1) // FRAMES_PER_LATENT
 
 
 _RAYS = {
@@ -136,7 +123,7 @@ _OWN_LENS = (GGAGeometry.PHYSICAL, GGAGeometry.PAPER_AVERAGE)
 
 def _check_shape(what: str, size: tuple[int, int], part: str, tokens: tuple[int, int]) -> None:
     """Refuse a picture `size` (width, height) that is not what the tokens (rows, columns) show."""
-    width, height = TOKEN * tokens[1], TOKEN * tokens[0]
+    width, height = SPATIAL_STRIDE * tokens[1], SPATIAL_STRIDE * tokens[0]
     if not same_aspect(size, (width, height)):
         raise ValueError(
             f"The {what} is {size[0]} x {size[1]} pixels, but the {part} part of the video is {width} x {height}: the "
@@ -145,7 +132,7 @@ def _check_shape(what: str, size: tuple[int, int], part: str, tokens: tuple[int,
 
 
 def _check(n_frames: int, latent_frames: int, exo_tokens: tuple[int, int], ego_tokens: tuple[int, int]) -> None:
-    needed = FRAMES_PER_LATENT * (latent_frames - 1) + 1
+    needed = video_frames(latent_frames)
     if n_frames != needed:
         raise ValueError(
             f"{latent_frames} latent frames stand for {needed} frames, but the exo depth has {n_frames}. "

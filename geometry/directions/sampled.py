@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
@@ -71,8 +72,7 @@ def block_means(values: Tensor) -> Tensor:
 
 
 def _block_sums(values: Tensor) -> Tensor:
-    *batch, height, width, channels = values.shape
-    return values.reshape(*batch, height // 2, 2, width // 2, 2, channels).sum(dim=(-4, -2))
+    return rearrange(values, "... (h p) (w q) c -> ... h p w q c", p=2, q=2).sum(dim=(-4, -2))
 
 
 def _point_map(exo_camera: Camera, exo_depth: Depth, stride: int, size: tuple[int, int]) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..cameras.rotation_vectors import shortest_turns
+from ..cameras.rotations import shortest_turns
 from .keypoints import HEAD_JOINTS, N_JOINTS, Joint, Keypoints, People
 from .model import head_axes
 

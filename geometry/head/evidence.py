@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..cameras.camera import Camera
-from ..cameras.rotation_vectors import shortest_turns
+from ..cameras.rotations import shortest_turns
 from ..depth.depth import Depth
 from .keypoints import HEAD_JOINTS, Keypoints
 from .lift import joint_depths

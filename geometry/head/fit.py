@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..cameras.rotation_vectors import cross_matrices, matrices_to_vectors, vectors_to_matrices
+from ..cameras.rotations import cross_matrices, matrices_to_vectors, vectors_to_matrices
 from .evidence import HeadEvidence
 from .model import EYES_FROM_NECK, HEAD_POINTS
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...common.messages import frame_ranges
 from ..cameras.camera import Camera
-from ..cameras.rotation_vectors import vectors_to_matrices
+from ..cameras.rotations import rigid, vectors_to_matrices
 from ..depth.depth import Depth
 from ..lenses import Lens
 from .evidence import gather_evidence
@@ -127,9 +127,7 @@ def estimate_head_pose(
 def _worn_camera(rotations: Tensor, positions: Tensor, lens: Lens, width: int, height: int, tilt: float) -> Camera:
     """Return the camera of heads [F, 3, 3], [F, 3], bent down by `tilt` degrees about the line through the eyes."""
     bent = rotations @ vectors_to_matrices(rotations.new_tensor([-math.radians(tilt), 0, 0]))
-    world_to_camera = torch.eye(4, dtype=torch.float64).repeat(len(bent), 1, 1)
-    world_to_camera[:, :3, :3] = bent.mT
-    world_to_camera[:, :3, 3] = -(bent.mT @ positions[..., None])[..., 0]
+    world_to_camera = rigid(bent.mT, -(bent.mT @ positions[..., None])[..., 0])
     return Camera(lens, width, height, world_to_camera)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from ..cameras.rotation_vectors import vectors_to_matrices
+from ..cameras.rotations import vectors_to_matrices
 from .evidence import HeadEvidence
 from .fit import ROUNDS, HeadFits, fit_heads
 

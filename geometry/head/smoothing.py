@@ -11,8 +11,15 @@ import math
 import torch
 from torch import Tensor
 
-from ..cameras.rotation_vectors import inverse, multiply, quaternions_to_vectors, vectors_to_quaternions
-from ..cameras.rotations import matrices_to_quaternions, quaternions_to_matrices, slerp
+from ..cameras.rotations import (
+    inverse,
+    matrices_to_quaternions,
+    multiply,
+    quaternions_to_matrices,
+    quaternions_to_vectors,
+    slerp,
+    vectors_to_quaternions,
+)
 
 _ROUNDS = 8
 # Frames that were filled pull with this weight towards the straight way: a cubic would swing out over long gaps.

@@ -13,6 +13,8 @@ from dataclasses import Field, dataclass, field, fields
 from enum import Enum
 from typing import Any, ClassVar
 
+from ...common.wan_grid import fits_wan
+
 FORMAT = "exo2egosyn"
 FORMAT_VERSION = "1"
 BASE_MODEL = "Wan2.2-I2V-A14B-low-noise"
@@ -102,7 +104,7 @@ class ComponentMetadata:
                     f"{item.name} is {_to_text(value)}, and this version reads {known}. Use another file, or a version "
                     "of ComfyUI-Exo2Ego that knows it."
                 )
-        if self.num_frames % 4 != 1:
+        if not fits_wan(self.num_frames):
             raise ValueError(f"num_frames is {self.num_frames}, expected 4 n + 1: 1, 5, 9, ...")
 
     def to_header(self) -> dict[str, str]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor, nn
 
+from ...common.messages import few
 from ...common.wan_grid import I2V_CHANNELS, LATENT_CHANNELS, PLUCKER_CHANNELS
 from ..exo2egosyn.ego_exo_align import AlignConfig, EgoExoAlign
 from ..exo2egosyn.exo_tokens import ExoTokenConfig, ExoTokenizer, cross_attention_shapes
@@ -39,10 +40,12 @@ def check_tensors(metadata: ComponentMetadata, tensors: Mapping[str, Tensor]) ->
     config = component_config(metadata, tensors)
     expected = component_shapes(config)
     if missing := sorted(set(expected) - set(tensors)):
-        raise ValueError(f"{len(missing)} tensors are missing{_some(missing)}. The file is not whole: export it again.")
+        raise ValueError(
+            f"{len(missing)} tensors are missing ({few(missing)}). The file is not whole: export it again."
+        )
     if unknown := sorted(set(tensors) - set(expected)):
         raise ValueError(
-            f"{len(unknown)} tensors do not belong to the component {metadata.component.value}{_some(unknown)}. "
+            f"{len(unknown)} tensors do not belong to the component {metadata.component.value} ({few(unknown)}). "
             "Remove them, or check which component the file holds."
         )
     for key, shape in expected.items():
@@ -185,7 +188,3 @@ def _number(tensors: Mapping[str, Tensor], key: str) -> float:
     if tensor.numel() != 1:
         raise ValueError(f"{key} has the shape {list(tensor.shape)}, expected a single number.")
     return float(tensor)
-
-
-def _some(keys: list[str]) -> str:
-    return f" ({', '.join(keys[:3])}{', ...' if len(keys) > 3 else ''})"

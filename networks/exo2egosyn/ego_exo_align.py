@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ...common.wan_grid import LATENT_CHANNELS, PLUCKER_CHANNELS
@@ -117,11 +118,9 @@ class EgoExoAlign(STTransformer):
 
 def _patchify(maps: Tensor, patch: int) -> Tensor:
     """Cut [B, V, c, h, w] into patches [B, V, h / p, w / p, c * p * p], ordered (c, row, column)."""
-    cells = maps.unflatten(4, (-1, patch)).unflatten(3, (-1, patch))  # [B, V, c, h / p, p, w / p, p]
-    return cells.permute(0, 1, 3, 5, 2, 4, 6).flatten(4)
+    return rearrange(maps, "b v c (h p) (w q) -> b v h w (c p q)", p=patch, q=patch)
 
 
 def _unpatchify(patches: Tensor, patch: int) -> Tensor:
     """Undo `_patchify`."""
-    cells = patches.unflatten(4, (-1, patch, patch)).permute(0, 1, 4, 2, 5, 3, 6)  # [B, V, c, h / p, p, w / p, p]
-    return cells.flatten(5).flatten(3, 4)
+    return rearrange(patches, "b v h w (c p q) -> b v c (h p) (w q)", p=patch, q=patch)

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ...common.wan_grid import LATENT_CHANNELS, WAN_BLOCKS, WAN_DIM, WAN_PATCH
@@ -119,12 +120,11 @@ class ExoTokenizer(nn.Module):
                 f"{exo.shape[1]} exo views arrived, and this MultiExoCon was trained with {self.config.views}: give "
                 "at most so many."
             )
-        n_views = exo.shape[1]
-        tokens = self.exo_patch_embed(exo.flatten(0, 1))  # [B * V, dim, t, h/2, w/2]
-        tokens = tokens.unflatten(0, (-1, n_views)).movedim(2, -1)  # [B, V, t, h/2, w/2, dim]
+        tokens = self.exo_patch_embed(rearrange(exo, "b v c t h w -> (b v) c t h w"))
+        tokens = rearrange(tokens, "(b v) dim t h w -> b v t h w dim", v=exo.shape[1])
         if self.config.exo_pos == "learned":
             tokens = tokens + self._positions(tokens)
-        return tokens.flatten(1, 4)
+        return rearrange(tokens, "b v t h w dim -> b (v t h w) dim")
 
     def _positions(self, tokens: Tensor) -> Tensor:
         """Return what marks view, frame, row and column, [V, t, rows, columns, dim], in the tokens' type."""

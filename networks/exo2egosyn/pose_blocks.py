@@ -32,6 +32,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm, scaled_dot_product_attention
 
@@ -70,7 +71,7 @@ class PoseBlock(nn.Module):
         joined = torch.cat([normed, _normed(pose).expand(len(hidden), -1, -1)], dim=1)  # [B, 2 n, width]
         q, k, v = (_heads(x) for x in (self.q(normed), self.k(joined), self.v(joined)))
         attended = scaled_dot_product_attention(turned(q, turns), turned(k, turns.repeat(2, 1)), v)
-        small = small + self.o(attended.transpose(1, 2).flatten(2))
+        small = small + self.o(rearrange(attended, "b heads n d -> b n (heads d)"))
         small = small + self.ff_out(gelu(self.ff_in(_normed(small)), approximate="tanh"))
         return self.up(small)
 
@@ -126,4 +127,4 @@ def _normed(x: Tensor) -> Tensor:
 
 def _heads(x: Tensor) -> Tensor:
     """Split [B, n, width] into heads [B, heads, n, 128]."""
-    return x.unflatten(2, (-1, HEAD_CHANNELS)).transpose(1, 2)
+    return rearrange(x, "b n (heads d) -> b heads n d", d=HEAD_CHANNELS)

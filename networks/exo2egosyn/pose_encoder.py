@@ -16,13 +16,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
-from torch.nn.functional import pixel_unshuffle, silu
+from torch.nn.functional import silu
 
-from ...common.wan_grid import PLUCKER_CHANNELS
+from ...common.wan_grid import PLUCKER_CHANNELS, SPATIAL_STRIDE, fits_wan
 
-# Side of the square of pixels that makes one token: 8 of the VAE times 2 of Wan's patch.
-UNSHUFFLE = 16
+# Side of the square of pixels that makes one token, as Wan's.
+UNSHUFFLE = SPATIAL_STRIDE
 # Frames that a convolution along time sees.
 KERNEL = 3
 # Steps of time of each of the two convolutions: four frames make one latent frame of Wan's VAE.
@@ -76,19 +77,16 @@ class PoseEncoder(nn.Module):
         if plucker.ndim != 5 or plucker.shape[1] != PLUCKER_CHANNELS or 0 in plucker.shape:
             raise ValueError(f"Pluecker maps are expected as [B, 6, T, H, W], got the shape {list(plucker.shape)}.")
         batch, _, frames, height, width = plucker.shape
-        if frames % 4 != 1 or height % side or width % side:
+        if not fits_wan(frames) or height % side or width % side:
             raise ValueError(
                 f"Pluecker maps are expected for 4 n + 1 frames (1, 5, 9, ...) of pictures whose sides are multiples "
                 f"of {side}, got {frames} frames of {width} x {height}."
             )
-        cells = pixel_unshuffle(plucker.movedim(2, 1), side)  # [B, T, 6 * side^2, H / side, W / side]
-        grid = cells.shape[3:]
-        series = cells.permute(0, 3, 4, 2, 1).flatten(0, 2)  # [B * cells, 6 * side^2, T]
+        series = rearrange(plucker, "b c t (h p) (w q) -> (b h w) (c p q) t", p=side, q=side)
         series = silu(self.stem(series))
         series = silu(self.down1(self._from_the_past(series)))
         series = silu(self.down2(self._from_the_past(series)))
-        pose = self.out(series).unflatten(0, (batch, *grid))  # [B, rows, columns, width, t]
-        return pose.permute(0, 4, 1, 2, 3).flatten(1, 3)
+        return rearrange(self.out(series), "(b h w) dim t -> b (t h w) dim", b=batch, h=height // side)
 
     def _from_the_past(self, series: Tensor) -> Tensor:
         """Repeat the first step of [N, C, T] before it, so that a convolution needs nothing of the future."""

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm, normalize, scaled_dot_product_attention
 
@@ -90,10 +91,10 @@ class Attention(nn.Module):
         """Let the tokens of each sequence of `x` [N, L, D] attend to each other."""
         # Keys and values come from x itself: so does the cited code.
         q, k, v = self.to_q(self.norm(x)), *self.to_kv(x).chunk(2, dim=-1)
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))  # [N, heads, L, d]
+        q, k, v = (rearrange(part, "n l (heads d) -> n heads l d", heads=self.heads) for part in (q, k, v))
         q, k = unit_vectors(q, self.q_scale), unit_vectors(k, self.k_scale)
         out = scaled_dot_product_attention(q, k, v, scale=_LOGIT_SCALE)
-        return self.to_out(out.transpose(1, 2).flatten(2))
+        return self.to_out(rearrange(out, "n heads l d -> n l (heads d)"))
 
 
 class FeedForward(nn.Module):
@@ -130,12 +131,10 @@ class HalfBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens [B, V, h, w, D] to tokens of the same shape."""
         x = x + self.peg(x.movedim(-1, 1)).movedim(1, -1)
-        sequences = x.movedim(1, 3) if self.across_views else x  # [B, h, w, V, D] or [B, V, h, w, D]
-        if self.across_views:
-            attended = self.attn(sequences.flatten(0, 2)).view(sequences.shape).movedim(3, 1)
-        else:
-            attended = self.attn(sequences.flatten(0, 1).flatten(1, 2)).view(sequences.shape)
-        x = x + attended
+        sequences = "(b h w) v d" if self.across_views else "(b v) (h w) d"
+        sizes = dict(zip("bvhw", x.shape))
+        attended = self.attn(rearrange(x, f"b v h w d -> {sequences}"))
+        x = x + rearrange(attended, f"{sequences} -> b v h w d", **sizes)
         return x + self.ff(x)
 
 

@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ...common.wan_grid import HEAD_CHANNELS, I2V_CHANNELS, LATENT_CHANNELS, WAN_PATCH
@@ -115,7 +116,8 @@ class ExoChannels(nn.Module):
                 f"This VAWAN was trained with {views} exo views and expects their latents as [B, {views}, "
                 f"{LATENT_CHANNELS}, t, h, w] with even h and w, got the shape {list(exo.shape)}."
             )
-        return self.embed(exo.flatten(1, 2)).flatten(2).transpose(1, 2)
+        tokens = self.embed(rearrange(exo, "b v c t h w -> b (v c) t h w"))
+        return rearrange(tokens, "b dim t h w -> b (t h w) dim")
 
 
 def patch_embedding_shapes(config: VawanConfig) -> dict[str, tuple[int, ...]]:

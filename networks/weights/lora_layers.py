@@ -7,9 +7,10 @@ header. Neither ComfyUI nor torch is imported.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
+from ...common.messages import few
 from .headers import Shaped
 from .lora_keys import block_of, split_key
 
@@ -48,14 +49,15 @@ def factors_by_layer(file: str, tensors: Mapping[str, T]) -> dict[str, dict[str,
                 f"{file} holds the factor {factor} of {layer} twice, {key} is the second. Export one LoRA to a file."
             )
         factors[layer][factor] = tensor
+    shown = f" ({few(unknown)})" if unknown else ""
     if not factors:
         raise ValueError(
-            f"{file} holds no LoRA for Wan: none of its {len(tensors)} keys names a layer of Wan{_some(unknown)}. "
+            f"{file} holds no LoRA for Wan: none of its {len(tensors)} keys names a layer of Wan{shown}. "
             f"{WHAT_FILE} {_OTHER_LORAS}"
         )
     if unknown:
         raise ValueError(
-            f"{file}: {len(unknown)} of {len(tensors)} keys name no layer of Wan's blocks{_some(unknown)}. Loading the "
+            f"{file}: {len(unknown)} of {len(tensors)} keys name no layer of Wan's blocks{shown}. Loading the "
             f"rest would give a half-applied LoRA. {WHAT_FILE} {_OTHER_LORAS}"
         )
     _check_blocks_are_alike(file, factors)
@@ -138,8 +140,3 @@ def _check_pair(file: str, layer: str, factors: Mapping[str, Shaped]) -> None:
             f"{file}: the factors of {layer} do not fit together, expected [rank, inputs] and [outputs, rank], got "
             f"{list(down)} and {list(up)}. Export it again."
         )
-
-
-def _some(keys: Iterable[str]) -> str:
-    few = list(keys)[:3]
-    return f" ({', '.join(few)}, ...)" if few else ""

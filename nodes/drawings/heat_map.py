@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...common.wan_grid import latent_groups, video_frames
 from ...geometry.cameras.aspect import same_aspect
-from ...geometry.directions.directions import FRAMES_PER_LATENT, latent_groups
 from .contact_sheet import FONT_SIZE, GAP, INK, LABEL_HEIGHT, PAPER, as_tensor, contact_sheet, side_by_side
 
 _COLORS = "turbo"
@@ -60,7 +60,7 @@ def check_video(view: str, frames: Tensor, latent_frames: int, tokens: tuple[int
     """
     if frames.ndim != 4 or frames.shape[-1] < 3:
         raise ValueError(f"Expected the {view} video as frames [F, H, W, 3], got {list(frames.shape)}.")
-    n_frames = FRAMES_PER_LATENT * (latent_frames - 1) + 1
+    n_frames = video_frames(latent_frames)
     if len(frames) != n_frames:
         raise ValueError(
             f"The latent stands for {n_frames} frames, but the {view} video has {len(frames)}. Give the video that the "
@@ -103,7 +103,7 @@ def heat_over(heat: Tensor, frames: Tensor, scale: HeatScale) -> Tensor:
 
 def black_frames(latent_frames: int, height: int, width: int) -> Tensor:
     """Return the frames of a video that is not there, [4 (T - 1) + 1, H, W, 3]."""
-    return torch.zeros(FRAMES_PER_LATENT * (latent_frames - 1) + 1, height, width, 3)
+    return torch.zeros(video_frames(latent_frames), height, width, 3)
 
 
 def ring(frames: Tensor, x: float, y: float, size: float) -> Tensor:

@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from comfy_execution.graph_utils import ExecutionBlocker
 from torch import Tensor
 
-from ...geometry.directions.directions import latent_groups
+from ...common.wan_grid import latent_groups
 from ...wan.egox.attention_probe import ProbeStep, RecordedAttention, probed_layout, record_attention
 from ..common.previews import image_preview
 from ..common.progress import progress_bar, show_text, warn

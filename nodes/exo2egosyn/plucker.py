@@ -6,6 +6,7 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ...common.wan_grid import fits_wan, fitting_frames
 from ...geometry.cameras.camera import Camera
 from ...geometry.plucker import PluckerMaps, PoseReference, wan_camera_embedding
 from ..common.previews import video_preview
@@ -93,17 +94,17 @@ def _with_frames(camera: Camera, frames: int) -> Camera:
         ValueError: if there are fewer, or their number is not 4n+1.
     """
     wanted = frames or camera.n_frames
-    if wanted % 4 != 1:
+    if not fits_wan(wanted):
         raise ValueError(
             f"Wan samples 4n+1 frames, got {wanted} {'frames' if frames else 'poses of the ego camera'}. Set frames to "
-            f"{(wanted - 1) // 4 * 4 + 1}, and cut the videos alike."
+            f"{fitting_frames(wanted)}, and cut the videos alike."
         )
     if camera.is_fixed:
         return camera.expanded(wanted)
     if wanted > camera.n_frames:
         raise ValueError(
             f"Expected {wanted} poses of the ego camera, one a frame, but it has {camera.n_frames}. Set frames to "
-            f"{(camera.n_frames - 1) // 4 * 4 + 1} or fewer, or load a longer take."
+            f"{fitting_frames(camera.n_frames)} or fewer, or load a longer take."
         )
     return camera[:wanted]
 

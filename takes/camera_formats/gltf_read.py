@@ -21,8 +21,7 @@ from torch import Tensor
 
 from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.field_of_view import lens_of_fov, vertical_fov
-from ...geometry.cameras.rotations import matrices_to_quaternions, quaternions_to_matrices, slerp
-from ...geometry.cameras.y_up import y_up_swapped
+from ...geometry.cameras.rotations import matrices_to_quaternions, quaternions_to_matrices, rigid, y_up_swapped
 from ...geometry.lenses import lens_from_json
 from ..files import resolve_inside
 from .gltf_write import LENS_KEY
@@ -119,9 +118,7 @@ class _Scene:
         for number in chain:
             poses = self._local(number, channels, times) @ poses
         axes = poses[:, :3, :3] / torch.linalg.vector_norm(poses[:, :3, :3], dim=1, keepdim=True)
-        result = poses.clone()
-        result[:, :3, :3] = quaternions_to_matrices(matrices_to_quaternions(axes))
-        return result
+        return rigid(quaternions_to_matrices(matrices_to_quaternions(axes)), poses[:, :3, 3])
 
     def _local(self, number: int, channels: dict[tuple[int, str], _Channel], times: np.ndarray) -> Tensor:
         """Return a node's matrices [F, 4, 4] in its parent."""
@@ -136,11 +133,8 @@ class _Scene:
             else:
                 value = torch.tensor(node.get(path, default), dtype=torch.float64)
                 values[path] = value.reshape(_PATHS[path]).expand(len(times), _PATHS[path])
-        matrices = torch.eye(4, dtype=torch.float64).repeat(len(times), 1, 1)
         unit = torch.nn.functional.normalize(values["rotation"], dim=-1).roll(1, dims=-1)
-        matrices[:, :3, :3] = quaternions_to_matrices(unit) * values["scale"][:, None, :]
-        matrices[:, :3, 3] = values["translation"]
-        return matrices
+        return rigid(quaternions_to_matrices(unit) * values["scale"][:, None, :], values["translation"])
 
     def _channels(self, nodes: set[int]) -> dict[tuple[int, str], _Channel]:
         """Return what moves these nodes, from the first animation that moves one of them."""
@@ -196,17 +190,15 @@ class _Channel:
 
     def at(self, times: np.ndarray) -> Tensor:
         """Return the values [F, 3] or [F, 4] at some times; before the first and after the last key they rest."""
-        places = np.interp(times, self.times, np.arange(len(self.times)))
-        left = torch.from_numpy(np.clip(np.floor(places), 0, max(len(self.times) - 2, 0)).astype("int64"))
-        right = (left + 1).clamp_max(len(self.times) - 1)
-        share = torch.from_numpy(places) - left
-        if self._steps:
-            share = share.floor()
-        start, end = self._values[left], self._values[right]
-        if start.shape[-1] == 4:
-            unit = torch.nn.functional.normalize
-            return slerp(unit(start, dim=-1), unit(end, dim=-1), share)
-        return start + share[:, None] * (end - start)
+        if self._steps or len(self.times) == 1:
+            return self._values[np.searchsorted(self.times, times, side="right").clip(1) - 1]
+        times = times.clip(self.times[0], self.times[-1])
+        if self._values.shape[-1] == 4:
+            from scipy.spatial.transform import Rotation, Slerp
+
+            return torch.from_numpy(Slerp(self.times, Rotation.from_quat(self._values.numpy()))(times).as_quat())
+        columns = [np.interp(times, self.times, column) for column in self._values.T.numpy()]
+        return torch.from_numpy(np.stack(columns, axis=-1))
 
 
 def _even_times(keys: list[np.ndarray]) -> np.ndarray:

@@ -19,8 +19,7 @@ import numpy as np
 
 from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.field_of_view import lost_without_lens, vertical_fov
-from ...geometry.cameras.rotations import matrices_to_quaternions
-from ...geometry.cameras.y_up import y_up_swapped
+from ...geometry.cameras.rotations import matrices_to_quaternions, y_up_swapped
 from ...geometry.lenses import lens_to_json
 
 LENS_KEY = "exo2ego_lens"

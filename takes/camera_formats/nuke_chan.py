@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +23,11 @@ from torch import Tensor
 
 from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.field_of_view import lens_of_fov, lost_without_lens, vertical_fov
-from ...geometry.cameras.y_up import y_up_swapped
+from ...geometry.cameras.rotations import rigid, y_up_swapped
 
+# Nuke's ZXY in scipy's words: turned about the camera's own y first, then x, then z. And where x, y, z stand in it, or
+# where y, x, z stand in x, y, z.
+_ORDER, _TO_ORDER = "YXZ", [1, 0, 2]
 _COLUMNS = "frame, tx, ty, tz, rx, ry, rz, vertical field of view"
 _LARGEST_FILE = 64 * 2**20  # bytes: a day at 30 frames a second
 _FOV_TOLERANCE = 1e-3  # degrees: a zoom changes more
@@ -42,7 +46,7 @@ def chan_text(camera: Camera) -> str:
             "pinhole lens in the camera editor, or choose JSON (any lens) or glTF (which says so in the file)."
         )
     poses = y_up_swapped(camera.camera_to_world)
-    angles = np.unwrap(np.degrees(_angles(poses[:, :3, :3]).numpy()), axis=0, period=360)  # no jump from 180 to -180
+    angles = np.unwrap(_angles(poses[:, :3, :3]), axis=0, period=360)  # no jump from 180 to -180
     fov = vertical_fov(camera)
     lines = [
         " ".join(f"{value:.12f}" for value in (*position, *turn, fov))
@@ -82,9 +86,7 @@ def read_chan(path: str | os.PathLike[str], width: int, height: int) -> Camera:
             "here has one lens: export without the zoom."
         )
     try:
-        poses = torch.eye(4, dtype=torch.float64).repeat(len(table), 1, 1)
-        poses[:, :3, :3] = _rotations(torch.deg2rad(table[:, 4:7]))
-        poses[:, :3, 3] = table[:, 1:4]
+        poses = rigid(_rotations(table[:, 4:7]), table[:, 1:4])
         lens = lens_of_fov(float(fov[0]), width, height)
         return Camera(lens, width, height, torch.linalg.inv(y_up_swapped(poses)))
     except ValueError as error:
@@ -108,28 +110,19 @@ def _row(line: str, where: str) -> list[float]:
 
 
 def _rotations(angles: Tensor) -> Tensor:
-    """Return Ry Rx Rz [F, 3, 3] of angles about x, y, z [F, 3] in radians."""
-    (sx, sy, sz), (cx, cy, cz) = angles.sin().unbind(-1), angles.cos().unbind(-1)
-    entries = [
-        *(cy * cz + sy * sx * sz, sy * sx * cz - cy * sz, sy * cx),
-        *(cx * sz, cx * cz, -sx),
-        *(cy * sx * sz - sy * cz, sy * sz + cy * sx * cz, cy * cx),
-    ]
-    return torch.stack(entries, dim=-1).unflatten(-1, (3, 3))
+    """Return Ry Rx Rz [F, 3, 3] of angles about x, y, z [F, 3] in degrees."""
+    from scipy.spatial.transform import Rotation
+
+    return torch.from_numpy(Rotation.from_euler(_ORDER, angles.numpy()[:, _TO_ORDER], degrees=True).as_matrix())
 
 
-def _angles(rotations: Tensor) -> Tensor:
-    """Return the angles about x, y, z [F, 3] in radians with Ry Rx Rz = `rotations` [F, 3, 3].
+def _angles(rotations: Tensor) -> np.ndarray:
+    """Return the angles about x, y, z [F, 3] in degrees with Ry Rx Rz = `rotations` [F, 3, 3].
 
     Straight up or down only y minus or plus z is known: z counts as 0 then.
     """
-    level = torch.linalg.vector_norm(rotations[:, 1, :2], dim=-1)  # cos x
-    x = torch.atan2(-rotations[:, 1, 2], level)
-    steep = level < 1e-9
-    y = torch.where(
-        steep,
-        torch.atan2(-rotations[:, 2, 0], rotations[:, 0, 0]),
-        torch.atan2(rotations[:, 0, 2], rotations[:, 2, 2]),
-    )
-    z = torch.where(steep, 0.0, torch.atan2(rotations[:, 1, 0], rotations[:, 1, 1]))
-    return torch.stack([x, y, z], dim=-1)
+    from scipy.spatial.transform import Rotation
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Gimbal lock", UserWarning)
+        return Rotation.from_matrix(rotations.numpy()).as_euler(_ORDER, degrees=True)[:, _TO_ORDER]

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ...geometry.cameras.camera import Camera
-from ...geometry.cameras.rotations import quaternions_to_matrices
+from ...geometry.cameras.rotations import quaternions_to_matrices, rigid
 from ...geometry.lenses.fisheye624 import Fisheye624
 
 _RGB_LABEL = "camera-rgb"
@@ -162,10 +162,7 @@ def _pose(numbers: Sequence[float]) -> Tensor:
     if len(values) != 7 or not torch.isfinite(values).all() or not values[3:].any():
         raise ValueError(f"expected a translation and a quaternion, got {values.tolist()}.")
     x, y, z, w = torch.nn.functional.normalize(values[3:], dim=0)
-    pose = torch.eye(4, dtype=torch.float64)
-    pose[:3, 3] = values[:3]
-    pose[:3, :3] = quaternions_to_matrices(torch.stack([w, x, y, z]))
-    return pose
+    return rigid(quaternions_to_matrices(torch.stack([w, x, y, z])), values[:3])
 
 
 @contextmanager

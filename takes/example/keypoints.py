@@ -7,7 +7,7 @@ import math
 import torch
 
 from ...geometry.cameras.camera import Camera
-from ...geometry.cameras.rotation_vectors import vectors_to_matrices
+from ...geometry.cameras.rotations import vectors_to_matrices
 from ...geometry.head.keypoints import HEAD_JOINTS, Keypoints
 from ...geometry.head.model import HEAD_POINTS
 from ...geometry.head.pose import DEFAULT_TILT

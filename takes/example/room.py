@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.presets import RELEASE_SIZE, LensPreset, preset_lens
+from ...geometry.cameras.rotations import look_at, rigid
 from ...geometry.depth.depth import Depth, DepthMeaning
 from ...geometry.lenses import Lens
 from ...geometry.lenses.pinhole import Pinhole
@@ -262,13 +263,8 @@ def _prompt() -> str:
 
 def _looking(eyes: Tensor, targets: Tensor) -> Tensor:
     """Return world-to-camera matrices [F, 4, 4] of upright cameras at `eyes` [F, 3] that look at `targets` [F, 3]."""
-    forward = torch.nn.functional.normalize(targets - eyes, dim=-1)
-    down = forward.new_tensor([0, 1, 0]).expand_as(forward)
-    right = torch.nn.functional.normalize(torch.linalg.cross(down, forward), dim=-1)
-    poses = torch.eye(4, dtype=eyes.dtype).repeat(len(eyes), 1, 1)
-    poses[:, :3, :3] = torch.stack([right, torch.linalg.cross(forward, right), forward], dim=1)
-    poses[:, :3, 3] = -(poses[:, :3, :3] @ eyes[..., None])[..., 0]
-    return poses
+    to_camera = look_at(eyes, targets).mT.contiguous()
+    return rigid(to_camera, -(to_camera @ eyes[..., None])[..., 0])
 
 
 def _exo_pose() -> Tensor:

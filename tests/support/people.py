@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from exo2ego.geometry.cameras.camera import Camera
-from exo2ego.geometry.cameras.rotation_vectors import vectors_to_matrices
+from exo2ego.geometry.cameras.rotations import vectors_to_matrices
 from exo2ego.geometry.head.keypoints import HEAD_JOINTS, N_JOINTS, Joint, Keypoints
 from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.takes.example.ray_caster import Rays, trace

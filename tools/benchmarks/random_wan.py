@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from exo2ego.attention.layout import TokenLayout
+from exo2ego.common.wan_grid import LATENT_CHANNELS, PATCH
 
 import environment  # isort: skip
 
@@ -22,9 +23,6 @@ HEAD_DIM = 128
 
 # Fixed by Wan 2.1 I2V: tokens and width of the text and of CLIP's image features.
 _TEXT, _CLIP = (512, 4096), (257, 1280)
-
-_LATENT_CHANNELS = 16
-_PATCH = 2  # latent pixels a token side
 
 
 def start(device: torch.device) -> str:
@@ -58,13 +56,13 @@ def model(layers: int, dim: int, ffn: int, dtype: torch.dtype, device: torch.dev
             "image_model": "wan2.1",
             "model_type": "i2v",
             "in_dim": 36,
-            "out_dim": _LATENT_CHANNELS,
+            "out_dim": LATENT_CHANNELS,
             "dim": dim,
             "ffn_dim": ffn,
             "num_heads": dim // HEAD_DIM,
             "num_layers": layers,
             "freq_dim": 256,
-            "patch_size": (1, _PATCH, _PATCH),
+            "patch_size": (1, PATCH, PATCH),
             "window_size": (-1, -1),
             "qk_norm": True,
             "cross_attn_norm": True,
@@ -104,7 +102,7 @@ class Clip:
             return torch.randn(shape, generator=random)
 
         def latent(columns: int) -> Tensor:
-            return normal(1, _LATENT_CHANNELS, layout.frames, layout.rows * _PATCH, columns * _PATCH)
+            return normal(1, LATENT_CHANNELS, layout.frames, layout.rows * PATCH, columns * PATCH)
 
         features = Output()
         features["penultimate_hidden_states"] = normal(1, *_CLIP)

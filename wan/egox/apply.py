@@ -25,6 +25,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...attention.layout import TokenLayout
+from ...common.wan_grid import LATENT_CHANNELS, MASK_CHANNELS, PATCH
 from ..shared.base_model import require_wan21_i2v
 from ..shared.joined_tokens import EGOX_KEY, window_frames
 from ..shared.memory import WideMemoryEstimate
@@ -34,10 +35,6 @@ from .match import Match, matched
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
-
-LATENT_CHANNELS = 16
-MASK_CHANNELS = 4
-PATCH = 2  # latent pixels a token side
 
 # Key of the exo view's noise in the transformer_options of a run.
 _NOISE_KEY = "exo2ego_exo_noise"

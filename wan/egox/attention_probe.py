@@ -19,7 +19,7 @@ from torch import Tensor
 from ...attention.guided_attention import PlainAttention
 from ...attention.layout import TokenLayout
 from ...attention.probe import AttentionMap, AttentionProbe, EgoToken, bias_of_token
-from ...geometry.directions.directions import FRAMES_PER_LATENT, latent_frame_of
+from ...common.wan_grid import latent_frame_of, video_frames
 from ..shared.base_model import require_wan21_i2v
 from .apply import applied_egox
 from .gga import GGA_KEY, GGARun
@@ -138,7 +138,7 @@ def record_attention(
             blocks do not exist, or no self-attention could be recorded.
     """
     layout = probed_layout(model, latent)
-    last_frame = FRAMES_PER_LATENT * (layout.frames - 1)
+    last_frame = video_frames(layout.frames) - 1
     if not 0 <= frame <= last_frame:
         raise ValueError(f"The ego clip has the frames 0 to {last_frame}, got frame {frame}.")
     token = EgoToken.at(layout, latent_frame_of(frame), x, y)

@@ -16,7 +16,8 @@ import node_helpers
 import torch
 from torch import Tensor
 
-from ..shared.vae import SPATIAL_STRIDE, TEMPORAL_STRIDE, encode_video
+from ...common.wan_grid import SPATIAL_STRIDE, fits_wan, fitting_frames, nearest_side
+from ..shared.vae import encode_video
 from .match import LATENT_KEY, Match, matched
 from .prompt import TEXT_TOKENS
 
@@ -119,11 +120,10 @@ def check_views(exo: Tensor, ego_prior: Tensor) -> None:
     n_frames, height, width = exo.shape[:3]
     if len(ego_prior) != n_frames:
         raise ValueError(f"The exo video has {n_frames} frames, the ego prior {len(ego_prior)}: both must be one clip.")
-    if (n_frames - 1) % TEMPORAL_STRIDE:
-        fitting = (n_frames - 1) // TEMPORAL_STRIDE * TEMPORAL_STRIDE + 1
+    if not fits_wan(n_frames):
         raise ValueError(
-            f"Wan samples 4n+1 frames, got {n_frames}. Cut the clip to {fitting} frames (Image From Batch) before "
-            "depth and prior are made."
+            f"Wan samples 4n+1 frames, got {n_frames}. Cut the clip to {fitting_frames(n_frames)} frames (Image From "
+            "Batch) before depth and prior are made."
         )
     if ego_prior.shape[1] != height:
         raise ValueError(
@@ -132,10 +132,9 @@ def check_views(exo: Tensor, ego_prior: Tensor) -> None:
         )
     for name, size in (("height", height), ("exo width", width), ("ego width", ego_prior.shape[2])):
         if size % SPATIAL_STRIDE:
-            nearest = max(1, round(size / SPATIAL_STRIDE)) * SPATIAL_STRIDE
             raise ValueError(
                 f"Sizes must be multiples of {SPATIAL_STRIDE} pixels, got a {name} of {size}. "
-                f"Resize or crop to {nearest}."
+                f"Resize or crop to {nearest_side(size)}."
             )
 
 

@@ -13,7 +13,7 @@ import comfy.ops
 import torch
 from torch import Tensor, nn
 
-from ...common.wan_grid import WAN_PATCH
+from ...common.wan_grid import WAN_PATCH, latent_frames
 from ...networks.components.build import (
     build_exo_channels,
     build_exo_tokenizer,
@@ -141,8 +141,8 @@ class SynAdapters(nn.Module):
         pose = encoder.encode(self._plucker.to(like.device)).to(like.dtype)
         if frames is None:
             return pose
-        latent_frames = (self._plucker.shape[2] - 1) // 4 + 1
-        return pose.unflatten(1, (latent_frames, -1))[:, frames].flatten(1, 2)
+        steps = latent_frames(self._plucker.shape[2])
+        return pose.unflatten(1, (steps, -1))[:, frames].flatten(1, 2)
 
     def _pose_times(self, like: Tensor, frames: list[int] | None) -> Tensor:
         times = self.pose_time(self._poses.to(like.device))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ...common.wan_grid import LATENT_CHANNELS, VAE_STRIDE, fits_wan, video_frames
 from ...geometry.plucker import PluckerMaps, PoseReference
 from ...networks.components.files import LoadedComponent
 from ...networks.components.metadata import Component
 from ...networks.components.set import SynComponents, guidance_note
 from ...networks.exo2egosyn.pose_encoder import UNSHUFFLE
 from ...networks.exo2egosyn.vawan import AC3D, TIME_POSE
-from ..shared.vae import LATENT_CHANNELS, TEMPORAL_STRIDE, VAE_STRIDE
 from .conditioning import COND_TAIL_KEY, has_first_frame, has_no_text
 from .views import ExoViews
 
@@ -68,7 +68,7 @@ def _check_path(name: str, side: int, plucker: PluckerMaps | None) -> None:
             "camera's own first frame: connect exo camera 1 to Pluecker Maps."
         )
     height, width = plucker.maps.shape[2:]
-    if plucker.n_frames % TEMPORAL_STRIDE != 1 or height % side or width % side:
+    if not fits_wan(plucker.n_frames) or height % side or width % side:
         raise ValueError(
             f"{name} takes 4n+1 frames whose sides are multiples of {side}, got {plucker.n_frames} Pluecker maps of "
             f"{width} x {height}. Set frames and size of Pluecker Maps to the video's."
@@ -116,7 +116,7 @@ def check_sampled_latent(
     if maps_shape is None:
         return
     n_frames, _, *size = maps_shape
-    expected = TEMPORAL_STRIDE * (frames - 1) + 1
+    expected = video_frames(frames)
     if n_frames != expected:
         raise ValueError(
             f"Exo2EgoSyn needs a pose of the ego camera for each of the {expected} sampled frames, and the Pluecker "

@@ -27,7 +27,8 @@ import node_helpers
 import torch
 from torch import Tensor
 
-from ..shared.vae import LATENT_CHANNELS, VAE_STRIDE, check_frames, check_sides, encode_video, latent_frames
+from ...common.wan_grid import LATENT_CHANNELS, VAE_STRIDE, latent_frames
+from ..shared.vae import check_frames, check_sides, encode_video
 from .first_frame import FirstFrame, Origin
 
 # Marks CONDITIONING without a text: MultiExoCon does not read one, everything else must not go on without.

@@ -6,10 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-LATENT_CHANNELS = 16
-SPATIAL_STRIDE = 16  # pixels a token: the VAE's 8 times the transformer's 2x2 patch
-TEMPORAL_STRIDE = 4  # frames a latent frame, after the first
-VAE_STRIDE = 8  # pixels a latent cell
+from ...common.wan_grid import LATENT_CHANNELS, SPATIAL_STRIDE, VAE_STRIDE, fits_wan, fitting_frames, nearest_side
 
 
 def encode_video(vae: Any, frames: Tensor, system: str) -> Tensor:
@@ -32,22 +29,16 @@ def encode_video(vae: Any, frames: Tensor, system: str) -> Tensor:
     return latent
 
 
-def latent_frames(n_frames: int) -> int:
-    """Return the number of latent frames of 4n+1 frames."""
-    return (n_frames - 1) // TEMPORAL_STRIDE + 1
-
-
 def check_frames(n_frames: int) -> None:
     """Check that a clip has a length that Wan samples.
 
     Raises:
         ValueError: if it has not 4n+1 frames.
     """
-    if n_frames < 1 or n_frames % TEMPORAL_STRIDE != 1:
-        fitting = max(1, (n_frames - 1) // TEMPORAL_STRIDE * TEMPORAL_STRIDE + 1)
+    if not fits_wan(n_frames):
         raise ValueError(
-            f"Wan samples 4n+1 frames, got {n_frames}. Cut every video and the ego camera to {fitting} frames (Image "
-            "From Batch, or the number of frames of the take)."
+            f"Wan samples 4n+1 frames, got {n_frames}. Cut every video and the ego camera to "
+            f"{fitting_frames(n_frames)} frames (Image From Batch, or the number of frames of the take)."
         )
 
 
@@ -58,8 +49,7 @@ def check_sides(name: str, width: int, height: int) -> None:
         ValueError: if one is no multiple of 16.
     """
     if width % SPATIAL_STRIDE or height % SPATIAL_STRIDE:
-        nearest = [max(1, round(size / SPATIAL_STRIDE)) * SPATIAL_STRIDE for size in (width, height)]
         raise ValueError(
             f"Sides must be multiples of {SPATIAL_STRIDE} pixels, got {name} pictures of {width} x {height}. Resize "
-            f"them to {nearest[0]} x {nearest[1]}."
+            f"them to {nearest_side(width)} x {nearest_side(height)}."
         )

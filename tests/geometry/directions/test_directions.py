@@ -11,7 +11,7 @@ from exo2ego.geometry.cameras.camera import Camera
 from exo2ego.geometry.cameras.presets import LensPreset, preset_lens
 from exo2ego.geometry.cameras.settings import pose_from_angles
 from exo2ego.geometry.depth.depth import Depth, DepthMeaning
-from exo2ego.geometry.directions.directions import GGADirections, GGAGeometry, gga_directions, latent_groups
+from exo2ego.geometry.directions.directions import GGADirections, GGAGeometry, gga_directions
 from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.takes.egox.read import read_take
 
@@ -221,11 +221,6 @@ def test_paper_form_of_opposite_and_equal_directions():
     assert torch.allclose(g.diagonal(), torch.tensor(2.0, dtype=torch.float64), atol=1e-5)
     assert torch.allclose(g, g.T, atol=1e-9)
     assert torch.exp(bias(-keys, keys)).diagonal().max() < 1e-5
-
-
-def test_latent_groups_have_one_frame_first():
-    assert latent_groups(9) == [slice(0, 1), slice(1, 5), slice(5, 9)]
-    assert latent_groups(1) == [slice(0, 1)]
 
 
 @pytest.mark.parametrize("geometry", list(GGAGeometry))

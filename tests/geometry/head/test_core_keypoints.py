@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from exo2ego.geometry.cameras.rotation_vectors import matrices_to_vectors, shortest_turns, vectors_to_matrices
+from exo2ego.geometry.cameras.rotations import matrices_to_vectors, shortest_turns, vectors_to_matrices
 from exo2ego.geometry.head.core_keypoints import read_face_landmarks, read_mhr
 from exo2ego.geometry.head.keypoints import HEAD_JOINTS, Joint
 from exo2ego.geometry.head.model import HEAD_POINTS

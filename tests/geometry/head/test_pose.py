@@ -11,7 +11,7 @@ from torch import Tensor
 
 from exo2ego.common.messages import frame_ranges
 from exo2ego.geometry.cameras.camera import Camera
-from exo2ego.geometry.cameras.rotation_vectors import shortest_turns, vectors_to_matrices
+from exo2ego.geometry.cameras.rotations import shortest_turns, vectors_to_matrices
 from exo2ego.geometry.depth.depth import Depth, DepthMeaning
 from exo2ego.geometry.head.evidence import gather_evidence
 from exo2ego.geometry.head.fit import fit_heads

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from exo2ego.geometry.cameras.rotation_vectors import matrices_to_vectors, vectors_to_matrices
+from exo2ego.geometry.cameras.rotations import matrices_to_vectors, vectors_to_matrices
 from exo2ego.geometry.head.smoothing import fill_gaps, smooth_poses, smoothing_matrix
 
 F = 97

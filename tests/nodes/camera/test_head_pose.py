@@ -12,7 +12,7 @@ import torch
 from comfy_client import ExecutionFailedError, PromptRejectedError
 
 from exo2ego.geometry.cameras.camera import Camera
-from exo2ego.geometry.cameras.rotation_vectors import vectors_to_matrices
+from exo2ego.geometry.cameras.rotations import vectors_to_matrices
 from exo2ego.geometry.head.model import HEAD_POINTS
 from exo2ego.geometry.head.openpose import openpose_frames
 from exo2ego.geometry.lenses.pinhole import Pinhole
