@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...attention.bias import GGAForm
-from ...attention.choice import BACKEND_VARIABLE, Backend
+from ...attention.choice import AUTO, BACKEND_VARIABLE, BACKENDS, CHOICES
 from ...attention.layout import TokenLayout
 from ...geometry.cameras.camera import Camera
 from ...geometry.depth.depth import Depth
@@ -98,13 +98,12 @@ class Exo2EgoGGA(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "backend",
-                    options=[backend.value for backend in Backend],
-                    default=Backend.AUTO.value,
+                    options=list(CHOICES),
+                    default=AUTO,
                     optional=True,
-                    tooltip="Who computes the guided attention. auto: the fastest that the machine has, named in the "
-                    "log. triton: one fused kernel (NVIDIA, fp16 or bf16). flex: torch's FlexAttention. sdpa: plain "
-                    "torch, every device. reference: dense, for small tests only. The environment variable "
-                    f"{BACKEND_VARIABLE} decides where this says auto.",
+                    tooltip=f"Who computes the guided attention. {AUTO}: the fastest that the machine has, named in "
+                    f"the log. {' '.join(f'{name}: {backend.hint}.' for name, backend in BACKENDS.items())} The "
+                    f"environment variable {BACKEND_VARIABLE} decides where this says {AUTO}.",
                 ),
                 io.Combo.Input(
                     "guidance",
@@ -133,10 +132,11 @@ class Exo2EgoGGA(io.ComfyNode):
         end_percent: float,
         first_block: int,
         last_block: int,
-        backend: str = Backend.AUTO.value,
+        backend: str = AUTO,
         guidance: str = _ON,
     ) -> io.NodeOutput:
         check_option("geometry", geometry, _GEOMETRIES)
+        check_option("backend", backend, CHOICES)
         if check_option("guidance", guidance, _GUIDANCES) == _OFF:
             require_wan21_i2v(model)
             show_text(cls, "GGA is OFF (ablation).")
@@ -169,7 +169,7 @@ class Exo2EgoGGA(io.ComfyNode):
                 end_percent=end_percent,
                 first_block=first_block,
                 last_block=last_block,
-                backend=Backend(backend),
+                backend=backend,
             )
             text = f"geometry {chosen.value}, lambda {factor:g} ({source}), form {form}."
             return Guidance(partial(directions, chosen), settings, text)

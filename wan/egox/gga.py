@@ -17,7 +17,7 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...attention.bias import GGABias
-from ...attention.choice import Backend, requested
+from ...attention.choice import requested
 from ...attention.directions import TokenDirections
 from ...attention.layout import TokenLayout
 from ...networks.weights.wan_kinds import require_wan21_i2v
@@ -103,7 +103,7 @@ class GGARun:
     directions: TokenDirections
     bias: GGABias
     blocks: range
-    backend: Backend
+    backend: str
     start_sigma: float
     end_sigma: float
     counts: HookCounts = field(default_factory=HookCounts)

@@ -8,7 +8,7 @@ from typing import Protocol
 from torch import Tensor
 
 from ...attention.bias import RELEASE_STRENGTH, GGABias, GGAForm
-from ...attention.choice import Backend
+from ...attention.choice import AUTO
 from ...attention.layout import TokenLayout
 
 
@@ -41,7 +41,7 @@ class GGASettings:
     end_percent: float = 1.0
     first_block: int = 0
     last_block: int = -1
-    backend: Backend = Backend.AUTO
+    backend: str = AUTO
 
     def __post_init__(self) -> None:
         GGABias(self.form, self.strength)
