@@ -21,6 +21,7 @@ from exo2ego.attention.bias import GGABias
 from exo2ego.attention.choice import AUTO
 from exo2ego.attention.directions import TokenDirections
 from exo2ego.attention.layout import TokenLayout
+from exo2ego.geometry.directions.directions import GGADirections
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,17 @@ def rows_of(options: Options) -> list[Row]:
     return compare(layout.n_tokens, gga_problem.described(layout), plain, cases, options.repeats, options.device)
 
 
+@dataclass(frozen=True)
+class _KnownDirections:
+    """Directions that are known already, in the place of a clip's geometry."""
+
+    ego_queries: Tensor
+    exo_keys: Tensor
+
+    def directions(self, grid: TokenLayout, progress: Callable[[int, int], None] | None = None) -> GGADirections:
+        return GGADirections(self.ego_queries, self.exo_keys)
+
+
 class Steps:
     """Steps of one model on one clip, each a run of ComfyUI's sampler with one step of euler."""
 
@@ -89,7 +101,7 @@ class Steps:
         """Return the MODEL with GGA, as the node makes it."""
         from exo2ego.wan.egox.gga import GGASettings, apply_gga
 
-        return apply_gga(self.with_egox(), lambda layout: self._directions, GGASettings(backend=backend))
+        return apply_gga(self.with_egox(), _KnownDirections(*self._directions), GGASettings(backend=backend))
 
     def with_dense_bias(self) -> Any:
         """Return the MODEL with one [L, L] bias as the mask of every self-attention, made here, once."""
