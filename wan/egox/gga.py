@@ -21,9 +21,8 @@ from ...attention.choice import requested
 from ...attention.directions import TokenDirections
 from ...attention.layout import TokenLayout
 from ...networks.weights.wan_kinds import require_wan21_i2v
-from ..shared.joined_tokens import window_frames
 from ..shared.progress import progress_bar
-from ..shared.wrappers import transformer_options_of_run
+from ..shared.wrappers import ModelCall, set_wrappers, transformer_options_of_run, window_frames
 from .apply import applied_egox
 from .gga_hooks import GGAHooks, HookCounts
 from .gga_settings import DirectionSource, GGASettings, Guidance
@@ -73,9 +72,8 @@ def apply_matched_gga(
     for match in Match:
         guidance[match].settings.blocks(len(network.blocks))
     gga = GeometryGuidance(guidance, len(network.blocks), report)
-    patched = without_gga(model)
-    for kind, wrapper in ((WrappersMP.OUTER_SAMPLE, gga.outer_sample), (WrappersMP.DIFFUSION_MODEL, gga)):
-        patched.add_wrapper_with_key(kind, GGA_KEY, wrapper)
+    patched = model.clone()
+    set_wrappers(patched, GGA_KEY, {WrappersMP.OUTER_SAMPLE: gga.outer_sample, WrappersMP.DIFFUSION_MODEL: gga})
     return patched
 
 
@@ -148,21 +146,11 @@ class GeometryGuidance:
 
     # torch.compile traces what it calls, not this: counts would be a new guard at every call.
     @torch.compiler.disable(recursive=False)
-    def __call__(
-        self,
-        executor: Callable[..., Tensor],
-        x: Tensor,
-        timestep: Tensor,
-        context: Tensor,
-        clip_fea: Tensor | None = None,
-        time_dim_concat: Tensor | None = None,
-        transformer_options: dict | None = None,
-        **kwargs: Any,
-    ) -> Tensor:
+    def __call__(self, executor: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """DIFFUSION_MODEL wrapper: run the model with hooked self-attention."""
-        run = self._run_of(transformer_options or {})
-        options = self._hooked(run, x.device, transformer_options)
-        out = executor(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
+        call = ModelCall.of(executor, *args, **kwargs)
+        run = call.prepared(GGA_KEY, "GGA")
+        out = call.run(self._hooked(run, call.x.device, call.options))
         run.counts.warn_of_missed_blocks()
         return out
 
@@ -175,16 +163,6 @@ class GeometryGuidance:
         if window is not None:
             directions = directions.frames(window)
         return GGAHooks(directions, run.bias, run.blocks, run.counts, run.backend).installed(options)
-
-    @staticmethod
-    @torch.compiler.disable
-    def _run_of(options: dict) -> GGARun:
-        if GGA_KEY not in options:
-            raise ValueError(
-                "GGA was not prepared: this sampler bypasses ComfyUI's guider (OUTER_SAMPLE). Use KSampler or "
-                "SamplerCustomAdvanced."
-            )
-        return options[GGA_KEY]
 
     def _prepare(self, model: ModelPatcher, noise: Tensor) -> GGARun:
         egox = applied_egox(model)

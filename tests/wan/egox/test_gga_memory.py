@@ -10,7 +10,7 @@ from exo2ego.attention.bias import GGABias
 from exo2ego.attention.directions import TokenDirections
 from exo2ego.attention.layout import TokenLayout
 from exo2ego.wan.egox.gga_hooks import OVERRIDE, GGAHooks, HookCounts
-from exo2ego.wan.shared.joined_tokens import EGOX_KEY
+from exo2ego.wan.shared.wrappers import EGOX_KEY
 from support.tensor_memory import counted_tensors
 
 EGOX = TokenLayout(13, 28, 49, 28)

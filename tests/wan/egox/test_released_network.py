@@ -16,7 +16,7 @@ from torch import Tensor
 
 from exo2ego.wan.egox.apply import ExoBesideEgo, ExoSettings, apply_egox
 from exo2ego.wan.egox.gga import GGASettings, apply_gga
-from exo2ego.wan.shared.joined_tokens import EGOX_KEY
+from exo2ego.wan.shared.wrappers import EGOX_KEY
 from support.egox_graph import KnownDirections
 from support.egox_witness import MEAN, STD
 from support.wan_witnesses import egox_conditioning
