@@ -27,9 +27,16 @@ from torch import Tensor
 from ...attention.layout import TokenLayout
 from ...common.wan_grid import LATENT_CHANNELS, MASK_CHANNELS, PATCH
 from ..shared.base_model import require_wan21_i2v
-from ..shared.joined_tokens import EGOX_KEY, window_frames
 from ..shared.memory import WideMemoryEstimate
-from ..shared.wrappers import transformer_options_of_run
+from ..shared.wrappers import (
+    EGOX_KEY,
+    model_call_wrapper,
+    prepared,
+    refuse_appended_frames,
+    set_wrappers,
+    transformer_options_of_run,
+    window_frames,
+)
 from .cache_warning import warn_of_cache
 from .match import Match, matched
 
@@ -93,17 +100,14 @@ def apply_egox(model: ModelPatcher, exo_latent: Tensor, settings: ExoSettings | 
         WrappersMP.PREPARE_SAMPLING: memory.prepare_sampling,
         WrappersMP.DIFFUSION_MODEL: joined,
     }
-    for kind, wrapper in wrappers.items():
-        patched.remove_wrappers_with_key(kind, EGOX_KEY)
-        patched.add_wrapper_with_key(kind, EGOX_KEY, wrapper)
+    set_wrappers(patched, EGOX_KEY, wrappers)
     patched.add_object_patch("memory_required", memory.memory_required)
     return patched
 
 
 def applied_egox(model: ModelPatcher) -> ExoBesideEgo | None:
     """Return EgoX's wrapper where it is applied to a MODEL."""
-    wrappers = model.get_wrappers(WrappersMP.DIFFUSION_MODEL, EGOX_KEY)
-    return wrappers[-1] if wrappers else None
+    return model_call_wrapper(model, EGOX_KEY)
 
 
 class ExoBesideEgo:
@@ -168,8 +172,7 @@ class ExoBesideEgo:
         **kwargs: Any,
     ) -> Tensor:
         """Run the model on exo and ego; `x` and the result are [B, 36 or 16, T, h, w_ego]."""
-        if time_dim_concat is not None:
-            raise ValueError("EgoX cannot run with conditioning that appends frames (time_dim_concat): remove it.")
+        refuse_appended_frames("EgoX", time_dim_concat)
         options = dict(transformer_options or {})
         window = window_frames(options)
         block = self._noised(options) if self.settings.noisy else self._block
@@ -190,12 +193,7 @@ class ExoBesideEgo:
 
     def _noised(self, options: dict) -> Tensor:
         """Return the exo columns [B, 36, T, h, w_exo] with their latent at the noise level of the step."""
-        if _NOISE_KEY not in options:
-            raise ValueError(
-                "The noise of the exo latent was not prepared: this sampler bypasses ComfyUI's guider (OUTER_SAMPLE). "
-                "Use KSampler or SamplerCustomAdvanced, or a clean exo latent."
-            )
-        noise = options[_NOISE_KEY]
+        noise = prepared(options, _NOISE_KEY, "The noise of the exo latent", instead=", or a clean exo latent")
         block = _repeated(self._block, len(noise))
         sigma = options["sigmas"][0].to(noise)
         noisy = (1 - sigma) * block[:, :LATENT_CHANNELS] + sigma * noise

@@ -21,6 +21,7 @@ from ...attention.layout import TokenLayout
 from ...attention.probe import AttentionMap, AttentionProbe, EgoToken, bias_of_token
 from ...common.wan_grid import latent_frame_of, video_frames
 from ..shared.base_model import require_wan21_i2v
+from ..shared.wrappers import ModelCall
 from .apply import applied_egox
 from .gga import GGA_KEY, GGARun
 from .gga_hooks import HookCounts, SelfAttentionHooks
@@ -183,20 +184,10 @@ class _Recorder:
 
     # torch.compile traces what it calls, not this.
     @torch.compiler.disable(recursive=False)
-    def __call__(
-        self,
-        executor: Callable[..., Tensor],
-        x: Tensor,
-        timestep: Tensor,
-        context: Tensor,
-        clip_fea: Tensor | None = None,
-        time_dim_concat: Tensor | None = None,
-        transformer_options: dict | None = None,
-        **kwargs: Any,
-    ) -> Tensor:
+    def __call__(self, executor: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """Run the model with recorded self-attention."""
-        options = self._hooked(transformer_options or {})
-        return executor(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
+        call = ModelCall.of(executor, *args, **kwargs)
+        return call.run(self._hooked(call.options))
 
     @torch.compiler.disable
     def _hooked(self, options: dict) -> dict:

@@ -21,15 +21,14 @@ import torch
 from torch import Tensor
 
 from ...attention.bias import GGABias
-from ...attention.choice import Backend
+from ...attention.call import AttentionCall
 from ...attention.directions import TokenDirections
 from ...attention.guided_attention import PlainAttention, gga_attention
 from ...attention.layout import TokenLayout
-from ..shared.joined_tokens import EGOX_KEY
+from ..shared.block_hooks import BlockPatch, with_block_hooks
+from ..shared.wrappers import EGOX_KEY
 
 OVERRIDE = "optimized_attention_override"
-
-BlockPatch = Callable[[dict, dict], dict]
 
 _log = logging.getLogger(__name__)
 
@@ -88,24 +87,15 @@ class SelfAttentionHooks(ABC):
         """Return a copy of transformer_options with the hooks chained before those that are there."""
         self._counts.calls += 1
         self._previous_override = transformer_options.get(OVERRIDE)
-        replacements = transformer_options.get("patches_replace", {})
-        blocks = dict(replacements.get("dit", {}))
-        for index in self._blocks:
-            key = ("double_block", index)
-            blocks[key] = partial(self._run_block, blocks.get(key))
         return {
-            **transformer_options,
-            "patches_replace": {**replacements, "dit": blocks},
+            **with_block_hooks(transformer_options, self._blocks, self._run_block),
             OVERRIDE: self._attention,
         }
 
     @torch.compiler.disable(recursive=False)
-    def _run_block(self, previous: BlockPatch | None, args: dict, extra: dict) -> dict:
-        """`patches_replace` of a block: run the patch that was there, if any, around the marked block."""
-        marked_block = partial(self._run_marked, extra["original_block"])
-        if previous is None:
-            return marked_block(args)
-        return previous(args, {**extra, "original_block": marked_block})
+    def _run_block(self, index: int, before: BlockPatch, args: dict, extra: dict) -> dict:
+        """Run the patch that was there, if any, around the marked block."""
+        return before(args, {**extra, "original_block": partial(self._run_marked, extra["original_block"])})
 
     @torch.compiler.disable(recursive=False)
     def _run_marked(self, original_block: Callable[[dict], dict], args: dict) -> dict:
@@ -159,7 +149,7 @@ class GGAHooks(SelfAttentionHooks):
     """
 
     def __init__(
-        self, directions: TokenDirections, bias: GGABias, blocks: range, counts: HookCounts, backend: Backend
+        self, directions: TokenDirections, bias: GGABias, blocks: range, counts: HookCounts, backend: str
     ) -> None:
         super().__init__(blocks, counts)
         self._directions = directions
@@ -170,4 +160,5 @@ class GGAHooks(SelfAttentionHooks):
         self, q: Tensor, k: Tensor, v: Tensor, heads: int, layout: TokenLayout, plain: PlainAttention
     ) -> Tensor:
         """Bias the ego queries."""
-        return gga_attention(q, k, v, heads, layout, self._directions, self._bias, plain, self._backend)
+        call = AttentionCall(q, k, v, heads, layout, self._directions, self._bias)
+        return gga_attention(call, plain, self._backend)

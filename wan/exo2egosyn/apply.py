@@ -30,10 +30,9 @@ from ...geometry.plucker import PluckerMaps
 from ...networks.components.metadata import Component
 from ...networks.components.set import SynComponents
 from ..shared.base_model import require_wan22_i2v
-from ..shared.joined_tokens import window_frames
 from ..shared.memory import TokenMemoryEstimate
 from ..shared.side_model import side_model
-from ..shared.wrappers import transformer_options_of_run
+from ..shared.wrappers import ModelCall, model_call_wrapper, set_wrappers, transformer_options_of_run, window_frames
 from .adapters import CallFeatures, SynAdapters
 from .checks import check_guider, check_poses, check_sampled_latent, check_views
 from .hooks import SynCounts, SynHooks
@@ -97,9 +96,7 @@ def apply_exo2egosyn(
         WrappersMP.PREPARE_SAMPLING: memory.prepare_sampling,
         WrappersMP.DIFFUSION_MODEL: syn,
     }
-    for kind, wrapper in wrappers.items():
-        patched.remove_wrappers_with_key(kind, SYN_KEY)
-        patched.add_wrapper_with_key(kind, SYN_KEY, wrapper)
+    set_wrappers(patched, SYN_KEY, wrappers)
     patched.add_object_patch("memory_required", memory.memory_required)
     patched.set_additional_models(SYN_KEY, [side_model(adapters, model)] if any(adapters.children()) else [])
     return patched
@@ -107,8 +104,7 @@ def apply_exo2egosyn(
 
 def applied_exo2egosyn(model: ModelPatcher) -> ExoToEgo | None:
     """Return Exo2EgoSyn's wrapper where it is applied to a MODEL."""
-    wrappers = model.get_wrappers(WrappersMP.DIFFUSION_MODEL, SYN_KEY)
-    return wrappers[-1] if wrappers else None
+    return model_call_wrapper(model, SYN_KEY)
 
 
 @dataclass
@@ -164,29 +160,17 @@ class ExoToEgo:
 
     # torch.compile traces what it calls, not this: counts would be a new guard at every call.
     @torch.compiler.disable(recursive=False)
-    def __call__(
-        self,
-        executor: Callable[..., Tensor],
-        x: Tensor,
-        timestep: Tensor,
-        context: Tensor,
-        clip_fea: Tensor | None = None,
-        time_dim_concat: Tensor | None = None,
-        transformer_options: dict | None = None,
-        **kwargs: Any,
-    ) -> Tensor:
-        """DIFFUSION_MODEL wrapper: run the model with the features of this call; `x` is [B, 36, T, h, w]."""
-        if time_dim_concat is not None:
-            raise ValueError(
-                "Exo2EgoSyn cannot run with conditioning that appends frames (time_dim_concat): remove it."
-            )
-        run, options = self._run_of(transformer_options or {}), transformer_options
-        features = self._features(run, x, options)
+    def __call__(self, executor: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        """DIFFUSION_MODEL wrapper: run the model with the features of this call, whose input is [B, 36, T, h, w]."""
+        call = ModelCall.of(executor, *args, **kwargs)
+        call.refuse_appended_frames("Exo2EgoSyn")
+        run = call.prepared(SYN_KEY, "Exo2EgoSyn")
+        features = self._features(run, call.x, call.options)
         if features is None:
-            return executor(x, timestep, context, clip_fea, time_dim_concat, options, **kwargs)
+            return call.run(call.options)
         hooks = SynHooks(features, self._adapters.enter, self._n_blocks, run.counts)
-        with self._posed(features, x):
-            out = executor(x, timestep, context, clip_fea, time_dim_concat, hooks.installed(options), **kwargs)
+        with self._posed(features, call.x):
+            out = call.run(hooks.installed(call.options))
         run.counts.check(hooks.n_blocks)
         self._check_time(run.counts)
         return out
@@ -217,13 +201,3 @@ class ExoToEgo:
     def _frames_of_exo(self, frames: list[int] | None, run: SynRun) -> list[int] | None:
         """Return the exo frames that belong to a window: the same ones, or all where the clips differ in length."""
         return frames if self._exo_shape is not None and self._exo_shape[2] == run.frames else None
-
-    @staticmethod
-    @torch.compiler.disable
-    def _run_of(options: dict) -> SynRun:
-        if SYN_KEY not in options:
-            raise ValueError(
-                "Exo2EgoSyn was not prepared: this sampler bypasses ComfyUI's guider (OUTER_SAMPLE). Use KSampler or "
-                "SamplerCustomAdvanced."
-            )
-        return options[SYN_KEY]

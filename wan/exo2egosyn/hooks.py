@@ -11,14 +11,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
 
+from ..shared.block_hooks import BlockPatch, with_block_hooks
 from .adapters import CallFeatures
 
-BlockPatch = Callable[[dict, dict], dict]
 Enter = Callable[[int, Tensor, CallFeatures], Tensor]
 
 _log = logging.getLogger(__name__)
@@ -81,20 +80,15 @@ class SynHooks:
         """Return a copy of transformer_options with the hooks around the block patches that are there."""
         self._counts.calls += 1
         self._counts.blocks = 0
-        replacements = transformer_options.get("patches_replace", {})
-        blocks = dict(replacements.get("dit", {}))
-        for index in self._blocks:
-            key = ("double_block", index)
-            blocks[key] = partial(self._run_block, index, blocks.get(key))
-        return {**transformer_options, "patches_replace": {**replacements, "dit": blocks}}
+        return with_block_hooks(transformer_options, self._blocks, self._run_block)
 
     # torch.compile traces the block, not this: counts would be a new guard at every call.
     @torch.compiler.disable(recursive=False)
-    def _run_block(self, index: int, previous: BlockPatch | None, args: dict, extra: dict) -> dict:
-        """`patches_replace` of a block: run it, or the patch that was there, on changed input."""
+    def _run_block(self, index: int, before: BlockPatch, args: dict, extra: dict) -> dict:
+        """Run the block, or the patch that was there, on changed input."""
         self._counts.blocks += 1
         args = dict(args)
         if self._features.context is not None:
             args["txt"] = self._features.context
         args["img"] = self._enter(index, args["img"], self._features)
-        return extra["original_block"](args) if previous is None else previous(args, extra)
+        return before(args, extra)
