@@ -72,6 +72,7 @@ class Server:
         self._client_id = batch.journal.client_id(url, uuid.uuid4().hex)
         self._socket = False
         self._sent: set[tuple[str, str]] = set()
+        self._brought = 0  # files that it lacked
         self._sending = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -217,13 +218,15 @@ class Server:
         prompt_id = str(uuid.uuid4())
         journal.submitted(job.name, self.url, prompt_id, self._client_id)
         flight.prompt_id = prompt_id
+        brought = self._brought
         try:
             try:
                 await self._connection.submit(graph, prompt_id, self._client_id)
             except ServerRefusedError:
-                # What was sent before may be gone: an emptied folder, or another server behind this address.
-                self._sent.clear()
-                if not await self._upload(uploads):
+                # What was sent before may be gone: an emptied folder, or another server behind this address. Another
+                # clip that was refused too may have brought it again already.
+                await self._upload(uploads, anew=True)
+                if self._brought == brought:
                     raise
                 await self._connection.submit(graph, prompt_id, self._client_id)
         except ServerUnreachableError as error:
@@ -233,16 +236,16 @@ class Server:
         self._batch.emit("submitted", clip=job.name, server=self.url, prompt_id=prompt_id)
         await self._batch.notify()  # an idle server may want it
 
-    async def _upload(self, uploads: Sequence[Upload]) -> bool:
-        """Send files that this server was not sent; returns whether it lacked any."""
-        lacked = False
+    async def _upload(self, uploads: Sequence[Upload], *, anew: bool = False) -> None:
+        """Send files that this server was not sent, or, anew, those that it does not have."""
         async with self._sending:  # clips may share files
+            if anew:  # only here: what is being sent meanwhile may go to the server that is gone
+                self._sent.clear()
             for upload in uploads:
                 key = (upload.subfolder, upload.name)
                 if key not in self._sent:
-                    lacked |= await self._connection.send(upload)
+                    self._brought += await self._connection.send(upload)
                     self._sent.add(key)
-        return lacked
 
     async def _bring_home(self, flight: Flight) -> None:
         """Follow a clip that was sent to its end."""
@@ -252,7 +255,12 @@ class Server:
                     await self._connection.unqueue(flight.prompt_id)
                 ended = await self._look(flight)
                 if ended is not None:
-                    await self._collect(flight, ended)
+                    try:
+                        await self._collect(flight, ended)
+                    except ServerRefusedError:
+                        if await self._look(flight) is not None:
+                            raise
+                        self._requeue(flight, "lost")  # another server is behind this address by now
                     return
                 if not await self._is_there(flight):
                     kinds = {"given up": flight.unsure, LOST_RUNNING: flight.begun, "taken back": flight.wanted}
