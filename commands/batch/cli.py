@@ -20,9 +20,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..comfyui.errors import BatchError, ServersGoneError
+from ..comfyui.errors import WorkflowError
 from ..comfyui.graph import load_workflow
 from .display import JsonLines, Lines, Panel, Tally
+from .errors import BatchError, ServersGoneError
 from .journal import DONE, FAILED, Journal
 from .lock import only_one
 from .manifest import read_manifest
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)
-    except BatchError as error:
+    except (BatchError, WorkflowError) as error:
         print(f"error: {error}", file=sys.stderr)
         return BROKEN if isinstance(error, ServersGoneError) else WRONG
     except (OSError, sqlite3.Error) as error:

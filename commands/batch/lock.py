@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ..comfyui.errors import BatchError
+from .errors import BatchError
 
 _FILE = ".lock"
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..comfyui.errors import ClipError
 from ..comfyui.graph import Graph, title_of
+from .errors import ClipError
 from .names import slug
 from .sources import sha256_of
 

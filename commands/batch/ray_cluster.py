@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..comfyui.errors import BatchError, ClipError, ServersGoneError
+from .errors import BatchError, ClipError, ServersGoneError
 from .journal import QUEUED, Journal
 from .mapping import Job, Plan
 from .outputs import OutputFolder

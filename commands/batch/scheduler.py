@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..comfyui.client import ComfyConnection
-from ..comfyui.errors import BatchError, ServersGoneError, ServerUnreachableError
+from ..comfyui.errors import ServerUnreachableError
+from .errors import BatchError, ServersGoneError
 from .journal import QUEUED, RUNNING, SUBMITTED, Clip, Journal
 from .mapping import Job, Plan
 from .outputs import OutputFolder

@@ -15,13 +15,14 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ..comfyui.client import ComfyConnection, Ended
-from ..comfyui.errors import ClipError, ServerRefusedError, ServerUnreachableError
+from ..comfyui.client import ComfyConnection, Ended, Upload
+from ..comfyui.errors import ComfyError, ServerRefusedError, ServerUnreachableError
 from ..comfyui.graph import Target, title_of
+from .errors import ClipError
 from .mapping import Job
 from .outputs import saved_files
 from .shown import TELLING, result_keys, shown_numbers
-from .sources import Upload, uploads_of
+from .sources import uploads_of
 
 if TYPE_CHECKING:
     from .scheduler import Batch
@@ -189,14 +190,14 @@ class Server:
             if not flight.prompt_id:
                 await self._send(flight)
             await self._bring_home(flight)
-        except ClipError as error:
-            self._batch.journal.failed(name, str(error))
-            self._batch.emit("failed", clip=name, server=self.url, error=str(error))
-            self._batch.close_clip()
         except ServerUnreachableError as error:  # before it was sent
             await self._silent(str(error))
             await asyncio.sleep(_POLL_SECONDS_BLIND)
             self._batch.put_back(flight.job)
+        except (ClipError, ComfyError) as error:
+            self._batch.journal.failed(name, str(error))
+            self._batch.emit("failed", clip=name, server=self.url, error=str(error))
+            self._batch.close_clip()
         finally:
             self.flights.remove(flight)
             await self._batch.notify()
@@ -308,7 +309,7 @@ class Server:
     async def _collect(self, flight: Flight, ended: Ended) -> None:
         """Fetch a finished clip's outputs and put them in place."""
         if ended.error is not None:
-            raise ClipError(ended.error)
+            raise ended.error
         batch, name, graph = self._batch, flight.job.name, self._batch.plan.workflow.graph
         files = saved_files(ended.outputs, batch.plan.bases, graph)
         folder = batch.folder.begin(flight.prompt_id)

@@ -15,9 +15,8 @@ from exo2ego.commands.batch.manifest import read_manifest
 from exo2ego.commands.batch.mapping import make_plan
 from exo2ego.commands.batch.outputs import OutputFolder
 from exo2ego.commands.batch.scheduler import Batch, Options
-from exo2ego.commands.batch.sources import Upload
-from exo2ego.commands.comfyui.client import ComfyConnection
-from exo2ego.commands.comfyui.errors import ClipError
+from exo2ego.commands.comfyui.client import ComfyConnection, Upload
+from exo2ego.commands.comfyui.errors import FileUnreadableError
 from exo2ego.commands.comfyui.graph import load_workflow
 from support.batch import rows, write_manifest
 
@@ -179,5 +178,5 @@ def test_a_file_that_went_away_is_its_own_clips_error(two_servers, tmp_path):
         finally:
             await connection.close()
 
-    with pytest.raises(ClipError, match=r"gone\.png can no longer be read: No such file"):
+    with pytest.raises(FileUnreadableError, match=r"gone\.png can no longer be read: No such file"):
         asyncio.run(send())

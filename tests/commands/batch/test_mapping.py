@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from exo2ego.commands.batch import sources
+from exo2ego.commands.batch.errors import BatchError
 from exo2ego.commands.batch.manifest import Manifest, Row
 from exo2ego.commands.batch.mapping import make_plan
 from exo2ego.commands.batch.sources import uploads_of
-from exo2ego.commands.comfyui.errors import BatchError
+from exo2ego.commands.comfyui.errors import WorkflowError
 from exo2ego.commands.comfyui.graph import Workflow, load_workflow
 from support.graphs import WORKFLOWS
 
@@ -50,7 +51,14 @@ def test_every_input_of_every_shipped_workflow_can_be_named(name):
 
 
 def test_titles_and_short_names(take_workflow, tmp_path):
-    row = {"Sampler.seed": 5, "steps": 3, "prompt": "text", "negative_prompt": "blur", "63.codec": "h264", "take": "input:server/take"}
+    row = {
+        "Sampler.seed": 5,
+        "steps": 3,
+        "prompt": "text",
+        "negative_prompt": "blur",
+        "63.codec": "h264",
+        "take": "input:server/take",
+    }
     plan = plan_of(take_workflow, tmp_path, row)
     assert changes(plan, plan.jobs[0]) == {
         "Sampler.seed": 5,
@@ -221,10 +229,10 @@ def test_a_dataset_s_file_is_read_once_for_all_its_takes(take_workflow, tmp_path
 def test_the_editor_s_format_is_told_apart(tmp_path):
     path = tmp_path / "w.json"
     path.write_text('{"nodes": [], "links": []}')
-    with pytest.raises(BatchError, match="Export"):
+    with pytest.raises(WorkflowError, match="Export"):
         load_workflow(path)
     path.write_text("[]")
-    with pytest.raises(BatchError, match="no workflow in API format"):
+    with pytest.raises(WorkflowError, match="no workflow in API format"):
         load_workflow(path)
 
 

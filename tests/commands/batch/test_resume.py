@@ -11,6 +11,7 @@ import uuid
 import pytest
 
 from exo2ego.commands.batch import lock
+from exo2ego.commands.batch.errors import BatchError, ServersGoneError
 from exo2ego.commands.batch.journal import DONE, FAILED, QUEUED, RUNNING, SUBMITTED, Journal
 from exo2ego.commands.batch.lock import only_one
 from exo2ego.commands.batch.manifest import read_manifest
@@ -19,7 +20,6 @@ from exo2ego.commands.batch.outputs import OutputFolder
 from exo2ego.commands.batch.scheduler import Batch, Options, begin
 from exo2ego.commands.batch.sources import uploads_of
 from exo2ego.commands.comfyui.client import ComfyConnection
-from exo2ego.commands.comfyui.errors import BatchError, ServersGoneError
 from exo2ego.commands.comfyui.graph import load_workflow
 from support.batch import rows, write_manifest
 
@@ -244,14 +244,14 @@ def test_a_foreign_file_is_no_journal(tmp_path):
 
 @pytest.mark.parametrize("name", ["..", "../x", "a/../../x", "/x"])
 def test_nothing_is_placed_outside(folder, name):
-    from exo2ego.commands.comfyui.errors import ClipError
+    from exo2ego.commands.batch.errors import ClipError
 
     with pytest.raises(ClipError, match="leads out"):
         folder.place(name)
 
 
 def test_a_link_in_the_folder_is_not_followed(folder, tmp_path):
-    from exo2ego.commands.comfyui.errors import ClipError
+    from exo2ego.commands.batch.errors import ClipError
 
     (tmp_path / "elsewhere").mkdir()
     (folder.clips / "clip").symlink_to(tmp_path / "elsewhere")
