@@ -65,7 +65,6 @@ NOT_YET: set[tuple[str, str]] = {
     ("networks/weights/wan_kinds", "comfy.model_patcher"),
 }
 CIRCLES_TODAY: set[frozenset[str]] = {
-    frozenset(["commands/batch/scheduler", "commands/batch/server"]),
     frozenset(
         [
             "networks/components/files",

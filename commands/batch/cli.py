@@ -22,15 +22,15 @@ from typing import Any
 
 from ..comfyui.errors import WorkflowError
 from ..comfyui.graph import load_workflow
+from .clip_life import Emit
 from .display import JsonLines, Lines, Panel, Tally
 from .errors import BatchError, ServersGoneError
 from .journal import DONE, FAILED, Journal
-from .lock import only_one
 from .manifest import read_manifest
 from .mapping import Plan, make_plan
-from .outputs import OutputFolder
+from .outputs import OutputFolder, only_one
 from .report import coverage_of, seconds_of, write_report
-from .scheduler import Batch, Emit, Options, check_servers
+from .scheduler import Batch, Options, check_servers
 
 OK, SOME_FAILED, WRONG, BROKEN, STOPPED = 0, 1, 2, 3, 130
 _TICK_SECONDS = 0.5
