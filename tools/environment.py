@@ -68,6 +68,13 @@ def prepare() -> Environment:
     return Environment(_virtual_environment(comfyui / "requirements.txt"), comfyui)
 
 
+def device_arguments() -> tuple[str, ...]:
+    """Return what ComfyUI must be told of the device: `--cpu` where torch sees no GPU. For the prepared Python."""
+    import torch
+
+    return () if torch.cuda.is_available() else ("--cpu",)
+
+
 def _given_comfyui() -> Path | None:
     chosen = os.environ.get("COMFYUI_PATH")
     if not chosen:

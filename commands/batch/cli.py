@@ -20,16 +20,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..comfyui.errors import BatchError, ServersGoneError
+from ..comfyui.errors import WorkflowError
 from ..comfyui.graph import load_workflow
+from .clip_life import Emit
 from .display import JsonLines, Lines, Panel, Tally
+from .errors import BatchError, ServersGoneError
 from .journal import DONE, FAILED, Journal
-from .lock import only_one
 from .manifest import read_manifest
 from .mapping import Plan, make_plan
-from .outputs import OutputFolder
+from .outputs import OutputFolder, only_one
 from .report import coverage_of, seconds_of, write_report
-from .scheduler import Batch, Emit, Options, check_servers
+from .scheduler import Batch, Options, check_servers
 
 OK, SOME_FAILED, WRONG, BROKEN, STOPPED = 0, 1, 2, 3, 130
 _TICK_SECONDS = 0.5
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return options.command(options)
-    except BatchError as error:
+    except (BatchError, WorkflowError) as error:
         print(f"error: {error}", file=sys.stderr)
         return BROKEN if isinstance(error, ServersGoneError) else WRONG
     except (OSError, sqlite3.Error) as error:

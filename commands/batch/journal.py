@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..comfyui.errors import BatchError
+from .errors import BatchError
 from .mapping import Job
 
 FILE = "journal.sqlite"

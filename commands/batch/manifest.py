@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ...takes.egox.layout import DATASET_KEY, META_FILE, names_in_meta
-from ..comfyui.errors import BatchError
+from .errors import BatchError
 from .names import folded, name_problem
 
 NAME = "name"

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..comfyui.errors import BatchError, ClipError
+from ..comfyui.errors import WorkflowError
 from ..comfyui.graph import PREFIX, Graph, NodeInfo, Target, Workflow, is_link
+from .errors import BatchError, ClipError
 from .manifest import Manifest, Row
 from .names import key_of, slug
 from .sources import ON_SERVER, SERVER_FOLDER, Source, source_of
@@ -101,7 +102,7 @@ def make_plan(workflow: Workflow, manifest: Manifest, info: NodeInfo | None = No
 def _target(workflow: Workflow, manifest: Manifest, row: Row, column: str, info: NodeInfo | None) -> Target:
     try:
         target = workflow.target(column, info)
-    except BatchError as error:
+    except WorkflowError as error:
         raise BatchError(f"{manifest.source}, {row.where}: {error}") from None
     if target[1] == PREFIX:
         raise BatchError(

@@ -1,4 +1,4 @@
-"""Outputs of a clip: fetched into a partial folder, hashed, and moved into place all at once.
+"""The folder of a batch, which one program at a time has; outputs of a clip come into place all at once.
 
 DIR/clips/NAME/...     a finished clip's files; a folder is there whole or not at all
 DIR/.partial/PROMPT/   what is being fetched
@@ -10,15 +10,16 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..comfyui.errors import ClipError
 from ..comfyui.graph import Graph, title_of
+from .errors import BatchError, ClipError
 from .names import slug
 from .sources import sha256_of
 
-CLIPS, PARTIAL = "clips", ".partial"
+CLIPS, PARTIAL, _LOCK = "clips", ".partial", ".lock"
 
 
 class OutputFolder:
@@ -121,3 +122,31 @@ def _sync(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+@contextmanager
+def only_one(folder: Path) -> Iterator[None]:
+    """Hold a folder for the block; a killed program leaves no lock behind.
+
+    Raises:
+        BatchError: if another program has it, or its disk knows no locks.
+    """
+    with open(folder / _LOCK, "a+b") as file:
+        try:
+            _lock(file.fileno())
+        except (BlockingIOError, PermissionError) as error:
+            raise BatchError(f"Another program runs a batch into {folder}. Wait for it, or stop it.") from error
+        except OSError as error:
+            raise BatchError(f"{folder} cannot be locked ({error.strerror}). Take a disk that knows locks.") from error
+        yield
+
+
+def _lock(handle: int) -> None:
+    if os.name == "nt":
+        import msvcrt
+
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

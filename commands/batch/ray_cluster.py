@@ -16,13 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..comfyui.errors import BatchError, ClipError, ServersGoneError
+from .clip_life import LOST_RUNNING, ClipLife, Emit
+from .errors import BatchError, ClipError, ServersGoneError
 from .journal import QUEUED, Journal
 from .mapping import Job, Plan
 from .outputs import OutputFolder
 from .ray_worker import Worker
-from .scheduler import Emit, begin
-from .server import LOSSES, LOST_RUNNING
 from .sources import uploads_of
 
 _DEPTH = 2  # one that runs, and one so that the worker never waits
@@ -74,7 +73,8 @@ def run_on_ray(plan: Plan, journal: Journal, folder: OutputFolder, emit: Emit, o
         BatchError: if Ray is not installed, no worker comes up, or one lacks a node.
         ServersGoneError: if the cluster has no room for a worker, or none comes up.
     """
-    clips = begin(plan, journal, folder, emit)
+    life = ClipLife(plan, journal, folder, emit)
+    clips = life.begin()
     if not clips:
         return
     try:
@@ -89,16 +89,16 @@ def run_on_ray(plan: Plan, journal: Journal, folder: OutputFolder, emit: Emit, o
     ray.init(address=options.address or "local", include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     jobs = {job.name: job for job in plan.jobs}
     try:
-        _Cluster(plan, journal, folder, emit, options).run(deque(jobs[clip.name] for clip in clips))
+        _Cluster(life, options).run(deque(jobs[clip.name] for clip in clips))
     finally:
         ray.shutdown()
 
 
 class _Cluster:
-    def __init__(self, plan: Plan, journal: Journal, folder: OutputFolder, emit: Emit, options: RayOptions) -> None:
+    def __init__(self, life: ClipLife, options: RayOptions) -> None:
         import ray
 
-        self._ray, self._plan, self._journal, self._folder, self._emit = ray, plan, journal, folder, emit
+        self._ray, self._life = ray, life
         self._contents: dict[tuple[str, str], Any] = {}
         arguments = (*options.arguments, *([] if options.gpus else ["--cpu"]))
         actor = ray.remote(num_gpus=options.gpus, num_cpus=1, max_restarts=-1)(Worker)
@@ -143,13 +143,13 @@ class _Cluster:
                         self._contents[key] = self._ray.put(upload.path.read_bytes())
                     files.append((*key, self._contents[key]))
         except ClipError as error:
-            self._fail(job, seat, str(error))
+            self._life.failed(job.name, seat.name, str(error))
             return
         prompt_id = str(uuid.uuid4())
-        graph = self._plan.graph(job, placed)
-        self._journal.submitted(job.name, seat.name, prompt_id, "ray")
-        seat.flights[seat.actor.make.remote(prompt_id, graph, files, self._plan.bases)] = (job, prompt_id)
-        self._emit("submitted", clip=job.name, server=seat.name, prompt_id=prompt_id)
+        plan = self._life.plan
+        self._life.journal.submitted(job.name, seat.name, prompt_id, "ray")
+        seat.flights[seat.actor.make.remote(prompt_id, plan.graph(job, placed), files, plan.bases)] = (job, prompt_id)
+        self._life.submitted(job, seat.name, prompt_id)
 
     def _take(self, ref: Any, waiting: deque[Job]) -> None:
         """Take what a task returned, or its worker's death."""
@@ -168,7 +168,7 @@ class _Cluster:
             begun = flight is not None and (failed or flight[1] in seat.begun)
             result = {"state": "lost", "error": str(error), "begun": begun}
             if seat.ready:
-                self._emit("server down", server=seat.name, reason="the worker ended")
+                self._life.emit("server down", server=seat.name, reason="the worker ended")
             seat.ready = False
             if started or seat.starting is None:
                 seat.starting = seat.actor.start.remote()
@@ -176,7 +176,7 @@ class _Cluster:
         if started:
             self._check(seat)
             seat.starting, seat.ready = None, True
-            self._emit("server up", server=seat.name, machine=result)
+            self._life.emit("server up", server=seat.name, machine=result)
         elif flight is not None:
             self._end(seat, *flight, result, waiting)
         elif looked and "state" not in result:
@@ -189,12 +189,12 @@ class _Cluster:
             BatchError: if it was the last.
         """
         seat.starting, seat.ready = None, False
-        self._emit("server down", server=seat.name, reason=str(error).rstrip().rpartition("\n")[2])
+        self._life.emit("server down", server=seat.name, reason=str(error).rstrip().rpartition("\n")[2])
         if not any(other.ready or other.starting for other in self._seats):
             raise BatchError(f"No worker comes up. The last said: {error}") from error
 
     def _check(self, seat: _Seat) -> None:
-        types = self._plan.workflow.types()
+        types = self._life.plan.workflow.types()
         if lacking := sorted(types - self._ray.get(seat.actor.node_info.remote(types)).keys()):
             raise BatchError(f"The worker {seat.name} lacks the nodes {', '.join(lacking)}. Install their packs there.")
 
@@ -204,32 +204,25 @@ class _Cluster:
                 continue
             if prompt_id not in seat.begun:
                 seat.begun.add(prompt_id)
-                self._journal.running(job.name)
-                self._emit("running", clip=job.name, server=seat.name)
-            self._emit("progress", clip=job.name, server=seat.name, **progress[prompt_id])
+                self._life.running(job.name, seat.name)
+            self._life.emit("progress", clip=job.name, server=seat.name, **progress[prompt_id])
 
     def _end(self, seat: _Seat, job: Job, prompt_id: str, result: dict[str, Any], waiting: deque[Job]) -> None:
+        life, name = self._life, job.name
         if result["state"] == "lost":
-            self._journal.queued(job.name, LOST_RUNNING if result["begun"] else "lost")
-            if self._journal.results(job.name, LOST_RUNNING) >= LOSSES:
-                self._fail(job, seat, f"Its worker ended {LOSSES} times while it ran. {result['error']}")
-                return
-            self._emit("queued again", clip=job.name, server=seat.name, reason="lost")
-            waiting.appendleft(job)
+            try:
+                life.queue_again(name, seat.name, LOST_RUNNING if result["begun"] else "lost", result["error"])
+                waiting.appendleft(job)
+            except ClipError as error:
+                life.failed(name, seat.name, str(error))
         elif result["state"] == "failed":
-            self._fail(job, seat, result["error"])
+            life.failed(name, seat.name, result["error"])
         else:
-            target = self._folder.begin(prompt_id)
-            outputs = [_written(target / name, content) for name, content in result["files"]]
-            numbers = self._journal.numbers(result["keys"], result["numbers"])
-            self._journal.fetched(job.name, outputs, self._plan.workflow.titled(numbers))
-            self._folder.publish(job.name, prompt_id)
-            self._journal.done(job.name)
-            self._emit("done", clip=job.name, server=seat.name, files=[output["file"] for output in outputs])
-
-    def _fail(self, job: Job, seat: _Seat, error: str) -> None:
-        self._journal.failed(job.name, error)
-        self._emit("failed", clip=job.name, server=seat.name, error=error)
+            target = life.folder.begin(prompt_id)
+            outputs = [_written(target / file, content) for file, content in result["files"]]
+            life.fetched(name, outputs, life.journal.numbers(result["keys"], result["numbers"]))
+            life.folder.publish(name, prompt_id)
+            life.done(name, seat.name, outputs)
 
 
 def _written(path: Path, content: bytes) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
+import shutil
 import socket
 import tempfile
 import uuid
@@ -15,16 +17,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..comfyui.client import ComfyConnection
-from ..comfyui.errors import ClipError, ServerUnreachableError
+from ..comfyui.client import ComfyConnection, Upload
+from ..comfyui.errors import ComfyError, ServerUnreachableError
 from ..comfyui.graph import Graph, title_of
 from ..comfyui.headless import Headless
+from .errors import ClipError
 from .outputs import saved_files
 from .shown import result_keys, shown_numbers
-from .sources import Upload
 
 _POLL_SECONDS = 1.0
 _UP_SECONDS = 600
+_FOLDER = "exo2ego-ray-"
 
 
 class Worker:
@@ -38,6 +41,7 @@ class Worker:
 
     def __init__(self, comfyui: str, base: str | None, arguments: Sequence[str]) -> None:
         self._settings = (comfyui, base, arguments)
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._server: Headless | None = None
         self._connection: ComfyConnection | None = None
         self._client_id = uuid.uuid4().hex
@@ -52,11 +56,24 @@ class Worker:
         async with self._starting:
             if self._server is None or not self._server.alive():
                 await self._end()
-                self._server = Headless(*self._settings)  # in the event loop's thread, which lives as long as we do
+                self._begin()  # in the event loop's thread, which lives as long as we do
                 await asyncio.to_thread(self._server.wait_until_up, _UP_SECONDS)
                 self._connection = ComfyConnection(self._server.url)
                 self._listening = asyncio.create_task(self._listen(self._connection))
         return f"{socket.gethostname()}:{self._server.pid}"
+
+    def _begin(self) -> None:
+        comfyui, base, arguments = self._settings
+        _clear_after_the_dead()
+        # Workers of one machine share models and packs, and nothing that they write.
+        prefix = f"{_FOLDER}{os.getpid()}-"
+        self._folder = tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True)
+        own = Path(self._folder.name)
+        words = ["--base-directory", base] if base else []
+        for name in ("input", "output", "temp", "user"):
+            (own / name).mkdir()
+            words += [f"--{name}-directory", str(own / name)]
+        self._server = Headless(Path(comfyui), own, [*words, *arguments], folder=Path(comfyui))
 
     async def stop(self) -> None:
         """Stop ComfyUI."""
@@ -96,17 +113,17 @@ class Worker:
             while (ended := await connection.ended(prompt_id, graph)) is None:
                 await asyncio.sleep(min(_POLL_SECONDS, 0.02 + 0.1 * (prompt_id in self._progress)))
             if ended.error is not None:
-                return {"state": "failed", "error": ended.error}
+                return {"state": "failed", "error": str(ended.error)}
             files = saved_files(ended.outputs, bases, graph)
             content = [(name, await self._fetch(connection, file)) for name, file in files]
             numbers = shown_numbers(ended.outputs)
             return {"state": "done", "files": content, "keys": result_keys(graph), "numbers": numbers}
-        except ClipError as error:
-            return {"state": "failed", "error": str(error)}
         except ServerUnreachableError as error:
             with contextlib.suppress(Exception):
                 await connection.forget(prompt_id)  # it may be there after all
             return {"state": "lost", "error": str(error), "begun": prompt_id in self._progress}
+        except (ClipError, ComfyError) as error:
+            return {"state": "failed", "error": str(error)}
         finally:
             self._progress.pop(prompt_id, None)
 
@@ -143,4 +160,14 @@ class Worker:
             await self._connection.close()
         if self._server is not None:
             await asyncio.to_thread(self._server.stop)
-        self._server = self._connection = self._listening = None
+        if self._folder is not None:
+            self._folder.cleanup()
+        self._server = self._connection = self._listening = self._folder = None
+
+
+def _clear_after_the_dead() -> None:
+    """Remove the folders of workers that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_FOLDER}*"):
+        owner = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        if owner.isdigit() and Path("/proc").is_dir() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(folder, ignore_errors=True)

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..comfyui.client import ComfyConnection
-from ..comfyui.errors import BatchError, ServersGoneError, ServerUnreachableError
-from .journal import QUEUED, RUNNING, SUBMITTED, Clip, Journal
+from ..comfyui.errors import ServerUnreachableError
+from .clip_life import ClipLife, Emit
+from .clip_queue import ClipQueue
+from .errors import BatchError, ServersGoneError
+from .journal import QUEUED, RUNNING, Clip, Journal
 from .mapping import Job, Plan
 from .outputs import OutputFolder
-from .server import Flight, Server
-
-# Called with what happened and its details: `server up`, `server down`, `submitted`, `running`, `progress`, `done`,
-# `failed`, `queued again`.
-Emit = Callable[..., None]
+from .server import Server
 
 
 @dataclass(frozen=True)
@@ -37,15 +34,12 @@ class Options:
 
 
 class Batch:
-    """What the servers of a batch share."""
+    """Runs the clips of a plan on servers."""
 
     def __init__(self, plan: Plan, journal: Journal, folder: OutputFolder, emit: Emit, options: Options) -> None:
-        self.plan, self.journal, self.folder, self.emit, self.options = plan, journal, folder, emit, options
-        self._waiting: deque[Job] = deque()
+        self._life, self._queue = ClipLife(plan, journal, folder, emit), ClipQueue(options.lost_after)
+        self._options = options
         self._servers: list[Server] = []
-        self._open = 0
-        self._changed = asyncio.Condition()
-        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self, urls: Sequence[str]) -> None:
         """Bring every clip that is not finished to its end.
@@ -53,15 +47,16 @@ class Batch:
         Raises:
             ServersGoneError: if no server answers any more.
         """
-        clips = begin(self.plan, self.journal, self.folder, self.emit)
-        self._open = len(clips)
+        clips = self._life.begin()
         if not clips:
             return
-        self._servers = [Server(self, url, self.options.depth) for url in dict.fromkeys(urls)]
-        jobs = {job.name: job for job in self.plan.jobs}
+        self._queue.open(len(clips))
+        for url in dict.fromkeys(urls):
+            self._add(url, self._options.depth)
+        jobs = {job.name: job for job in self._life.plan.jobs}
         for clip in clips:
             if clip.state == QUEUED:
-                self._waiting.append(jobs[clip.name])
+                self._queue.append(jobs[clip.name])
             else:
                 self._take_up(clip, jobs[clip.name])
         for server in self._servers:
@@ -69,120 +64,38 @@ class Batch:
             if server.depth:
                 server.start(server.feed())
         watch = asyncio.create_task(self._watch())
-        watch.add_done_callback(self.finished)
+        watch.add_done_callback(self._queue.finished)
         try:
-            await self._over
+            await self._queue.over()
         finally:
             watch.cancel()
             await asyncio.gather(*(server.close() for server in self._servers))
 
+    def _add(self, url: str, depth: int) -> Server:
+        server = Server(self._life, self._queue, url, depth)
+        self._servers.append(server)
+        self._queue.takers.append(server)
+        return server
+
     def _take_up(self, clip: Clip, job: Job) -> None:
         """Give a clip that an earlier run has sent to its server: also to one that gets no more."""
         if not str(clip.server).startswith("http"):  # a Ray worker, gone with the run that started it
-            self.journal.queued(clip.name, "lost")
-            self._waiting.append(job)
+            self._life.journal.queued(clip.name, "lost")
+            self._queue.append(job)
             return
         server = next((server for server in self._servers if server.url == clip.server), None)
-        if server is None:
-            server = Server(self, str(clip.server), 0)
-            self._servers.append(server)
+        server = server or self._add(str(clip.server), 0)
         server.resume(job, str(clip.prompt_id), clip.state == RUNNING)
 
     async def _watch(self) -> None:
         """End the batch when no server has answered for long."""
         while True:
             await asyncio.sleep(1)
-            waits = [time.monotonic() - server.since for server in self._servers if server.depth and not server.up]
-            feeding = sum(server.depth > 0 for server in self._servers)
-            if len(waits) == feeding and min(waits) > self.options.give_up_after:
+            if self._queue.silent_for() > self._options.give_up_after:
                 raise ServersGoneError(
-                    f"No server has answered for {self.options.give_up_after:.0f} s. Start one; the same command then "
-                    "goes on where this one ends."
+                    f"No server has answered for {self._options.give_up_after:.0f} s. Start one; the same command "
+                    "then goes on where this one ends."
                 )
-
-    # For the servers --------------------------------------------------------------------------------------------
-
-    async def take(self, server: Server) -> Flight:
-        """Wait until there is a clip for a server that is ready, and give it to it."""
-        async with self._changed:
-            while True:
-                if server.ready and self._waiting:
-                    flight = Flight(self._waiting.popleft())
-                    server.flights.append(flight)
-                    return flight
-                if server.ready and not server.flights:
-                    self._ask_back()
-                await self._changed.wait()
-
-    def _ask_back(self) -> None:
-        """Ask the busiest server for a clip that it has not begun with."""
-        flights = [flight for server in self._servers for flight in server.flights]
-        if any(flight.wanted for flight in flights):
-            return
-        for server in sorted(self._servers, key=lambda server: -len(server.flights)):
-            idle = [flight for flight in server.flights if flight.prompt_id and not flight.begun]
-            if server.up and idle and len(server.flights) > 1:
-                idle[-1].wanted = True
-                idle[-1].news.set()
-                return
-
-    def may_give_up(self, server: Server) -> bool:
-        """Return whether a server has been away so long, and another here, that its clips go to that one.
-
-        Where all are away, the network may be: then every server goes on with what it has, and is asked again.
-        """
-        longest, now = self.options.lost_after, time.monotonic()
-        if server.up or now - server.since <= longest:
-            return False
-        return any(other.up and other.depth and now - other.since > longest for other in self._servers)
-
-    def put_back(self, job: Job) -> None:
-        """Queue a clip again, before the others."""
-        self._waiting.appendleft(job)
-
-    def close_clip(self) -> None:
-        """Count a clip as ended."""
-        self._open -= 1
-        if not self._open and not self._over.done():
-            self._over.set_result(None)
-
-    def finished(self, task: asyncio.Task[None]) -> None:
-        """End the batch if a task failed."""
-        if not task.cancelled() and (error := task.exception()) is not None and not self._over.done():
-            self._over.set_exception(error)
-
-    async def notify(self) -> None:
-        """Tell waiting servers that something has changed."""
-        async with self._changed:
-            self._changed.notify_all()
-
-
-def begin(plan: Plan, journal: Journal, folder: OutputFolder, emit: Emit) -> list[Clip]:
-    """Enter a plan into the journal, finish what was being moved, and fail what cannot run.
-
-    Returns:
-        The plan's clips that are left.
-
-    Raises:
-        BatchError: if clips that are finished or begun have changed since.
-    """
-    if changed := journal.enter(plan.jobs):
-        shown = ", ".join(map(repr, changed[:5])) + (", ..." if len(changed) > 5 else "")
-        raise BatchError(
-            f"{len(changed)} clips were begun or finished with other values or another workflow: {shown}. "
-            f"Take another folder than {folder.folder}, or give the changed clips other names."
-        )
-    jobs = {job.name: job for job in plan.jobs}
-    for clip in journal.clips(SUBMITTED, RUNNING):
-        if clip.outputs is not None and folder.finish(clip.name, str(clip.prompt_id), clip.outputs):
-            journal.done(clip.name)
-            emit("done", clip=clip.name, server=clip.server, files=[output["file"] for output in clip.outputs])
-    folder.clean()
-    for clip in journal.clips(QUEUED):
-        if clip.name in jobs and (problem := jobs[clip.name].problem) is not None:
-            journal.failed(clip.name, problem)
-            emit("failed", clip=clip.name, server=None, error=problem)
-    return [clip for clip in journal.clips(QUEUED, SUBMITTED, RUNNING) if clip.name in jobs]
 
 
 async def check_servers(urls: Sequence[str], plan_types: set[str]) -> tuple[dict[str, Any], list[str]]:

@@ -12,73 +12,40 @@ import contextlib
 import time
 import uuid
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..comfyui.client import ComfyConnection, Ended
-from ..comfyui.errors import ClipError, ServerRefusedError, ServerUnreachableError
+from ..comfyui.client import ComfyConnection, Ended, Upload
+from ..comfyui.errors import ComfyError, ServerRefusedError, ServerUnreachableError
 from ..comfyui.graph import Target, title_of
+from .clip_life import LOST_RUNNING, ClipLife
+from .clip_queue import ClipQueue, Flight, Taker
+from .errors import ClipError
 from .mapping import Job
 from .outputs import saved_files
 from .shown import TELLING, result_keys, shown_numbers
-from .sources import Upload, uploads_of
-
-if TYPE_CHECKING:
-    from .scheduler import Batch
+from .sources import uploads_of
 
 _POLL_SECONDS = 5.0  # a look now and then, should a message get lost
 _POLL_SECONDS_BLIND = 0.5  # without a websocket
 _HISTORY_SECONDS = 0.01  # from the message of the end until the history has it
 _RECONNECT_SECONDS = (0.25, 5.0)
-# A clip that is lost so often while it ran is taken for the reason (out of memory, say), and fails.
-LOST_RUNNING, LOSSES = "lost while it ran", 3
 _EARLIER_PROMPTS = 50
 _LATE_SECONDS = 2.0  # in which a message that was cut off arrives, if ever
 
 
-@dataclass(eq=False)
-class Flight:
-    """A clip that a server has, or is about to get.
-
-    Attributes:
-        job: the clip.
-        prompt_id: its number on the server; empty until it is sent.
-        begun: whether the server has begun with it.
-        ended: whether the websocket told its end.
-        unsure: whether nobody knows if the server took it.
-        wanted: whether an idle server asks for it.
-        news: set when there is something to look at.
-    """
-
-    job: Job
-    prompt_id: str = ""
-    begun: bool = False
-    ended: bool = False
-    unsure: bool = False
-    wanted: bool = False
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-class Server:
+class Server(Taker):
     """Runs clips on one ComfyUI."""
 
-    def __init__(self, batch: Batch, url: str, depth: int) -> None:
-        self.url, self.depth = url, depth
-        self.flights: list[Flight] = []
-        self.up = False
-        self.since = time.monotonic()  # of being up, or down
-        self._batch = batch
+    def __init__(self, life: ClipLife, queue: ClipQueue, url: str, depth: int) -> None:
+        super().__init__(url, depth)
+        self._life, self._queue = life, queue
         self._connection = ComfyConnection(url)
-        self._client_id = batch.journal.client_id(url, uuid.uuid4().hex)
+        self._client_id = life.journal.client_id(url, uuid.uuid4().hex)
         self._socket = False
         self._sent: set[tuple[str, str]] = set()
+        self._brought = 0  # files that it lacked
         self._sending = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def ready(self) -> bool:
-        """Whether it may get one more clip."""
-        return self.up and len(self.flights) < self.depth
 
     async def close(self) -> None:
         """Stop following; what the server has, it goes on with."""
@@ -118,25 +85,25 @@ class Server:
     async def _answered(self) -> None:
         if not self.up:
             self.up, self.since = True, time.monotonic()
-            self._batch.emit("server up", server=self.url)
+            self._life.emit("server up", server=self.url)
             self.start(self._forget_given_up())
-            await self._batch.notify()
+            await self._queue.notify()
         self._wake()
 
     async def _silent(self, reason: str) -> None:
         """Take the server for down, unless its websocket is open: then one call alone went wrong."""
         if self.up and not self._socket:
             self.up, self.since = False, time.monotonic()
-            self._batch.emit("server down", server=self.url, reason=reason)
-            await self._batch.notify()
+            self._life.emit("server down", server=self.url, reason=reason)
+            await self._queue.notify()
 
     async def _forget_given_up(self, delay: float = 0) -> None:
         """Stop what others make by now; after a delay also what was still on its way."""
         await asyncio.sleep(delay)
         with contextlib.suppress(ServerUnreachableError):
-            for prompt_id in self._batch.journal.given_up(self.url):
+            for prompt_id in self._life.journal.given_up(self.url):
                 await self._connection.forget(prompt_id)
-                self._batch.journal.forgotten(prompt_id)
+                self._life.journal.forgotten(prompt_id)
 
     def _wake(self) -> None:
         for flight in self.flights:
@@ -152,21 +119,20 @@ class Server:
             flight.ended = True
             flight.news.set()
         elif kind in ("executing", "progress") and data.get("node") is not None:
-            title = title_of(self._batch.plan.workflow.graph, str(data["node"]))
+            title = title_of(self._life.plan.workflow.graph, str(data["node"]))
             step = {"step": data["value"], "steps": data["max"]} if kind == "progress" else {}
-            self._batch.emit("progress", clip=flight.job.name, server=self.url, node=title, **step)
+            self._life.emit("progress", clip=flight.job.name, server=self.url, node=title, **step)
 
     def _begin(self, flight: Flight) -> None:
         flight.begun = True
-        self._batch.journal.running(flight.job.name)
-        self._batch.emit("running", clip=flight.job.name, server=self.url)
+        self._life.running(flight.job.name, self.url)
 
     # Clips ------------------------------------------------------------------------------------------------------
 
     async def feed(self) -> None:
         """Take clips for ever."""
         while True:
-            flight = await self._batch.take(self)
+            flight = await self._queue.take(self)
             self.start(self._fly(flight))
 
     def resume(self, job: Job, prompt_id: str, begun: bool) -> None:
@@ -180,7 +146,7 @@ class Server:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(self._batch.finished)
+        task.add_done_callback(self._queue.finished)
 
     async def _fly(self, flight: Flight) -> None:
         name = flight.job.name
@@ -188,17 +154,16 @@ class Server:
             if not flight.prompt_id:
                 await self._send(flight)
             await self._bring_home(flight)
-        except ClipError as error:
-            self._batch.journal.failed(name, str(error))
-            self._batch.emit("failed", clip=name, server=self.url, error=str(error))
-            self._batch.close_clip()
         except ServerUnreachableError as error:  # before it was sent
             await self._silent(str(error))
             await asyncio.sleep(_POLL_SECONDS_BLIND)
-            self._batch.put_back(flight.job)
+            self._queue.put_back(flight.job)
+        except (ClipError, ComfyError) as error:
+            self._life.failed(name, self.url, str(error))
+            self._queue.close_clip()
         finally:
             self.flights.remove(flight)
-            await self._batch.notify()
+            await self._queue.notify()
 
     async def _send(self, flight: Flight) -> None:
         """Upload what the clip needs, and queue it.
@@ -206,43 +171,45 @@ class Server:
         Raises:
             ServerUnreachableError: if the server cannot be reached and surely has not got it.
         """
-        job, journal = flight.job, self._batch.journal
+        job = flight.job
         placed: dict[Target, str] = {}
         uploads: list[Upload] = []
         for target, source in job.sources.items():
             placed[target], files = await asyncio.to_thread(uploads_of, source)
             uploads += files
         await self._upload(uploads)
-        graph = self._batch.plan.graph(job, placed)
+        graph = self._life.plan.graph(job, placed)
         prompt_id = str(uuid.uuid4())
-        journal.submitted(job.name, self.url, prompt_id, self._client_id)
+        self._life.journal.submitted(job.name, self.url, prompt_id, self._client_id)
         flight.prompt_id = prompt_id
+        brought = self._brought
         try:
             try:
                 await self._connection.submit(graph, prompt_id, self._client_id)
             except ServerRefusedError:
-                # What was sent before may be gone: an emptied folder, or another server behind this address.
-                self._sent.clear()
-                if not await self._upload(uploads):
+                # What was sent before may be gone: an emptied folder, or another server behind this address. Another
+                # clip that was refused too may have brought it again already.
+                await self._upload(uploads, anew=True)
+                if self._brought == brought:
                     raise
                 await self._connection.submit(graph, prompt_id, self._client_id)
         except ServerUnreachableError as error:
             flight.unsure = True
             await self._silent(str(error))
             return
-        self._batch.emit("submitted", clip=job.name, server=self.url, prompt_id=prompt_id)
-        await self._batch.notify()  # an idle server may want it
+        self._life.submitted(job, self.url, prompt_id)
+        await self._queue.notify()  # an idle server may want it
 
-    async def _upload(self, uploads: Sequence[Upload]) -> bool:
-        """Send files that this server was not sent; returns whether it lacked any."""
-        lacked = False
+    async def _upload(self, uploads: Sequence[Upload], *, anew: bool = False) -> None:
+        """Send files that this server was not sent, or, anew, those that it does not have."""
         async with self._sending:  # clips may share files
+            if anew:  # only here: what is being sent meanwhile may go to the server that is gone
+                self._sent.clear()
             for upload in uploads:
                 key = (upload.subfolder, upload.name)
                 if key not in self._sent:
-                    lacked |= await self._connection.send(upload)
+                    self._brought += await self._connection.send(upload)
                     self._sent.add(key)
-        return lacked
 
     async def _bring_home(self, flight: Flight) -> None:
         """Follow a clip that was sent to its end."""
@@ -252,7 +219,12 @@ class Server:
                     await self._connection.unqueue(flight.prompt_id)
                 ended = await self._look(flight)
                 if ended is not None:
-                    await self._collect(flight, ended)
+                    try:
+                        await self._collect(flight, ended)
+                    except ServerRefusedError:
+                        if await self._look(flight) is not None:
+                            raise
+                        self._requeue(flight, "lost")  # another server is behind this address by now
                     return
                 if not await self._is_there(flight):
                     kinds = {"given up": flight.unsure, LOST_RUNNING: flight.begun, "taken back": flight.wanted}
@@ -261,7 +233,7 @@ class Server:
                 flight.wanted = False
             except ServerUnreachableError as error:
                 await self._silent(str(error))
-                if self._batch.may_give_up(self):
+                if self._queue.may_give_up(self):
                     self._requeue(flight, "given up")
                     return
                 flight.wanted, pause = False, _POLL_SECONDS_BLIND
@@ -272,7 +244,7 @@ class Server:
             flight.news.clear()
 
     async def _look(self, flight: Flight) -> Ended | None:
-        return await self._connection.ended(flight.prompt_id, self._batch.plan.workflow.graph)
+        return await self._connection.ended(flight.prompt_id, self._life.plan.workflow.graph)
 
     async def _is_there(self, flight: Flight) -> bool:
         """Return whether the server has a clip in its queue, runs it, or ended it meanwhile.
@@ -289,40 +261,36 @@ class Server:
         return await self._look(flight) is not None
 
     def _requeue(self, flight: Flight, result: str) -> None:
-        self._batch.journal.queued(flight.job.name, result)
-        if self._batch.journal.results(flight.job.name, LOST_RUNNING) >= LOSSES:
-            raise ClipError(f"Its server went down {LOSSES} times while it ran; the last was {self.url}.")
-        self._batch.emit("queued again", clip=flight.job.name, server=self.url, reason=result)
-        self._batch.put_back(flight.job)
+        self._life.queue_again(flight.job.name, self.url, result)
+        self._queue.put_back(flight.job)
         if result == "given up" and self.up:
             self.start(self._forget_given_up(_LATE_SECONDS))
 
     async def _collect(self, flight: Flight, ended: Ended) -> None:
         """Fetch a finished clip's outputs and put them in place."""
         if ended.error is not None:
-            raise ClipError(ended.error)
-        batch, name, graph = self._batch, flight.job.name, self._batch.plan.workflow.graph
-        files = saved_files(ended.outputs, batch.plan.bases, graph)
-        folder = batch.folder.begin(flight.prompt_id)
+            raise ended.error
+        life, name, plan = self._life, flight.job.name, self._life.plan
+        files = saved_files(ended.outputs, plan.bases, plan.workflow.graph)
+        folder = life.folder.begin(flight.prompt_id)
         outputs = []
         for file_name, file in files:
             size, digest = await self._connection.fetch(file, folder / file_name)
             outputs.append({"file": file_name, "size": size, "sha256": digest})
-        batch.journal.fetched(name, outputs, batch.plan.workflow.titled(await self._numbers(ended)))
-        await asyncio.to_thread(batch.folder.publish, name, flight.prompt_id)
-        batch.journal.done(name)
-        batch.emit("done", clip=name, server=self.url, files=[output["file"] for output in outputs])
-        batch.close_clip()
+        life.fetched(name, outputs, await self._numbers(ended))
+        await asyncio.to_thread(life.folder.publish, name, flight.prompt_id)
+        life.done(name, self.url, outputs)
+        self._queue.close_clip()
 
     async def _numbers(self, ended: Ended) -> dict[str, Any]:
         """Return the numbers that the nodes showed, also those of nodes that came from the server's cache."""
         keys = result_keys(ended.graph)
-        shown = self._batch.journal.numbers(keys, shown_numbers(ended.outputs))
+        shown = self._life.journal.numbers(keys, shown_numbers(ended.outputs))
         silent = {node for node in ended.graph if ended.graph[node]["class_type"] in TELLING} - shown.keys()
         if silent:  # from before this batch; the history may still tell
             for earlier in await self._connection.recent(_EARLIER_PROMPTS):
                 numbers = shown_numbers(earlier.outputs)
                 told = {key: numbers[node] for node, key in result_keys(earlier.graph).items() if node in numbers}
                 shown |= {node: told[keys[node]] for node in silent if keys[node] in told}
-            shown = self._batch.journal.numbers(keys, shown)
+            shown = self._life.journal.numbers(keys, shown)
         return shown

@@ -10,7 +10,8 @@ from typing import Any
 
 from ...takes.egox.layout import EXO_FILE, META_FILE, VIDEOS_FOLDER, files_of_take, names_in_meta
 from ...takes.listing import Memo
-from ..comfyui.errors import ClipError
+from ..comfyui.client import Upload
+from .errors import ClipError
 
 # Below ComfyUI's input folder, and as the prefix of what is saved in its output folder.
 SERVER_FOLDER = "exo2ego_batch"
@@ -46,23 +47,6 @@ class Source:
 
     files: tuple[tuple[Path, str], ...]
     value: str
-
-
-@dataclass(frozen=True)
-class Upload:
-    """One file as it goes to a server.
-
-    Attributes:
-        path: the file here.
-        subfolder: below ComfyUI's input folder; named by content.
-        name: the file's name there.
-        size: in bytes.
-    """
-
-    path: Path
-    subfolder: str
-    name: str
-    size: int
 
 
 def source_of(value: Any, kind: tuple[str, str], folder: Path) -> Source | None:

@@ -14,15 +14,38 @@ from typing import Any
 
 import aiohttp
 
-from ..batch.sources import Upload
-from .errors import ClipError, ServerRefusedError, ServerUnreachableError
+from .errors import (
+    ComfyError,
+    ExecutionFailedError,
+    ExecutionInterruptedError,
+    FileUnreadableError,
+    PromptRejectedError,
+    ServerRefusedError,
+    ServerUnreachableError,
+)
 from .graph import Graph, title_of
 
 _CONNECT_SECONDS = 10
 _ANSWER_SECONDS = 60  # a server that loads a large model may answer late
 _HEARTBEAT_SECONDS = 20
 _CHUNK = 1 << 20
-_TRACE_LINES = 12
+
+
+@dataclass(frozen=True)
+class Upload:
+    """One file as it goes to a server.
+
+    Attributes:
+        path: the file here.
+        subfolder: below ComfyUI's input folder.
+        name: the file's name there.
+        size: in bytes.
+    """
+
+    path: Path
+    subfolder: str
+    name: str
+    size: int
 
 
 @dataclass(frozen=True)
@@ -30,22 +53,28 @@ class Ended:
     """How a prompt ended, from the server's history.
 
     Attributes:
-        error: what failed; `None` for a success.
+        error: what failed, for people; `None` for a success.
         outputs: what each node showed, by its number.
         graph: what ran, as the server has it.
     """
 
-    error: str | None
+    error: ComfyError | None
     outputs: dict[str, dict[str, Any]] = field(default_factory=dict)
     graph: Graph = field(default_factory=dict)
 
 
 class ComfyConnection:
-    """Talks to one server. Every call raises ServerUnreachableError where no answer comes."""
+    """Talks to one server. Every call raises ServerUnreachableError where no answer comes.
 
-    def __init__(self, url: str) -> None:
+    Args:
+        url: the server's address.
+        patient: wait for answers as long as the socket is open: for a server of our own, which we would see end.
+    """
+
+    def __init__(self, url: str, *, patient: bool = False) -> None:
         self.url = url.rstrip("/")
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_ANSWER_SECONDS)
+        read, self._heartbeat = (None, None) if patient else (_ANSWER_SECONDS, _HEARTBEAT_SECONDS)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=read)
         self._session = aiohttp.ClientSession(timeout=timeout)
 
     async def close(self) -> None:
@@ -54,28 +83,38 @@ class ComfyConnection:
 
     # Asking -----------------------------------------------------------------------------------------------------
 
+    async def get(self, path: str) -> Any:
+        """Return the JSON at a path, such as `/system_stats` or `/object_info/KSampler`."""
+        status, content = await self._ask("GET", path)
+        try:
+            if status == 200:
+                return json.loads(content)
+        except ValueError:
+            pass
+        raise ServerUnreachableError(f"{self.url}{path}: {status}; is that a ComfyUI?")
+
     async def node_info(self, types: set[str]) -> dict[str, Any]:
         """Return what the server says of node types; those it lacks are missing."""
         found: dict[str, Any] = {}
         for kind in sorted(types):
-            found |= await self._json("GET", f"/object_info/{kind}")
+            found |= await self.get(f"/object_info/{kind}")
         return found
 
     async def queued(self) -> tuple[set[str], list[str]]:
         """Return the prompts that run, and those that wait."""
-        answer = await self._json("GET", "/queue")
+        answer = await self.get("/queue")
         return {item[1] for item in answer["queue_running"]}, [item[1] for item in answer["queue_pending"]]
 
     async def ended(self, prompt_id: str, graph: Graph) -> Ended | None:
         """Return how a prompt ended, or `None` where the history has it not (yet)."""
-        entry = (await self._json("GET", f"/history/{prompt_id}")).get(prompt_id)
+        entry = (await self.get(f"/history/{prompt_id}")).get(prompt_id)
         if entry is None:
             return None
         return Ended(_error_of(entry, graph), entry.get("outputs") or {}, entry["prompt"][2])
 
     async def recent(self, count: int) -> list[Ended]:
         """Return the prompts that ended last, newest first."""
-        entries = list((await self._json("GET", f"/history?max_items={count}")).values())
+        entries = list((await self.get(f"/history?max_items={count}")).values())
         return [Ended(None, entry.get("outputs") or {}, entry["prompt"][2]) for entry in reversed(entries)]
 
     # Doing ------------------------------------------------------------------------------------------------------
@@ -84,28 +123,34 @@ class ComfyConnection:
         """Queue a graph under a number of ours.
 
         Raises:
-            ServerRefusedError: if the server finds it wrong, all of it or a part; then it is not in the queue.
+            PromptRejectedError: if the server finds it wrong, all of it or a part; then it is not in the queue. The
+                message names nodes, inputs and reasons.
+            ServerRefusedError: if the server is too old for a number of ours.
         """
         body = {"prompt": graph, "prompt_id": prompt_id, "client_id": client_id}
         status, content = await self._ask("POST", "/prompt", json=body)
         answer = _parsed(content)
         if status != 200:
-            raise ServerRefusedError(f"{self.url}: {describe_rejection(answer, graph)}")
+            raise PromptRejectedError(f"{self.url}: {describe_rejection(answer, graph)}")
         if answer.get("prompt_id") != prompt_id:
             await self.forget(str(answer.get("prompt_id")))
             raise ServerRefusedError(f"{self.url} is too old: it does not take our prompt_id. Update ComfyUI.")
         if answer.get("node_errors"):  # ComfyUI runs what it can and leaves the rest out
             await self.forget(prompt_id)
-            raise ServerRefusedError(f"{self.url}: {describe_rejection(answer, graph)}")
+            raise PromptRejectedError(f"{self.url}: {describe_rejection(answer, graph)}")
 
     async def forget(self, prompt_id: str) -> None:
         """Take a prompt out of the queue, and stop it where it runs."""
-        await self._ask("POST", "/queue", json={"delete": [prompt_id]})
-        await self._ask("POST", "/interrupt", json={"prompt_id": prompt_id})
+        await self.unqueue(prompt_id)
+        await self.interrupt(prompt_id)
 
     async def unqueue(self, prompt_id: str) -> None:
         """Take a prompt out of the queue; one that runs goes on."""
         await self._ask("POST", "/queue", json={"delete": [prompt_id]})
+
+    async def interrupt(self, prompt_id: str | None = None) -> None:
+        """Stop a prompt where it runs, or whatever runs."""
+        await self._ask("POST", "/interrupt", json={} if prompt_id is None else {"prompt_id": prompt_id})
 
     async def send(self, upload: Upload) -> bool:
         """Bring a file to the input folder, unless one of its name, which tells its content, and size is there.
@@ -117,6 +162,16 @@ class ComfyConnection:
         status, _, length = await self._exchange("HEAD", "/view", params=query)
         if status == 200 and length == upload.size:
             return False
+        await self.put(upload)
+        return True
+
+    async def put(self, upload: Upload) -> None:
+        """Bring a file to the input folder, in place of one of its name.
+
+        Raises:
+            FileUnreadableError: if it cannot be read here.
+            ServerRefusedError: if the server does not take it.
+        """
         form = aiohttp.FormData(quote_fields=False)  # ComfyUI takes names as they come
         for key, value in (("subfolder", upload.subfolder), ("type", "input"), ("overwrite", "true")):
             form.add_field(key, value)
@@ -125,7 +180,7 @@ class ComfyConnection:
                 form.add_field("image", file, filename=upload.name)
                 status, content = await self._ask("POST", "/upload/image", data=form)
         except OSError as error:  # the network's errors are another class here
-            raise ClipError(f"{upload.path} can no longer be read: {error.strerror}.") from error
+            raise FileUnreadableError(f"{upload.path} can no longer be read: {error.strerror}.") from error
         if status == 413:
             raise ServerRefusedError(
                 f"{self.url} refused {upload.path.name} ({upload.size / 1e6:.0f} MB) as too large: start it with "
@@ -134,20 +189,26 @@ class ComfyConnection:
         answer = _parsed(content)
         if status != 200 or (answer.get("name"), answer.get("subfolder")) != (upload.name, upload.subfolder):
             raise ServerRefusedError(f"{self.url} did not take {upload.path.name}: {status} {content[:200]!r}")
-        return True
+
+    async def read(self, file: Mapping[str, str]) -> bytes:
+        """Return an output's content.
+
+        Raises:
+            ServerRefusedError: if the server no longer has it.
+        """
+        status, content = await self._ask("GET", "/view", params=_place_of(file))
+        if status != 200:
+            raise self._lacks(file, str(status))
+        return content
 
     async def fetch(self, file: Mapping[str, str], path: Path) -> tuple[int, str]:
         """Write an output to a new file and to the disk itself; returns its size and SHA-256."""
-        query = {key: str(file.get(key, "")) for key in ("filename", "subfolder", "type")}
         digest, size = hashlib.sha256(), 0
         with self._reaching():
-            async with self._session.get(f"{self.url}/view", params=query) as response:
+            async with self._session.get(f"{self.url}/view", params=_place_of(file)) as response:
                 self._check_proxy(response.status)
                 if response.status != 200:
-                    raise ServerRefusedError(
-                        f"{self.url} no longer has {query['filename']}: {response.status} {response.reason}. If its "
-                        "output folder was emptied, restart it and retry the clip."
-                    )
+                    raise self._lacks(file, f"{response.status} {response.reason}")
                 with open(path, "xb") as target:
                     async for chunk in response.content.iter_chunked(_CHUNK):
                         digest.update(chunk)
@@ -161,7 +222,7 @@ class ComfyConnection:
         """Yield a websocket's messages (type, data) until it closes; the first is `connected`, from us."""
         address = f"{self.url.replace('http', 'ws', 1)}/ws?clientId={client_id}"
         with self._reaching():
-            async with self._session.ws_connect(address, max_msg_size=0, heartbeat=_HEARTBEAT_SECONDS) as socket:
+            async with self._session.ws_connect(address, max_msg_size=0, heartbeat=self._heartbeat) as socket:
                 yield "connected", {}
                 async for message in socket:
                     if message.type is aiohttp.WSMsgType.TEXT:  # binary messages are previews
@@ -170,11 +231,11 @@ class ComfyConnection:
 
     # Behind them ------------------------------------------------------------------------------------------------
 
-    async def _json(self, method: str, path: str) -> dict[str, Any]:
-        status, content = await self._ask(method, path)
-        if status != 200:
-            raise ServerUnreachableError(f"{self.url}{path}: {status}; is that a ComfyUI?")
-        return _parsed(content)
+    def _lacks(self, file: Mapping[str, str], said: str) -> ServerRefusedError:
+        return ServerRefusedError(
+            f"{self.url} no longer has {file.get('filename')}: {said}. If its output folder was emptied, restart it "
+            "and retry the clip."
+        )
 
     async def _ask(self, method: str, path: str, **options: Any) -> tuple[int, bytes]:
         status, content, _ = await self._exchange(method, path, **options)
@@ -203,6 +264,10 @@ class ComfyConnection:
             raise ServerUnreachableError(f"{self.url}: {error}") from error
 
 
+def _place_of(file: Mapping[str, str]) -> dict[str, str]:
+    return {key: str(file.get(key, "")) for key in ("filename", "subfolder", "type")}
+
+
 def describe_rejection(answer: Mapping[str, Any], graph: Graph) -> str:
     """Turn ComfyUI's answer to a wrong graph into lines that name node, input and reason."""
     error = answer.get("error") or {}
@@ -218,17 +283,17 @@ def describe_rejection(answer: Mapping[str, Any], graph: Graph) -> str:
     return "\n".join(lines)
 
 
-def _error_of(entry: Mapping[str, Any], graph: Graph) -> str | None:
+def _error_of(entry: Mapping[str, Any], graph: Graph) -> ComfyError | None:
     status = entry.get("status") or {}
     for kind, data in status.get("messages", []):
         title = title_of(graph, str(data.get("node_id")))
         if kind == "execution_error":
-            trace = "".join(data.get("traceback") or []).splitlines()[-_TRACE_LINES:]
-            reason = f"{data['exception_type']}: {data['exception_message'].strip()}"
-            return "\n".join([f"The node {title!r} failed: {reason}", *trace])
+            trace = "".join(data.get("traceback") or [])
+            return ExecutionFailedError(title, data["exception_type"], data["exception_message"], trace)
         if kind == "execution_interrupted":
-            return f"Somebody interrupted it in the node {title!r}."
-    return None if status.get("status_str", "success") == "success" else f"It ended as {status.get('status_str')!r}."
+            return ExecutionInterruptedError(f"Somebody interrupted it in the node {title!r}.")
+    said = status.get("status_str", "success")
+    return None if said == "success" else ComfyError(f"It ended as {said!r}.")
 
 
 def _parsed(content: bytes) -> dict[str, Any]:

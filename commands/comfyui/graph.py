@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from .errors import BatchError
+from .errors import WorkflowError
 
 Graph = dict[str, dict[str, Any]]
 Target = tuple[str, str]  # a node's number, and an input of it
@@ -68,7 +68,7 @@ class Workflow:
             info: what a server says of its node types; then inputs that the workflow leaves out count too.
 
         Raises:
-            BatchError: if there is none, or several; the message names the nearest.
+            WorkflowError: if there is none, or several; the message names the nearest.
         """
         if "." in column:
             return self._titled(column, info)
@@ -81,7 +81,7 @@ class Workflow:
             title, name = column[:place], column[place + 1 :]
             numbers = [number for number in self.graph if self.title(number) == title or number == title]
             if len(numbers) > 1:
-                raise BatchError(
+                raise WorkflowError(
                     f"The column {column!r} is ambiguous: the nodes {', '.join(numbers)} are all titled {title!r}. "
                     f"Name one by its number ({numbers[0]}.{name}), or give them titles of their own."
                 )
@@ -101,7 +101,7 @@ class Workflow:
         if not found:
             raise self._unknown(column, None)
         names = ", ".join(f"{self.title(number)}.{name}" for number, name in found)
-        raise BatchError(f"The column {column!r} is ambiguous: it may mean {names}. Write one of these.")
+        raise WorkflowError(f"The column {column!r} is ambiguous: it may mean {names}. Write one of these.")
 
     def _inputs(self, number: str, info: NodeInfo | None) -> set[str]:
         node = self.graph[number]
@@ -116,11 +116,11 @@ class Workflow:
             if not is_link(value)
         ]
 
-    def _unknown(self, column: str, info: NodeInfo | None) -> BatchError:
+    def _unknown(self, column: str, info: NodeInfo | None) -> WorkflowError:
         known = [f"{self.title(number)}.{name}" for number in self.graph for name in self._inputs(number, info)]
         known += [short for short, rule in SHORT.items() if self._short(*rule)]
         near = nearest(column, known) or nearest(column.rpartition(".")[2], [name for _, name in self._literals()])
-        return BatchError(
+        return WorkflowError(
             f"No input of {self.source} is called {column!r}. "
             + (f"Nearest: {', '.join(near)}. " if near else "")
             + "Columns are Title.input, as the nodes are titled in the workflow."
@@ -131,17 +131,19 @@ def load_workflow(path: Path) -> Workflow:
     """Read a workflow in API format.
 
     Raises:
-        BatchError: if it is missing, no JSON, or saved in the editor's own format.
+        WorkflowError: if it is missing, no JSON, or saved in the editor's own format.
     """
     try:
         graph = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BatchError(f"The workflow {path} cannot be read: {error}.") from error
+        raise WorkflowError(f"The workflow {path} cannot be read: {error}.") from error
     if isinstance(graph, dict) and "nodes" in graph and "links" in graph:
-        raise BatchError(f"{path} is in the editor's format. Save it with Workflow > Export (API) and give that file.")
+        raise WorkflowError(
+            f"{path} is in the editor's format. Save it with Workflow > Export (API) and give that file."
+        )
     nodes = graph.values() if isinstance(graph, dict) else ()
     if not nodes or not all(isinstance(node, dict) and {"class_type", "inputs"} <= node.keys() for node in nodes):
-        raise BatchError(f"{path} is no workflow in API format: expected nodes with class_type and inputs.")
+        raise WorkflowError(f"{path} is no workflow in API format: expected nodes with class_type and inputs.")
     return Workflow(graph, str(path))
 
 

@@ -9,7 +9,7 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
-from ..doctor.findings import DoctorError
+from .errors import ServerUnreachableError
 
 _PATIENCE = 30.0  # seconds; a server that loads a model answers late
 
@@ -48,13 +48,13 @@ def ask(url: str) -> Server:
     """Ask a server for its versions, devices and nodes.
 
     Raises:
-        DoctorError: if it does not answer as ComfyUI does.
+        ServerUnreachableError: if it does not answer as ComfyUI does.
     """
     url = (url if "://" in url else f"http://{url}").rstrip("/")
     stats = _get(f"{url}/system_stats")
     nodes = _get(f"{url}/object_info")
     if not isinstance(stats, dict) or "comfyui_version" not in stats.get("system", {}) or not isinstance(nodes, dict):
-        raise DoctorError(f"{url} answers, but not as ComfyUI does. Give the address that its editor has.")
+        raise ServerUnreachableError(f"{url} answers, but not as ComfyUI does. Give the address that its editor has.")
     return Server(url, stats["system"], stats.get("devices", []), nodes)
 
 
@@ -63,10 +63,10 @@ def _get(url: str) -> Any:
         with urllib.request.urlopen(url, timeout=_PATIENCE) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
-        raise DoctorError(
+        raise ServerUnreachableError(
             f"{url} answers {error.code} {error.reason}. Give the address that the editor has."
         ) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise DoctorError(
+        raise ServerUnreachableError(
             f"{url} does not answer as ComfyUI does ({error}). Start ComfyUI, or check address and port."
         ) from error

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..comfyui.errors import ServerUnreachableError
 from ..comfyui.state import Server, ask
 from .components import check_components
 from .findings import DoctorError, Finding
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None, pack: Path = PACK) -> int:
     options = _parser().parse_args(arguments)
     try:
         report = examine(pack, options)
-    except DoctorError as error:
+    except (DoctorError, ServerUnreachableError) as error:
         print(f"The doctor cannot run: {error}", file=sys.stderr)
         return 2
     _show(report.to_json() if options.json else report.to_text())
@@ -54,6 +55,7 @@ def examine(pack: Path, options: argparse.Namespace) -> Report:
 
     Raises:
         DoctorError: if there is nothing to look at.
+        ServerUnreachableError: if the server does not answer as ComfyUI does.
     """
     workflows = shipped_workflows(pack)
     server = ask(options.server) if options.server else None

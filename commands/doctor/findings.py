@@ -34,4 +34,4 @@ class Finding:
 
 
 class DoctorError(Exception):
-    """The doctor cannot run: nothing to look at, or it does not answer. The text says what to do."""
+    """The doctor cannot run: there is nothing to look at. The text says what to do."""

@@ -7,10 +7,14 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..comfyui.state import Server
 from .findings import Finding, Severity
 from .installation import Installation
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
 
 _CHECK = "versions"
 
@@ -19,13 +23,12 @@ _OLDEST_PYTHON = "3.10"
 _OLDEST_TORCH = "2.5"  # the first with FlexAttention
 _OF_COMFYUI = ("comfyui-frontend-package", "transformers", "av", "safetensors")
 
-_REQUIREMENT = re.compile(r"\s*([A-Za-z0-9._-]+)\s*(==|>=|~=)\s*([0-9][^\s,;]*)")
 _UPDATE = "Update ComfyUI: git pull in its folder, then pip install -r requirements.txt there; or ComfyUI-Manager."
 
 
 def check_versions(installation: Installation | None, server: Server | None) -> list[Finding]:
     """Check the versions: the server's own where it is asked, and those of the Python that runs the doctor."""
-    findings = []
+    findings = [] if _can_compare() else [_NOT_COMPARED]
     if server is not None:
         findings += _check_server(server)
     elif installation is not None:
@@ -62,16 +65,24 @@ def installed(name: str) -> str | None:
 
 
 def is_older(found: str, wanted: str) -> bool:
-    """Whether a version is older than another, by its numbers; 2.11.0+cu128 counts as 2.11.0."""
-    return _numbers(found) < _numbers(wanted)
+    """Whether a version is older than another; False where they cannot be compared. 2.11.0+cu128 is not older."""
+    if not _can_compare():
+        return False
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return Version(found.rstrip("+")) < Version(wanted)  # a Python built from its repository is called 3.14.0a1+
+    except InvalidVersion:
+        return False
 
 
-def _numbers(text: str) -> tuple[int, ...]:
-    release = re.match(r"[0-9.]*", text.lstrip("v"))[0]
-    numbers = [int(part) for part in release.split(".") if part]
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
+def _can_compare() -> bool:
+    """Whether `packaging` is here; it comes with ComfyUI's requirements (transformers)."""
+    try:
+        import packaging  # noqa: F401
+    except ImportError:
+        return False
+    return True
 
 
 def _check_comfyui(found: str | None) -> list[Finding]:
@@ -143,25 +154,45 @@ def _check_triton(torch: str) -> list[Finding]:
 
 
 def _check_requirements(file: Path | None, names: tuple[str, ...] | None) -> list[Finding]:
-    if file is None or not file.is_file():
+    if file is None or not file.is_file() or not _can_compare():
         return []
     findings = []
     for line in file.read_text(encoding="utf-8").splitlines():
-        match = _REQUIREMENT.match(line)
-        if match is None or (names is not None and match[1].lower() not in names):
+        asked = _asked(line)
+        if asked is None or (names is not None and asked[0].lower() not in names):
             continue
-        name, wanted = match[1], match[3]
+        name, versions = asked
         found = installed(name)
-        if found is None or is_older(found, wanted):
+        if found is None or not versions.contains(found, prereleases=True):
             findings.append(
                 _finding(
                     Severity.ERROR if names is None else Severity.WARNING,
                     f"{name} {found or 'is not installed'}",
-                    f"{name} {wanted} or newer, as {file} asks",
+                    f"{name} {versions}, as {file} asks",
                     f'"{sys.executable}" -m pip install -r "{file}"',
                 )
             )
     return findings
+
+
+def _asked(line: str) -> tuple[str, SpecifierSet] | None:
+    """Return the library of a line and the versions that do; None where the line asks for none on this system.
+
+    A pinned version (`==`) is the oldest that does: ComfyUI pins its frontend, and newer ones are installed on purpose.
+    """
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.specifiers import SpecifierSet
+
+    try:
+        requirement = Requirement(line.partition("#")[0].strip())
+    except InvalidRequirement:  # an empty line, or an option of pip's
+        return None
+    if not requirement.specifier or (requirement.marker is not None and not requirement.marker.evaluate()):
+        return None
+    oldest = (
+        f">={one.version.removesuffix('.*')}" if one.operator == "==" else str(one) for one in requirement.specifier
+    )
+    return requirement.name, SpecifierSet(",".join(oldest))
 
 
 def _requirements(installation: Installation) -> Path | None:
@@ -191,3 +222,11 @@ def _check_at_least(what: str, found: str, wanted: str, remedy: str) -> list[Fin
 
 def _finding(severity: Severity, found: str, expected: str, remedy: str) -> Finding:
     return Finding(_CHECK, severity, found, expected, remedy)
+
+
+_NOT_COMPARED = _finding(
+    Severity.WARNING,
+    f"{sys.executable} has no packaging, so no versions were compared",
+    "ComfyUI's own Python, whose libraries include packaging",
+    "Run the doctor with the Python that starts ComfyUI's main.py, or: pip install packaging",
+)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from comfy_client import ExecutionFailedError, PromptRejectedError
 
+from exo2ego.commands.comfyui.errors import ExecutionFailedError, PromptRejectedError
 from support.graphs import write_small_take
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from comfy_client import ExecutionInterruptedError
 
+from exo2ego.commands.comfyui.errors import ExecutionInterruptedError
 from support.graphs import SMALL_TAKE, Graph, egox_graph, prior_graph, with_inputs, with_node
 
 

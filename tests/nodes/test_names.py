@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from comfy_client import ExecutionFailedError, PromptRejectedError
 
+from exo2ego.commands.comfyui.errors import ExecutionFailedError, PromptRejectedError
 from exo2ego.takes.library import EXAMPLE_ROOM
 from support.graphs import SMALL_TAKE, Graph, node_id, prior_graph, with_inputs, with_node
 

@@ -10,12 +10,13 @@ import pytest
 
 @pytest.fixture(scope="session")
 def comfy_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
-    """A running `ComfyServer`; `.base` holds its input, output and models folders.
+    """A running `Headless`; `.base` holds its input, output and models folders.
 
     The models folder has the tiny models of `tiny_models.FILES` and a tiny file of every Exo2EgoSyn component.
     """
     import environment
-    from comfy_server import comfy_server as running_server
+
+    from exo2ego.commands.comfyui import headless
 
     from .egosyn_api import write_tiny_components
     from .tiny_models import write_tiny_models, write_wrong_bases
@@ -25,14 +26,15 @@ def comfy_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     write_wrong_bases(base / "models")
     write_tiny_components(base / "models")
     standins = Path(__file__).parent / "standin_nodes"
-    with running_server(base, environment.prepare().comfyui, custom_nodes=[standins]) as server:
+    arguments = environment.device_arguments()
+    with headless.running(environment.prepare().comfyui, base, arguments, custom_nodes=[standins]) as server:
         yield server
 
 
 @pytest.fixture
 def comfy_client(comfy_server: object) -> Iterator[object]:
     """A `ComfyClient` of the session's server."""
-    from comfy_client import ComfyClient
+    from exo2ego.commands.comfyui.blocking import ComfyClient
 
     with ComfyClient(comfy_server.url) as client:
         yield client

@@ -43,13 +43,14 @@ ROWS = 2000
 def server(base: Path) -> Iterator[str]:
     """Run a ComfyUI with the tests' tiny models."""
     import environment
-    from comfy_server import comfy_server
 
+    from exo2ego.commands.comfyui import headless
     from support.tiny_models import write_tiny_models
 
     write_tiny_models(base / "models")
     standins = ROOT / "tests" / "support" / "standin_nodes"
-    with comfy_server(base, environment.prepare().comfyui, custom_nodes=[standins]) as running:
+    arguments = environment.device_arguments()
+    with headless.running(environment.prepare().comfyui, base, arguments, custom_nodes=[standins]) as running:
         yield running.url
 
 

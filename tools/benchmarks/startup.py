@@ -15,10 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
-import timing  # first: it puts scripts/ on the path
+import timing  # first: it puts tools/ on the path and the pack behind its name
 
 import environment  # isort: skip
-from comfy_server import PACK_FOLDER, ROOT  # isort: skip
+from exo2ego.commands.comfyui.headless import PACK_FOLDER, ROOT  # isort: skip
 
 # ComfyUI prints this table itself.
 _IMPORT_TIME = re.compile(rf"([\d.]+) seconds:.*{PACK_FOLDER}")

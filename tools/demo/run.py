@@ -26,8 +26,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import environment
-from comfy_client import ComfyClient, ComfyError, Progress, Run
-from comfy_server import ServerError, comfy_server
 from tqdm import tqdm
 
 import pack
@@ -36,6 +34,10 @@ from demo import models
 from demo.report import coverage, score_prior, seen_by_both, versions
 
 pack.register()
+
+from exo2ego.commands.comfyui import headless  # noqa: E402
+from exo2ego.commands.comfyui.blocking import ComfyClient, Progress, Run  # noqa: E402
+from exo2ego.commands.comfyui.errors import ComfyError  # noqa: E402
 
 if TYPE_CHECKING:
     from exo2ego.takes.take import Take
@@ -80,7 +82,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # unwinds, so that the server is stopped
     try:
         run_demo(_job_of_arguments())
-    except (ValueError, ComfyError, ServerError) as error:
+    except (ValueError, ComfyError) as error:
         sys.exit(f"[demo] {error}")
     except KeyboardInterrupt:
         sys.exit("[demo] stopped")
@@ -91,8 +93,7 @@ def run_demo(job: Job) -> None:
 
     Raises:
         ValueError: if the take or the models are not usable; then no server was started.
-        ComfyError: if ComfyUI refuses the graph or a node fails.
-        ServerError: if ComfyUI does not come up.
+        ComfyError: if ComfyUI does not come up or refuses the graph, or a node fails.
     """
     job.output.mkdir(parents=True, exist_ok=True)
     for name in RESULTS:
@@ -175,12 +176,12 @@ def _server(work: Path, job: Job) -> Any:
         paths = work / "extra_model_paths.yaml"
         models.write_model_paths(job.models, paths)
     say("starting ComfyUI")
-    return comfy_server(
-        work / "comfyui",
+    return headless.running(
         environment.prepare().comfyui,
+        work / "comfyui",
+        [*environment.device_arguments(), "--max-upload-size", LARGEST_UPLOAD_MB],
         custom_nodes=[] if job.models else [models.STAND_IN_NODES],
         extra_model_paths=paths,
-        arguments=["--max-upload-size", LARGEST_UPLOAD_MB],
     )
 
 

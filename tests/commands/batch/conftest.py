@@ -8,8 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from comfy_server import comfy_server, free_port
 
+from exo2ego.commands.comfyui import headless
 from support.batch import write_inputs
 from support.tiny_models import write_tiny_models
 
@@ -23,7 +23,7 @@ class Restartable:
     """
 
     def __init__(self, base: Path, starters: ThreadPoolExecutor) -> None:
-        self.base, self.port, self._starters = base, free_port(), starters
+        self.base, self.port, self._starters = base, headless.free_port(), starters
         self.url = f"http://127.0.0.1:{self.port}"
         self._running = ExitStack()
         write_tiny_models(base / "models")
@@ -36,7 +36,8 @@ class Restartable:
         import environment
 
         standins = Path(__file__).parents[2] / "support" / "standin_nodes"
-        context = comfy_server(self.base, environment.prepare().comfyui, custom_nodes=[standins], port=self.port)
+        comfyui, arguments = environment.prepare().comfyui, environment.device_arguments()
+        context = headless.running(comfyui, self.base, arguments, custom_nodes=[standins], port=self.port)
         self._process = self._running.enter_context(context).process
 
     def kill(self) -> None:

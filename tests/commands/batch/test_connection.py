@@ -15,9 +15,8 @@ from exo2ego.commands.batch.manifest import read_manifest
 from exo2ego.commands.batch.mapping import make_plan
 from exo2ego.commands.batch.outputs import OutputFolder
 from exo2ego.commands.batch.scheduler import Batch, Options
-from exo2ego.commands.batch.sources import Upload
-from exo2ego.commands.comfyui.client import ComfyConnection
-from exo2ego.commands.comfyui.errors import ClipError
+from exo2ego.commands.comfyui.client import ComfyConnection, Upload
+from exo2ego.commands.comfyui.errors import FileUnreadableError
 from exo2ego.commands.comfyui.graph import load_workflow
 from support.batch import rows, write_manifest
 
@@ -33,6 +32,8 @@ class Proxy:
         self.cut_downloads = 0
         self.refuse_downloads = 0
         self.lose_answers = 0
+        self.refused_together = None
+        self.replaced_at_an_end_by = None
         self.seen = []
 
     @contextlib.asynccontextmanager
@@ -58,6 +59,11 @@ class Proxy:
         ) as answer:
             content = await answer.read()
             length = answer.headers.get("Content-Length", str(len(content)))
+        if request.path == "/prompt" and answer.status == 400 and self.refused_together is not None:
+            await self.refused_together.wait()
+            self.refused_together = None
+        if request.path.startswith("/history/") and content != b"{}" and self.replaced_at_an_end_by:
+            self.target, self.replaced_at_an_end_by = self.replaced_at_an_end_by, None
         if request.path == "/prompt" and self.lose_answers:
             self.lose_answers -= 1
             request.transport.abort()
@@ -134,23 +140,34 @@ def test_every_clip_comes_home_once(plan, two_servers, tmp_path, fault):
         assert proxy.websockets > 1, "it did not reconnect"
 
 
-def test_a_server_replaced_at_once_by_one_with_an_empty_disk(plan, two_servers, tmp_path):
-    """As behind a load balancer: nobody sees it down. Nor does what it was sent before count any more."""
+@pytest.mark.parametrize("moment", ["after a clip", "two clips refused together", "a clip ended, not yet fetched"])
+def test_a_server_replaced_at_once_by_one_with_an_empty_disk(plan, two_servers, tmp_path, moment):
+    """As behind a load balancer: nobody sees it down. Nor does what it was sent before count any more.
+
+    Clips that share files may be refused before either has sent them again: then one sends them, for both. And a clip
+    that ended on the old one is made again.
+    """
     old, new = two_servers
-    shutil.rmtree(new.base / "input" / "exo2ego_batch", ignore_errors=True)
+    for server in two_servers:
+        for folder in ("input", "output"):
+            shutil.rmtree(server.base / folder / "exo2ego_batch", ignore_errors=True)
     proxy = Proxy(old.url)
+    if moment.endswith("fetched"):
+        proxy.replaced_at_an_end_by = new.url
 
     def told(kind, **data):
         if kind == "done":
             proxy.target = new.url
 
     async def work(journal):
+        proxy.refused_together = asyncio.Barrier(2) if moment.endswith("together") else None
         async with proxy.running() as url:
             await asyncio.wait_for(Batch(plan, journal, OutputFolder(tmp_path), told, Options()).run([url]), 60)
 
     with contextlib.closing(Journal(tmp_path)) as journal:
         asyncio.run(work(journal))
         assert [(clip.state, clip.error) for clip in journal.clips()] == [(DONE, None)] * 4
+    assert proxy.refused_together is proxy.replaced_at_an_end_by is None, "the moment never came"
 
 
 def test_a_file_that_went_away_is_its_own_clips_error(two_servers, tmp_path):
@@ -161,5 +178,5 @@ def test_a_file_that_went_away_is_its_own_clips_error(two_servers, tmp_path):
         finally:
             await connection.close()
 
-    with pytest.raises(ClipError, match=r"gone\.png can no longer be read: No such file"):
+    with pytest.raises(FileUnreadableError, match=r"gone\.png can no longer be read: No such file"):
         asyncio.run(send())

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from exo2ego.commands.batch.errors import BatchError
 from exo2ego.commands.batch.manifest import read_manifest
-from exo2ego.commands.comfyui.errors import BatchError
 
 
 def written(tmp_path, name, text):

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from exo2ego.commands.batch import sources
+from exo2ego.commands.batch.errors import BatchError
 from exo2ego.commands.batch.manifest import Manifest, Row
 from exo2ego.commands.batch.mapping import make_plan
 from exo2ego.commands.batch.sources import uploads_of
-from exo2ego.commands.comfyui.errors import BatchError
+from exo2ego.commands.comfyui.errors import WorkflowError
 from exo2ego.commands.comfyui.graph import Workflow, load_workflow
 from support.graphs import WORKFLOWS
 
@@ -228,10 +229,10 @@ def test_a_dataset_s_file_is_read_once_for_all_its_takes(take_workflow, tmp_path
 def test_the_editor_s_format_is_told_apart(tmp_path):
     path = tmp_path / "w.json"
     path.write_text('{"nodes": [], "links": []}')
-    with pytest.raises(BatchError, match="Export"):
+    with pytest.raises(WorkflowError, match="Export"):
         load_workflow(path)
     path.write_text("[]")
-    with pytest.raises(BatchError, match="no workflow in API format"):
+    with pytest.raises(WorkflowError, match="no workflow in API format"):
         load_workflow(path)
 
 

@@ -10,16 +10,16 @@ import uuid
 
 import pytest
 
-from exo2ego.commands.batch import lock
+from exo2ego.commands.batch import outputs
+from exo2ego.commands.batch.clip_life import ClipLife
+from exo2ego.commands.batch.errors import BatchError, ServersGoneError
 from exo2ego.commands.batch.journal import DONE, FAILED, QUEUED, RUNNING, SUBMITTED, Journal
-from exo2ego.commands.batch.lock import only_one
 from exo2ego.commands.batch.manifest import read_manifest
 from exo2ego.commands.batch.mapping import make_plan
-from exo2ego.commands.batch.outputs import OutputFolder
-from exo2ego.commands.batch.scheduler import Batch, Options, begin
+from exo2ego.commands.batch.outputs import OutputFolder, only_one
+from exo2ego.commands.batch.scheduler import Batch, Options
 from exo2ego.commands.batch.sources import uploads_of
 from exo2ego.commands.comfyui.client import ComfyConnection
-from exo2ego.commands.comfyui.errors import BatchError, ServersGoneError
 from exo2ego.commands.comfyui.graph import load_workflow
 from support.batch import rows, write_manifest
 
@@ -143,7 +143,7 @@ def test_a_server_that_stays_away_loses_its_clips(plan, journal, folder, two_ser
 def test_killed_before_outputs_were_moved(plan, journal, folder):
     journal.enter(plan.jobs)
     fetched(journal, folder, plan.jobs[0], "p1")
-    assert [clip.name for clip in begin(plan, journal, folder, Told())] == [plan.jobs[1].name]
+    assert [clip.name for clip in ClipLife(plan, journal, folder, Told()).begin()] == [plan.jobs[1].name]
     assert (folder.place(plan.jobs[0].name) / "ego.mp4").read_bytes() == b"content"
     assert journal.clips(DONE)[0].attempts == 1
 
@@ -152,7 +152,7 @@ def test_killed_after_outputs_were_moved(plan, journal, folder):
     journal.enter(plan.jobs)
     fetched(journal, folder, plan.jobs[0], "p1")
     folder.publish(plan.jobs[0].name, "p1")
-    assert [clip.name for clip in begin(plan, journal, folder, Told())] == [plan.jobs[1].name]
+    assert [clip.name for clip in ClipLife(plan, journal, folder, Told()).begin()] == [plan.jobs[1].name]
     assert journal.counts() == {QUEUED: 1, SUBMITTED: 0, RUNNING: 0, DONE: 1, FAILED: 0}
 
 
@@ -160,7 +160,7 @@ def test_torn_outputs_are_not_moved(plan, journal, folder, tmp_path):
     journal.enter(plan.jobs)
     fetched(journal, folder, plan.jobs[0], "p1")
     (tmp_path / ".partial" / "p1" / "ego.mp4").write_bytes(b"cont")
-    left = begin(plan, journal, folder, Told())
+    left = ClipLife(plan, journal, folder, Told()).begin()
     assert [clip.state for clip in left] == [SUBMITTED, QUEUED]
     assert not folder.place(plan.jobs[0].name).exists()
     assert not (tmp_path / ".partial").exists()
@@ -169,11 +169,11 @@ def test_torn_outputs_are_not_moved(plan, journal, folder, tmp_path):
 def test_a_changed_row_of_a_finished_clip_is_refused(plan, journal, folder):
     journal.enter(plan.jobs)
     fetched(journal, folder, plan.jobs[0], "p1")
-    begin(plan, journal, folder, Told())
+    ClipLife(plan, journal, folder, Told()).begin()
     plan.workflow.graph["25"]["inputs"]["steps"] = 9
     changed = make_plan(plan.workflow, read_manifest(_manifest(plan)))
     with pytest.raises(BatchError, match="other values or another workflow"):
-        begin(changed, journal, folder, Told())
+        ClipLife(changed, journal, folder, Told()).begin()
     assert journal.clips()[1].digest == plan.jobs[1].digest, "a refused run changes nothing"
 
 
@@ -186,11 +186,11 @@ def _manifest(plan):
 def test_failed_clips_come_again_only_by_retry(plan, journal, folder):
     journal.enter(plan.jobs)
     journal.failed(plan.jobs[0].name, "no luck")
-    assert [clip.name for clip in begin(plan, journal, folder, Told())] == [plan.jobs[1].name]
+    assert [clip.name for clip in ClipLife(plan, journal, folder, Told()).begin()] == [plan.jobs[1].name]
     with pytest.raises(BatchError, match="No failed clip"):
         journal.retry(["other"])
     assert journal.retry() == [plan.jobs[0].name]
-    assert len(begin(plan, journal, folder, Told())) == 2
+    assert len(ClipLife(plan, journal, folder, Told()).begin()) == 2
 
 
 def test_a_retried_clip_s_given_up_prompt_is_still_to_be_stopped(plan, journal):
@@ -217,7 +217,7 @@ def test_a_disk_without_locks_is_told_apart(tmp_path, monkeypatch):
     def refuse(handle):
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(lock, "_lock", refuse)
+    monkeypatch.setattr(outputs, "_lock", refuse)
     with pytest.raises(BatchError, match="No locks available"), only_one(tmp_path):
         pass
 
@@ -244,14 +244,14 @@ def test_a_foreign_file_is_no_journal(tmp_path):
 
 @pytest.mark.parametrize("name", ["..", "../x", "a/../../x", "/x"])
 def test_nothing_is_placed_outside(folder, name):
-    from exo2ego.commands.comfyui.errors import ClipError
+    from exo2ego.commands.batch.errors import ClipError
 
     with pytest.raises(ClipError, match="leads out"):
         folder.place(name)
 
 
 def test_a_link_in_the_folder_is_not_followed(folder, tmp_path):
-    from exo2ego.commands.comfyui.errors import ClipError
+    from exo2ego.commands.batch.errors import ClipError
 
     (tmp_path / "elsewhere").mkdir()
     (folder.clips / "clip").symlink_to(tmp_path / "elsewhere")

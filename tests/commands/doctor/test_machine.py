@@ -178,6 +178,9 @@ def test_nvidia_smi_is_asked(tmp_path, monkeypatch):
         ("2.11.0+cu128", "2.5", False),
         ("2.5", "2.5.0", False),
         ("2.4.1rc1", "2.5", True),
+        ("2.5rc1", "2.5", True),
+        ("3.14.0a1+", "3.10", False),
+        ("unknown", "2.5", False),
     ],
 )
 def test_comparing_versions(found, wanted, older):
@@ -198,6 +201,33 @@ def test_an_old_frontend_and_a_missing_library(complete):
     (finding,) = [found for found in complete.findings("versions") if "frontend" in found["found"]]
     assert finding["severity"] == "warning"
     assert str(requirements) in finding["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("line", "warned"),
+    [
+        ("safetensors>=0.4.2  # weights", False),
+        ("safetensors>=999", True),
+        ("safetensors==0.0.1", False),  # newer than pinned
+        ("safetensors~=0.0.1", True),  # not newer than its series
+        ('safetensors>=999; sys_platform == "amiga"', False),
+        ("--extra-index-url https://example.org/safetensors", False),
+        ("safetensors", False),
+    ],
+)
+def test_a_line_of_comfyuis_requirements(complete, line, warned):
+    (complete.root / "requirements.txt").write_text(f"# its own\n{line}\n")
+    found = [found for found in complete.findings("versions") if "safetensors" in found["found"]]
+    assert len(found) == warned
+
+
+def test_without_packaging_it_says_that_nothing_was_compared(complete, monkeypatch):
+    (complete.root / "comfyui_version.py").write_text('__version__ = "0.3.59"\n')
+    monkeypatch.setitem(sys.modules, "packaging", None)
+    (finding,) = complete.findings("versions")
+    assert finding["severity"] == "warning"
+    assert "has no packaging" in finding["found"]
+    assert "pip install packaging" in finding["remedy"]
 
 
 def test_a_library_that_the_pack_needs(complete, monkeypatch):

@@ -10,8 +10,8 @@ import urllib.request
 
 import pytest
 import torch
-from comfy_client import ExecutionFailedError, PromptRejectedError
 
+from exo2ego.commands.comfyui.errors import ExecutionFailedError, PromptRejectedError
 from exo2ego.geometry.cameras.camera import Camera
 from exo2ego.geometry.cameras.presets import LensPreset, preset_lens
 from exo2ego.geometry.cameras.trajectory import Keyframe, Trajectory

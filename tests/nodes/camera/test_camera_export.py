@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from comfy_client import ExecutionFailedError
 
+from exo2ego.commands.comfyui.errors import ExecutionFailedError
 from exo2ego.geometry.cameras.camera import Camera
 from exo2ego.geometry.cameras.settings import pose_from_angles
 from exo2ego.takes.camera_formats.write import CameraFormat

@@ -9,8 +9,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from comfy_client import ExecutionFailedError, PromptRejectedError
 
+from exo2ego.commands.comfyui.errors import ExecutionFailedError, PromptRejectedError
 from exo2ego.geometry.cameras.camera import Camera
 from exo2ego.geometry.cameras.rotations import vectors_to_matrices
 from exo2ego.geometry.head.model import HEAD_POINTS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from comfy_client import ExecutionFailedError, ExecutionInterruptedError
 
+from exo2ego.commands.comfyui.errors import ExecutionFailedError, ExecutionInterruptedError
 from support.graphs import attention_map_graph, node_id, only_outputs, with_node
 
 TITLE, KEY = "Attention map", "900"

@@ -8,10 +8,10 @@ import json
 import pytest
 import sentencepiece
 import torch
-from comfy_client import ExecutionFailedError
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from exo2ego.commands.comfyui.errors import ExecutionFailedError
 from exo2ego.takes.example.room import PROMPT_PARTS
 from exo2ego.wan.egox.prompt import two_view_prompt
 from support.graphs import Graph, api_graph, node_id, only_outputs, with_inputs, with_node

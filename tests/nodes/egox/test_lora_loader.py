@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from comfy_client import ExecutionFailedError
 from safetensors.torch import load_file, save_file
 
+from exo2ego.commands.comfyui.errors import ExecutionFailedError
 from support.comfyui import import_comfyui
 from support.egox_witness import Clip, sample
 from support.graphs import egox_graph, node_id, only_outputs, recorded, with_inputs

@@ -6,9 +6,9 @@ import os
 import shutil
 
 import pytest
-from comfy_client import ExecutionFailedError
 from safetensors.torch import load_file, save_file
 
+from exo2ego.commands.comfyui.errors import ExecutionFailedError
 from exo2ego.networks.components.metadata import Component
 from support.egosyn_api import BASE, NONE, SIZE, egosyn_graph, vawan_file
 from support.graphs import node_id, with_inputs, with_node

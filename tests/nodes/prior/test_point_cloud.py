@@ -6,8 +6,8 @@ import json
 import shutil
 
 import pytest
-from comfy_client import ExecutionFailedError
 
+from exo2ego.commands.comfyui.errors import ExecutionFailedError
 from support.graphs import SMALL_TAKE, Graph, egox_graph, node_id, prior_graph, with_inputs, with_node
 
 CAMERA = {"lens": "pinhole", "fov": 60.0, "x": 0.0, "y": 0.0, "z": 0.0, "yaw": 0.0, "pitch": 0.0, "roll": 0.0}

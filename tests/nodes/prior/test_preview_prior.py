@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from comfy_client import ExecutionInterruptedError
 
+from exo2ego.commands.comfyui.errors import ExecutionInterruptedError
 from support.graphs import node_id, only_outputs, prior_graph, with_inputs, with_node
 
 SETTINGS = {"size": 64, "warn_below": 5.0, "times": 3}

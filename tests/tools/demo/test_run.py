@@ -49,7 +49,7 @@ def test_the_example_from_end_to_end(tmp_path):
     ],
 )
 def test_a_useless_job_starts_no_server(tmp_path, monkeypatch, job, message):
-    monkeypatch.setattr("demo.run.comfy_server", None)
+    monkeypatch.setattr("demo.run.headless", None)
     with pytest.raises(ValueError, match=message):
         run_demo(Job(output=tmp_path / "output", **job))
     assert not list((tmp_path / "output").iterdir())

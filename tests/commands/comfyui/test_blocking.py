@@ -1,9 +1,10 @@
-"""The client against the real server: upload, queue, follow, fetch, interrupt, and readable refusals."""
+"""The blocking client against the real server: upload, queue, follow, fetch, interrupt, and readable refusals."""
 
 import threading
 
 import pytest
-from comfy_client import ExecutionFailedError, ExecutionInterruptedError, PromptRejectedError
+
+from exo2ego.commands.comfyui.errors import ExecutionFailedError, ExecutionInterruptedError, PromptRejectedError
 
 
 def _node(class_type, title=None, **inputs):
@@ -110,7 +111,7 @@ def test_interrupt_while_sampling(comfy_client):
 
 
 def test_without_a_websocket_the_history_tells(comfy_client, monkeypatch):
-    monkeypatch.setattr(comfy_client._session, "ws_connect", _no_socket)
+    monkeypatch.setattr(comfy_client._connection._session, "ws_connect", _no_socket)
     reports = []
     run = comfy_client.run(_picture_graph(0x123456), reports.append)
     assert run.files("2")

@@ -8,9 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
-from comfy_server import PACK_FOLDER, ServerError, comfy_server
+
+from exo2ego.commands.comfyui.errors import ServerStartError
+from exo2ego.commands.comfyui.headless import PACK_FOLDER, Headless, running
 
 # Answers as ComfyUI does, and ends on SIGINT as it does.
 POLITE = """
@@ -50,7 +53,7 @@ def test_the_real_server_has_the_pack(comfy_server, comfy_client):
 
 
 def test_it_stops_in_order(tmp_path):
-    with comfy_server(tmp_path / "base", _program(tmp_path, POLITE)) as server:
+    with running(_program(tmp_path, POLITE), tmp_path / "base") as server:
         assert _alive(server.process.pid)
     assert not _alive(server.process.pid)
     assert "goodbye" in server.log_tail()
@@ -60,7 +63,7 @@ def test_it_stops_when_the_block_raises(tmp_path):
     started = []
 
     def fail():
-        with comfy_server(tmp_path / "base", _program(tmp_path, POLITE)) as server:
+        with running(_program(tmp_path, POLITE), tmp_path / "base") as server:
             started.append(server.process.pid)
             raise RuntimeError("something else")
 
@@ -70,9 +73,9 @@ def test_it_stops_when_the_block_raises(tmp_path):
 
 
 def test_it_is_killed_where_it_does_not_listen(tmp_path, monkeypatch):
-    stop = sys.modules["comfy_server"]._stop
-    monkeypatch.setattr("comfy_server._stop", lambda process: stop(process, patience=0.5))
-    with comfy_server(tmp_path / "base", _program(tmp_path, STUBBORN)) as server:
+    stop = Headless.stop
+    monkeypatch.setattr(Headless, "stop", lambda server: stop(server, patience=0.5))
+    with running(_program(tmp_path, STUBBORN), tmp_path / "base") as server:
         pass
     assert server.process.returncode == -signal.SIGKILL
 
@@ -80,17 +83,18 @@ def test_it_is_killed_where_it_does_not_listen(tmp_path, monkeypatch):
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux to end the server with its parent")
 def test_it_dies_with_a_killed_parent(tmp_path):
     script = (
-        "import sys; from pathlib import Path; from comfy_server import comfy_server\n"
-        "with comfy_server(Path(sys.argv[1]), Path(sys.argv[2])) as server:\n"
+        "import sys; from pathlib import Path; import pack; pack.register()\n"
+        "from exo2ego.commands.comfyui.headless import running\n"
+        "with running(Path(sys.argv[1]), Path(sys.argv[2])) as server:\n"
         "    print(server.process.pid, flush=True)\n"
         "    input()\n"
     )
-    scripts = os.path.dirname(sys.modules["comfy_server"].__file__)
+    tools = Path(__file__).resolve().parents[3] / "tools"
     parent = subprocess.Popen(
-        [sys.executable, "-c", script, str(tmp_path / "base"), str(_program(tmp_path, POLITE))],
+        [sys.executable, "-c", script, str(_program(tmp_path, POLITE)), str(tmp_path / "base")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": scripts},
+        env={**os.environ, "PYTHONPATH": str(tools)},
     )
     child = int(parent.stdout.readline())
     assert _alive(child)
@@ -106,15 +110,15 @@ def test_it_dies_with_a_killed_parent(tmp_path):
 def test_a_program_that_ends_at_once_shows_its_log(tmp_path):
     program = _program(tmp_path, "raise SystemExit('no module named torch')")
     with (
-        pytest.raises(ServerError, match=r"ended with 1(?s:.*)no module named torch"),
-        comfy_server(tmp_path, program),
+        pytest.raises(ServerStartError, match=r"ended with 1(?s:.*)no module named torch"),
+        running(program, tmp_path),
     ):
         pass
 
 
 def test_a_program_that_never_answers(tmp_path):
     program = _program(tmp_path, "import time\nprint('loading')\ntime.sleep(60)")
-    with pytest.raises(ServerError, match="did not answer within 2 s"), comfy_server(tmp_path, program, timeout=2):
+    with pytest.raises(ServerStartError, match="did not answer within 2 s"), running(program, tmp_path, timeout=2):
         pass
 
 
@@ -122,6 +126,6 @@ def test_more_nodes_and_a_second_start_in_one_folder(tmp_path):
     extra = tmp_path / "my_nodes"
     extra.mkdir()
     for _ in range(2):
-        with comfy_server(tmp_path / "base", _program(tmp_path, POLITE), custom_nodes=[extra]) as server:
+        with running(_program(tmp_path, POLITE), tmp_path / "base", custom_nodes=[extra]) as server:
             names = {path.name for path in (server.base / "custom_nodes").iterdir()}
             assert names == {PACK_FOLDER, "my_nodes"}
