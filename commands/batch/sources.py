@@ -111,7 +111,7 @@ def _ego_exo4d(value: str, folder: Path) -> Source:
         if not take.exo_videos() or not take.ego_videos():
             raise ClipError(f"The take {value!r} lacks its exo videos or its ego video: see {take.folder}.")
         return _below(path, take.files(), name)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise ClipError(str(error)) from error
 
 
@@ -121,7 +121,7 @@ def _keypoints(value: str, folder: Path) -> Source:
         raise _missing(value, folder)
     try:
         files = file_or_files_in(path, ".json", value)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise ClipError(str(error)) from error
     return _file(value, folder) if path.is_file() else _below(path, {file.name: file for file in files})
 

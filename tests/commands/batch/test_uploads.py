@@ -43,14 +43,16 @@ def graph():
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A manifest's folder: its row names a folder of keypoints, an array of depth, a camera and an Ego-Exo4D take."""
+    """A manifest's folder: its rows name keypoints (a folder, a file), depth, a camera and an Ego-Exo4D take."""
     folder = tmp_path_factory.mktemp("uploads")
     room = ExampleRoom(FRAMES)
     camera = room.exo_camera(*SIZE)
     (folder / "exo.json").write_text(camera.to_json())
     np.save(folder / "depth.npy", room.geometry(camera)[0].float().numpy())
     (folder / "frames").mkdir()
-    for index, frame in enumerate(openpose_frames(example_keypoints(room, camera), *SIZE)):
+    keypoints = openpose_frames(example_keypoints(room, camera), *SIZE)
+    (folder / "all.json").write_text(json.dumps(keypoints))
+    for index, frame in enumerate(keypoints):
         content = {"version": 1.3, "people": frame["people"]}
         (folder / "frames" / f"clip_{index + 8}_keypoints.json").write_text(json.dumps(content))  # 8, 9, 10
     made_up.write_tree(folder / "data", n_video=60, n_poses=60, views=("cam01",))
@@ -62,7 +64,7 @@ def folder(tmp_path_factory):
         "camera": "exo.json",
         "Views.take": f"data/egoexo#{made_up.TAKE}",
     }
-    (folder / "manifest.json").write_text(json.dumps([row]))
+    (folder / "manifest.json").write_text(json.dumps([row, {**row, "name": "two", "keypoints": "all.json"}]))
     return folder
 
 
@@ -77,9 +79,11 @@ def test_every_kind_of_file_reaches_the_server(folder, two_servers, tmp_path):
     clip = tmp_path / "clips" / "one"
     found = Camera.from_json((clip / "ego.json").read_text())
     truth = ExampleRoom(FRAMES).ego_camera(found.lens, 64, 64)
-    # A wrong order of the keypoints' files gives other poses; no files, or those of another clip, other lengths.
+    assert found.n_frames == FRAMES
     assert (found.centers - truth.centers).norm(dim=-1).median() < 0.08
     assert direction_errors(found.rotations.mT, truth.rotations.mT).median() < 12
+    in_one_file = (tmp_path / "clips" / "two" / "ego.json").read_bytes()
+    assert (clip / "ego.json").read_bytes() == in_one_file, "the keypoints' files came in another order"
     pictures = [np.asarray(Image.open(path).convert("RGB")) for path in sorted(clip.glob("picture*.png"))]
     frames = torch.from_numpy(np.stack(pictures)).float() / 255
     assert made_up.frame_numbers(frames) == pytest.approx([12, 16, 20, 24, 28], abs=1)  # 8-bit pictures of 32 pixels

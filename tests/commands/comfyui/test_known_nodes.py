@@ -10,11 +10,9 @@ from exo2ego.common.file_inputs import FileInput, FileKind
 OURS = "Exo2Ego"
 
 
-@pytest.fixture(scope="module")
-def nodes(comfy_server):
-    from comfy_client import ComfyClient
-
-    return ComfyClient(comfy_server.url).get("/object_info")
+@pytest.fixture
+def nodes(comfy_client):
+    return comfy_client.get("/object_info")
 
 
 def declared(nodes, node):
