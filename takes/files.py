@@ -6,6 +6,7 @@ import json
 import os
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
 
@@ -50,16 +51,32 @@ def resolve_inside(root: str | os.PathLike[str], name: str) -> Path:
 def resolve_named(root: str | os.PathLike[str], text: str) -> tuple[Path, str | None]:
     """Turn `PATH`, or `PATH#NAME` for one of several things that lie in it, into a path inside `root` and the name.
 
-    A `#` may belong to the path too: the longest path that exists counts.
-
     Raises:
         ValueError: as `resolve_inside`.
+    """
+    return split_named(text, lambda path: resolve_inside(root, path))
+
+
+def split_named(text: str, find: Callable[[str], Path]) -> tuple[Path, str | None]:
+    """Split `PATH`, or `PATH#NAME` for one of several things that lie in it.
+
+    A `#` may belong to the path too: the longest path that is found counts.
+
+    Args:
+        text: what a user typed.
+        find: turns a path into one that exists; raises ValueError if there is none.
+
+    Returns:
+        What was found, and the name.
+
+    Raises:
+        ValueError: of `find`, for the path before the last `#`.
     """
     marks = [place for place, letter in enumerate(text) if letter == "#"]
     errors = []
     for path, name in [(text, ""), *((text[:mark], text[mark + 1 :]) for mark in reversed(marks))]:
         try:
-            return resolve_inside(root, path), name.strip() or None
+            return find(path), name.strip() or None
         except ValueError as error:
             errors.append(error)
     raise errors[1 if marks else 0]

@@ -1,154 +1,188 @@
-"""Takes and cameras of one folder, such as ComfyUI's input folder, and the built-in example, listed and loaded by name.
+"""What lies in one folder, such as ComfyUI's input folder, listed and loaded by name: takes, cameras, keypoints.
 
-A name is a path below the folder, or `PATH#NAME` for one take of a dataset in EgoX's layout.
+A name is a path below the folder, or `PATH#NAME` for one of several things in it; or it means the built-in example.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
+from ..common.file_inputs import FileInput, FileKind
 from ..geometry.cameras.camera import Camera
 from ..geometry.cameras.presets import RELEASE_SIZE, LensPreset, preset_lens
 from .camera_formats.read import CAMERA_SUFFIXES, RELEASE_EXO_SIZE, CameraRole, fit, read_camera
+from .ego_exo4d.clip import read_ego_exo4d
+from .ego_exo4d.layout import TAKES_FILE, TakeFolder, open_take, takes_on_disk
 from .egox.read import META_FILE, dataset_entry, files_of_take, names_in_meta, read_dataset_take, read_take
 from .example.room import ExampleRoom, example_take
-from .files import resolve_named
-from .listing import Memo, names_inside
+from .example.views import example_views
+from .files import load_array, resolve_inside, resolve_named
+from .keypoint_files import example_frames, read_keypoints
+from .listing import Memo, file_or_files_in, names_inside
 from .take import Take
+from .views import MultiViewTake
 
 EXAMPLE_ROOM = "example room"
 EXAMPLE_FRAMES = 49
 
+Found = TypeVar("Found")
+Loaded = TypeVar("Loaded")
+
 _names_in_meta = Memo(names_in_meta)
+
+
+@dataclass(frozen=True)
+class NamedInputs(Generic[Found, Loaded]):
+    """One kind of things that an artist chooses by name.
+
+    Attributes:
+        kind: which files lie behind a name.
+        lister: lists the names below a folder.
+        finder: turns a folder and a name into what is there, unread; raises ValueError if the name leaves the folder,
+            or there is no such thing.
+        files_of: lists the files that what was found is read from.
+        loader: reads what was found; takes further settings by their names.
+        example: makes the built-in one; takes the same settings.
+        built_in: what the built-in one is called.
+    """
+
+    kind: FileKind
+    lister: Callable[[Path], Iterable[str]]
+    finder: Callable[[Path, str], Found]
+    files_of: Callable[[Found], list[Path]]
+    loader: Callable[..., Loaded]
+    example: Callable[..., Loaded]
+    built_in: str = EXAMPLE_ROOM
+
+    @property
+    def mark(self) -> FileInput:
+        """What an input that takes such names says of itself."""
+        return FileInput(self.kind, self.built_in)
+
+    def names(self, root: Path) -> list[str]:
+        """List what lies below `root` as names for `load`; the built-in one comes first."""
+        return [self.built_in, *self.lister(root)]
+
+    def check(self, root: Path, name: str) -> None:
+        """Check that a name means something that may be loaded, without loading it.
+
+        Raises:
+            ValueError: if it leaves `root`, or there is no such thing.
+        """
+        if name != self.built_in:
+            self.finder(root, name)
+
+    def files(self, root: Path, name: str) -> list[Path]:
+        """List the files behind a name, to tell whether they have changed; none behind the built-in one.
+
+        Raises:
+            ValueError: as `check`.
+        """
+        return [] if name == self.built_in else self.files_of(self.finder(root, name))
+
+    def load(self, root: Path, name: str, **settings: Any) -> Loaded:
+        """Load what a name means.
+
+        Args:
+            root: the folder that must hold it.
+            name: as `names` lists it, or any other that `check` accepts.
+            settings: those of the loader.
+
+        Raises:
+            ValueError: as `check`, or if a file cannot be read.
+        """
+        return self.example(**settings) if name == self.built_in else self.loader(self.finder(root, name), **settings)
 
 
 # Takes ----------------------------------------------------------------------------------------------------------
 
 
-def list_takes(root: Path) -> list[str]:
-    """List the takes below `root` as names for `load_take`: `FOLDER`, or `FOLDER#NAME` for a dataset's.
-
-    The example room comes first.
-    """
+def _list_takes(root: Path) -> list[str]:
+    """List `FOLDER`, or `FOLDER#NAME` for a dataset's."""
     _, folders = names_inside(root)
-    names = {_joined(folder, take) for folder in folders for take in _takes_in(root / folder / META_FILE)}
-    return [EXAMPLE_ROOM, *sorted(names)]
+    return sorted({_joined(folder, take) for folder in folders for take in _takes_in(root / folder / META_FILE)})
 
 
-def check_take(root: Path, name: str) -> None:
-    """Check that a name means a take, without loading it.
-
-    Raises:
-        ValueError: if it leaves `root`, or there is no such take.
-    """
-    if name == EXAMPLE_ROOM:
-        return
+def _find_take(root: Path, name: str) -> tuple[Path, str | None]:
     folder, take = resolve_named(root, name)
     if take is not None:
         _check_dataset(folder / META_FILE, take)
     elif not (folder / META_FILE).is_file():
         raise ValueError(f"The folder {name!r} holds no {META_FILE}, so it is no take. Choose another folder.")
+    return folder, take
 
 
-def take_files(root: Path, name: str) -> list[Path]:
-    """List the files that a take is read from, to tell whether it has changed.
-
-    Raises:
-        ValueError: if the name leaves `root`, or nothing is there.
-    """
-    return files_of_take(*resolve_named(root, name))
+def _load_take(found: tuple[Path, str | None], **settings: Any) -> Take:
+    folder, take = found
+    return read_take(folder, **settings) if take is None else read_dataset_take(folder, take, **settings)
 
 
-def load_take(
-    root: Path,
-    name: str,
-    *,
-    lens: LensPreset,
-    max_frames: int,
-    progress: Callable[[int, int], None] | None = None,
-) -> Take:
-    """Load a take by its name.
+def _example_take(max_frames: int, **settings: Any) -> Take:
+    return example_take(min(max_frames, EXAMPLE_FRAMES), **settings)
 
-    Args:
-        root: the folder that must hold it.
-        name: `FOLDER`, `FOLDER#NAME` for one take of a dataset, or the example room, which is made on the spot.
-        lens: the ego lens.
-        max_frames: frames to read from the start; the example room has `EXAMPLE_FRAMES` at most.
-        progress: called with (done, total) after each frame that is read or made.
 
-    Raises:
-        ValueError: if the name leaves `root`, or the take cannot be read.
-    """
-    if name == EXAMPLE_ROOM:
-        return example_take(min(max_frames, EXAMPLE_FRAMES), lens=lens, progress=progress)
+# Settings: `lens` of the ego camera, `max_frames` from the start (of the example room `EXAMPLE_FRAMES` at most), and
+# `progress`, called with (done, total) after each frame that is read or made.
+TAKES: NamedInputs[tuple[Path, str | None], Take] = NamedInputs(
+    FileKind.TAKE, _list_takes, _find_take, lambda found: files_of_take(*found), _load_take, _example_take
+)
+
+
+# Takes with several exo views ------------------------------------------------------------------------------------
+
+
+def _list_views(root: Path) -> list[str]:
+    datasets = [folder for folder in names_inside(root)[1] if (root / folder / TAKES_FILE).is_file()]
+    return [_joined(folder, take) for folder in datasets for take in takes_on_disk(root, root / folder)]
+
+
+def _find_views(root: Path, name: str) -> TakeFolder:
     folder, take = resolve_named(root, name)
     if take is None:
-        return read_take(folder, lens=lens, max_frames=max_frames, progress=progress)
-    return read_dataset_take(folder, take, lens=lens, max_frames=max_frames, progress=progress)
+        raise ValueError(f"{name!r} names no take. Write FOLDER#TAKE, where FOLDER holds Ego-Exo4D's {TAKES_FILE}.")
+    return open_take(root, folder, take)
+
+
+# Settings: `clip`, which frames and how large; `ego_view`, what the ego pictures are; and `progress`, called with
+# (done, total) after each picture.
+VIEWS: NamedInputs[TakeFolder, MultiViewTake] = NamedInputs(
+    FileKind.EGO_EXO4D,
+    _list_views,
+    _find_views,
+    lambda take: list(take.files().values()),
+    read_ego_exo4d,
+    example_views,
+)
 
 
 # Cameras --------------------------------------------------------------------------------------------------------
 
 
-def list_cameras(root: Path) -> list[str]:
-    """List the camera files below `root` as names for `load_camera`: `FILE`, or `FILE#NAME` for a take of a dataset.
-
-    The example room comes first. Only files with `meta` in their name are looked into for a dataset's takes.
-    """
+def _list_cameras(root: Path) -> list[str]:
+    """List `FILE`, or `FILE#NAME` for a take of a dataset, for which only files with `meta` in their name are read."""
     names = []
     for file in names_inside(root)[0]:
         if file.lower().endswith(CAMERA_SUFFIXES):
             takes = _takes_in(root / file) if _may_be_meta(file) else ()
             names += [_joined(file, take) for take in takes or (None,)]
-    return [EXAMPLE_ROOM, *names]
+    return names
 
 
-def check_camera(root: Path, name: str) -> None:
-    """Check that a name means a file, and a take in it where it names one, without loading it.
-
-    Raises:
-        ValueError: if it leaves `root`, or there is no such file or take.
-    """
-    if name == EXAMPLE_ROOM:
-        return
+def _find_camera(root: Path, name: str) -> tuple[Path, str | None]:
     path, take = resolve_named(root, name)
     if not path.is_file():
         raise ValueError(f"{name!r} is a folder; choose a file in it.")
     if take is not None:
         _check_dataset(path, take)
+    return path, take
 
 
-def camera_files(root: Path, name: str) -> list[Path]:
-    """List the files that a camera is read from, to tell whether it has changed.
-
-    Raises:
-        ValueError: if the name leaves `root`, or nothing is there.
-    """
-    return [resolve_named(root, name)[0]]
-
-
-def load_camera(
-    root: Path, name: str, role: CameraRole, *, lens: LensPreset, width: int = 0, height: int = 0
-) -> Camera:
-    """Load a camera by its name.
-
-    Args:
-        root: the folder that must hold its file.
-        name: `FILE`, `FILE#NAME` for a take of a dataset's meta.json, or the example room.
-        role: the exo or the ego camera, where the file holds both.
-        lens: the ego lens, where the file tells none.
-        width: image width in pixels, as in `read_camera`.
-        height: image height in pixels, as in `read_camera`.
-
-    Raises:
-        ValueError: if the name leaves `root`, or the file cannot be read.
-    """
-    if name == EXAMPLE_ROOM:
-        return example_camera(role, lens=lens, width=width, height=height)
-    check_camera(root, name)
-    path, take = resolve_named(root, name)
-    return read_camera(path, role, lens=lens, width=width, height=height, take=take)
+def _load_camera(found: tuple[Path, str | None], role: CameraRole, **settings: Any) -> Camera:
+    path, take = found
+    return read_camera(path, role, take=take, **settings)
 
 
 def example_camera(role: CameraRole, *, lens: LensPreset, width: int = 0, height: int = 0) -> Camera:
@@ -168,6 +202,62 @@ def example_camera(role: CameraRole, *, lens: LensPreset, width: int = 0, height
         return fit(room.exo_camera(*RELEASE_EXO_SIZE), width, height)
     width, height = width or height or RELEASE_SIZE, height or width or RELEASE_SIZE
     return room.ego_camera(preset_lens(lens, width, height), width, height)
+
+
+# Settings: `role`, the exo or the ego camera, where the file holds both; `lens` of the ego camera, where the file tells
+# none; `width` and `height` in pixels, as in `read_camera`.
+CAMERAS: NamedInputs[tuple[Path, str | None], Camera] = NamedInputs(
+    FileKind.FILE, _list_cameras, _find_camera, lambda found: [found[0]], _load_camera, example_camera
+)
+
+
+# Keypoints ------------------------------------------------------------------------------------------------------
+
+_JSON = ".json"
+# OpenPose names its files so; other folders are not listed, but may be named.
+_OPENPOSE_MARK = "_keypoints.json"
+
+
+def _list_keypoints(root: Path) -> list[str]:
+    files, _ = names_inside(root)
+    frames = [name for name in files if name.lower().endswith(_OPENPOSE_MARK)]
+    folders = {name.rpartition("/")[0] for name in frames} - {""}
+    single = [name for name in files if name.lower().endswith(_JSON) and name not in frames]
+    return [*sorted(folders), *single]
+
+
+def _find_keypoints(root: Path, name: str) -> list[Path]:
+    files = file_or_files_in(resolve_inside(root, name), _JSON, name)
+    return [resolve_inside(root, str(file)) for file in files]
+
+
+# Settings: `max_frames` from the start; `width` and `height` of the picture in pixels, for files that do not tell it.
+KEYPOINTS: NamedInputs[list[Path], list[Mapping[str, Any]]] = NamedInputs(
+    FileKind.KEYPOINTS, _list_keypoints, _find_keypoints, list, read_keypoints, example_frames
+)
+
+
+# Depth ----------------------------------------------------------------------------------------------------------
+
+
+def _list_depth(root: Path) -> list[str]:
+    return [name for name in names_inside(root)[0] if name.lower().endswith((".npy", ".npz"))]
+
+
+def _find_depth(root: Path, name: str) -> Path:
+    path = resolve_inside(root, name)
+    if not path.is_file():
+        raise ValueError(f"{name!r} is a folder; choose a file in it.")
+    return path
+
+
+# Arrays of depth, as `load_array` reads them. The built-in entry is none at all.
+DEPTH_ARRAYS: NamedInputs[Path, Any] = NamedInputs(
+    FileKind.FILE, _list_depth, _find_depth, lambda path: [path], load_array, lambda: None, built_in="none"
+)
+
+
+# Datasets in EgoX's layout ----------------------------------------------------------------------------------------
 
 
 def _may_be_meta(file: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ Result = TypeVar("Result")
 
 # Nanoseconds after which a changed time stamp is sure to differ from an earlier one on any file system (FAT: 2 s).
 _SETTLED = 2_000_000_000
+_MOST_FILES = 10_000
 
 
 class Memo(Generic[Result]):
@@ -74,6 +76,33 @@ def names_inside(root: Path, levels: int = 2) -> tuple[list[str], list[str]]:
         folders += deeper
         pending = [f"{name}/" for name in deeper]
     return sorted(files), sorted(folders)
+
+
+def file_or_files_in(path: Path, suffix: str, name: str) -> list[Path]:
+    """Return a file, or the files of a folder in the order of the numbers in their names: frame 10 comes after frame 9.
+
+    Args:
+        path: the file or the folder.
+        suffix: of the files that count, such as `.json`.
+        name: what the user called it, for messages.
+
+    Raises:
+        ValueError: if the file has another suffix, or the folder holds none with it, or too many.
+    """
+    if path.is_file():
+        if path.suffix.lower() != suffix:
+            raise ValueError(f"{name!r} is no {suffix} file. Choose a {suffix} file, or a folder of them.")
+        return [path]
+    files = [entry for entry in path.iterdir() if entry.suffix.lower() == suffix and entry.is_file()]
+    if not files:
+        raise ValueError(f"The folder {name!r} holds no {suffix} file. Choose a folder with one file a frame.")
+    if len(files) > _MOST_FILES:
+        raise ValueError(f"The folder {name!r} holds {len(files):,} files; expected at most {_MOST_FILES:,}.")
+    return sorted(files, key=_by_numbers)
+
+
+def _by_numbers(path: Path) -> tuple[list[int], str]:
+    return [int(number) for number in re.findall(r"\d+", path.name)], path.name
 
 
 def _read_entries(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:

@@ -37,7 +37,7 @@ class Floor:
 
 _BELOW_NODES = ("common", "geometry", "attention", "networks", "takes", "wan")
 # Part of the takes' floor that the batch command reads without torch.
-TORCH_FREE_TAKES = ("takes/files", "takes/listing", "takes/egox/layout")
+TORCH_FREE_TAKES = ("takes/files", "takes/listing", "takes/egox/layout", "takes/ego_exo4d/layout")
 
 # From the ground up. The longest name that fits a file is its floor.
 FLOORS = {
@@ -49,6 +49,7 @@ FLOORS = {
     "takes/files": Floor(may=("common",), never=COMFYUI | TORCH),
     "takes/listing": Floor(may=("common", "takes/files"), never=COMFYUI | TORCH),
     "takes/egox/layout": Floor(may=("common", "takes/files"), never=COMFYUI | TORCH),
+    "takes/ego_exo4d/layout": Floor(may=("common", "takes/files", "takes/listing"), never=COMFYUI | TORCH),
     "wan": Floor(may=("common", "geometry", "attention", "networks"), never=frozenset()),
     "nodes/drawings": Floor(may=("common", "geometry")),
     "nodes": Floor(may=(*_BELOW_NODES, "nodes/drawings"), never=frozenset()),
@@ -135,6 +136,7 @@ def test_imports_point_downward(path):
         ("networks/made_up", "from ..wan.egox import lora"),
         ("takes/files", "def read():\n    import torch"),
         ("takes/egox/layout", "from .meta import read_meta"),
+        ("takes/ego_exo4d/layout", "from .poses import CameraPoses"),
         ("takes/made_up", "from ..wan.shared.vae import encode"),
         ("wan/egox/made_up", "from ...nodes.common.schema import node"),
         ("wan/egox/made_up", "from ...takes.take import Take"),

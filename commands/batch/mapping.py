@@ -13,6 +13,7 @@ from typing import Any
 
 from ..comfyui.errors import WorkflowError
 from ..comfyui.graph import PREFIX, Graph, NodeInfo, Target, Workflow, is_link
+from ..comfyui.known_nodes import file_input
 from .errors import BatchError, ClipError
 from .manifest import Manifest, Row
 from .names import key_of, slug
@@ -129,12 +130,13 @@ def _job(
         if target in values or target in sources:
             raise BatchError(f"{row.where}: two columns set the same input; {column!r} is one of them.")
         node = plan.workflow.graph[target[0]]
+        declared = _declared(info, node, target[1])
         try:
-            source = source_of(given, (node["class_type"], target[1]), folder)
+            source = source_of(given, file_input(node["class_type"], target[1], declared), folder)
             if source is not None:
                 sources[target] = source
             else:
-                values[target] = _value(given, node["inputs"].get(target[1]), _declared(info, node, target[1]), row)
+                values[target] = _value(given, node["inputs"].get(target[1]), declared, row)
         except ClipError as error:
             values[target] = given
             problems.append(f"{column}: {error}")

@@ -12,9 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..comfyui.graph import Graph, is_link
+from ..comfyui.known_nodes import TELLING as TELLING
 
-# Nodes whose numbers the report tells; where they are unknown, it is worth to look for them.
-TELLING = {"Exo2EgoRenderPrior"}
 # Pictures' names and long texts are no numbers; more of them than a long clip has frames are not kept.
 _LONGEST = 5000
 

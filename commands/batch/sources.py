@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ...common.file_inputs import FileInput, FileKind
+from ...takes.ego_exo4d.layout import open_take, takes_on_disk
 from ...takes.egox.layout import EXO_FILE, META_FILE, VIDEOS_FOLDER, files_of_take, names_in_meta
-from ...takes.listing import Memo
+from ...takes.files import split_named
+from ...takes.listing import Memo, file_or_files_in
 from ..comfyui.client import Upload
 from .errors import ClipError
 
 # Below ComfyUI's input folder, and as the prefix of what is saved in its output folder.
 SERVER_FOLDER = "exo2ego_batch"
-
-# Node types and inputs that name a file of the input folder.
-FILE_INPUTS = {
-    ("LoadVideo", "file"),
-    ("LoadImage", "image"),
-    ("LoadImageMask", "image"),
-    ("LoadAudio", "audio"),
-    ("Exo2EgoCameraFile", "file"),
-    ("Exo2EgoDepth", "file"),
-}
-TAKE_INPUTS = {("Exo2EgoLoadTake", "take")}
-# What these inputs take beside files.
-BUILT_IN = {"example room", "none"}
 
 UPLOAD, ON_SERVER = "upload:", "input:"
 _CHUNK = 1 << 20
@@ -49,13 +40,13 @@ class Source:
     value: str
 
 
-def source_of(value: Any, kind: tuple[str, str], folder: Path) -> Source | None:
+def source_of(value: Any, names: FileInput | None, folder: Path) -> Source | None:
     """Find what a value sends to the server; `None` where it is a plain value.
 
     Args:
         value: as the manifest has it: `upload:PATH` always sends, `input:NAME` never does, and any other text does
             where the input names a file.
-        kind: the node's type and the input.
+        names: which files the input names; `None` where it names none.
         folder: where relative paths start.
 
     Raises:
@@ -65,29 +56,21 @@ def source_of(value: Any, kind: tuple[str, str], folder: Path) -> Source | None:
         return None
     if value.startswith(UPLOAD):
         value = value.removeprefix(UPLOAD)
-    elif kind not in FILE_INPUTS | TAKE_INPUTS or value in BUILT_IN:
+    elif names is None or value == names.built_in:
         return None
-    return _take(value, folder) if kind in TAKE_INPUTS else _file(value, folder)
+    return _FINDERS[names.kind if names else FileKind.FILE](value, folder)
 
 
 def _file(value: str, folder: Path) -> Source:
-    path = _existing(folder, value)
-    file, mark, take = (path, "", "") if path is not None else _split(value, folder)
-    if file is None:
-        raise _missing(value, folder)
+    file, part = _named(value, folder)
     if not file.is_file():
         raise ClipError(f"{value!r} is a folder; expected a file.")
     name = _tame(file.name)
-    return Source(((file, name),), name + mark + take)
+    return Source(((file, name),), _joined(name, part))
 
 
 def _take(value: str, folder: Path) -> Source:
-    path = _existing(folder, value)
-    take: str | None = None
-    if path is None:
-        path, _, take = _split(value, folder)
-    if path is None:
-        raise _missing(value, folder)
+    path, take = _named(value, folder)
     names = _names_in_meta(path / META_FILE) if (path / META_FILE).is_file() else ()
     if take not in names:
         known = ", ".join(f"{path.name}#{name}" for name in names if name) or f"a folder with a take's {META_FILE}"
@@ -96,9 +79,49 @@ def _take(value: str, folder: Path) -> Source:
     exo = (path / VIDEOS_FOLDER / take if take else path) / EXO_FILE
     if exo not in files:
         raise ClipError(f"The take {value!r} lacks {exo.relative_to(path)}.")
-    base = _tame(path.name)
-    placed = tuple((file, f"{base}/{file.relative_to(path).as_posix()}") for file in files)
-    return Source(placed, base if take is None else f"{base}#{take}")
+    return _below(path, {file.relative_to(path).as_posix(): file for file in files}, take)
+
+
+def _ego_exo4d(value: str, folder: Path) -> Source:
+    path, name = _named(value, folder)
+    path = path.resolve()
+    # Links may lead anywhere: these files are the user's own, and the server gets copies.
+    limit = Path(path.anchor)
+    if name is None:
+        names = [_joined(path.name, known) for known in takes_on_disk(limit, path)[:12]]
+        raise ClipError(f"{value!r} names no take: expected {', '.join(names) or 'FOLDER#TAKE'}.")
+    try:
+        take = open_take(limit, path, name)
+        if not take.exo_videos() or not take.ego_videos():
+            raise ClipError(f"The take {value!r} lacks its exo videos or its ego video: see {take.folder}.")
+        return _below(path, take.files(), name)
+    except (ValueError, OSError) as error:
+        raise ClipError(str(error)) from error
+
+
+def _keypoints(value: str, folder: Path) -> Source:
+    path = _existing(folder, value)
+    if path is None:
+        raise _missing(value, folder)
+    try:
+        files = file_or_files_in(path, ".json", value)
+    except (ValueError, OSError) as error:
+        raise ClipError(str(error)) from error
+    return _file(value, folder) if path.is_file() else _below(path, {file.name: file for file in files})
+
+
+_FINDERS = {
+    FileKind.FILE: _file,
+    FileKind.TAKE: _take,
+    FileKind.EGO_EXO4D: _ego_exo4d,
+    FileKind.KEYPOINTS: _keypoints,
+}
+
+
+def _below(folder: Path, files: Mapping[str, Path], part: str | None = None) -> Source:
+    """Return the source of a folder's files, by their names below it, and of the part that is meant."""
+    base = _tame(folder.name)
+    return Source(tuple((file, f"{base}/{name}") for name, file in files.items()), _joined(base, part))
 
 
 def uploads_of(source: Source) -> tuple[str, list[Upload]]:
@@ -140,12 +163,23 @@ def _existing(folder: Path, value: str) -> Path | None:
         return None
 
 
-def _split(value: str, folder: Path) -> tuple[Path | None, str, str]:
-    """Split `PATH#NAME`; a `#` may belong to the path too: the longest path that exists counts."""
-    for place in range(len(value) - 1, 0, -1):
-        if value[place] == "#" and (path := _existing(folder, value[:place])) is not None:
-            return path, "#", value[place + 1 :]
-    return None, "", ""
+def _named(value: str, folder: Path) -> tuple[Path, str | None]:
+    """Find `PATH`, or `PATH#NAME`, on this machine."""
+
+    def find(text: str) -> Path:
+        path = _existing(folder, text) if text else None
+        if path is None:
+            raise ValueError(text)
+        return path
+
+    try:
+        return split_named(value, find)
+    except ValueError:
+        raise _missing(value, folder) from None
+
+
+def _joined(path: str, part: str | None) -> str:
+    return path if part is None else f"{path}#{part}"
 
 
 def _missing(value: str, folder: Path) -> ClipError:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import WorkflowError
+from .known_nodes import SHORT_NAMES
 
 Graph = dict[str, dict[str, Any]]
 Target = tuple[str, str]  # a node's number, and an input of it
@@ -17,18 +18,6 @@ Target = tuple[str, str]  # a node's number, and an input of it
 NodeInfo = Mapping[str, Mapping[str, Any]]
 
 PREFIX = "filename_prefix"
-
-_PROMPTS = ("CLIPTextEncode", "Exo2EgoEncodePrompt")
-# Short column names, where the workflow has one such node: the node's types, its title where several may be there,
-# and the input.
-SHORT: dict[str, tuple[tuple[str, ...], str | None, str]] = {
-    "video": (("LoadVideo",), None, "file"),
-    "image": (("LoadImage",), None, "image"),
-    "camera": (("Exo2EgoCameraFile",), None, "file"),
-    "take": (("Exo2EgoLoadTake",), None, "take"),
-    "prompt": (_PROMPTS, "Positive prompt", "text"),
-    "negative_prompt": (_PROMPTS, "Negative prompt", "text"),
-}
 
 
 @dataclass(frozen=True)
@@ -72,7 +61,7 @@ class Workflow:
         """
         if "." in column:
             return self._titled(column, info)
-        if column in SHORT and (found := self._short(*SHORT[column])):
+        if column in SHORT_NAMES and (found := self._short(*SHORT_NAMES[column])):
             return self._only(column, found)
         return self._only(column, [target for target in self._literals() if target[1] == column])
 
@@ -118,7 +107,7 @@ class Workflow:
 
     def _unknown(self, column: str, info: NodeInfo | None) -> WorkflowError:
         known = [f"{self.title(number)}.{name}" for number in self.graph for name in self._inputs(number, info)]
-        known += [short for short, rule in SHORT.items() if self._short(*rule)]
+        known += [short for short, rule in SHORT_NAMES.items() if self._short(*rule)]
         near = nearest(column, known) or nearest(column.rpartition(".")[2], [name for _, name in self._literals()])
         return WorkflowError(
             f"No input of {self.source} is called {column!r}. "

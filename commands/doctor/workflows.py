@@ -9,23 +9,9 @@ from pathlib import Path
 
 from ...networks.weights.shards import without_shard
 from ...networks.weights.wan_kinds import WAN21_I2V, WAN22_I2V
+from ..comfyui.known_nodes import MODEL_INPUTS
 from .known_models import KNOWN, KnownModel
 
-# Inputs that name a model, and ComfyUI's folders for it.
-LOADERS: dict[tuple[str, str], tuple[str, ...]] = {
-    ("UNETLoader", "unet_name"): ("diffusion_models",),
-    ("CLIPLoader", "clip_name"): ("text_encoders",),
-    ("VAELoader", "vae_name"): ("vae",),
-    ("CLIPVisionLoader", "clip_name"): ("clip_vision",),
-    ("Exo2EgoEgoXLoader", "lora_name"): ("loras",),
-    ("LoraLoaderModelOnly", "lora_name"): ("loras",),
-    ("Exo2EgoDepthPro", "weights"): ("depth_pro",),
-    ("Exo2EgoSynLoader", "align"): ("exo2egosyn",),
-    ("Exo2EgoSynLoader", "multiexocon"): ("exo2egosyn",),
-    ("Exo2EgoSynLoader", "poseinj"): ("exo2egosyn",),
-    ("Exo2EgoSynLoader", "lora"): ("exo2egosyn", "loras"),
-    ("Exo2EgoSynLoader", "vawan"): ("exo2egosyn",),
-}
 NONE = "none"
 
 # The base model that a node asks for.
@@ -119,7 +105,7 @@ def shipped_workflows(pack: Path) -> Workflows:
         bases = [_BASE_OF[node["class_type"]] for node in graph.values() if node["class_type"] in _BASE_OF]
         for node in graph.values():
             for name, value in node["inputs"].items():
-                folders = LOADERS.get((node["class_type"], name))
+                folders = MODEL_INPUTS.get((node["class_type"], name))
                 if folders is None or value == NONE:
                     continue
                 key = (node["class_type"], name, value)

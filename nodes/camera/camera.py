@@ -10,8 +10,8 @@ from torch import Tensor
 from ...geometry.cameras.presets import NAMED_PRESETS, OWN_NUMBERS, LensPreset
 from ...geometry.cameras.settings import camera_from_numbers, describe_camera
 from ...takes.camera_formats.read import CameraRole
-from ...takes.library import EXAMPLE_ROOM, camera_files, check_camera, list_cameras, load_camera
-from ..common.input_files import check_choice, fingerprint, input_folder
+from ...takes.library import CAMERAS
+from ..common.input_files import NamedInput, check_choice, fingerprint, input_folder
 from ..common.progress import show_text, warn
 from ..common.schema import schema
 from ..common.sockets import CameraSocket
@@ -145,10 +145,9 @@ class Exo2EgoCameraFile(io.ComfyNode):
             "intrinsics, width and height, EgoX's meta.json, Nuke's .chan, or glTF as Blender exports it.",
             search_aliases=["load camera", "trajectory", "meta.json", "extrinsics", "chan", "glTF", "Blender", "Nuke"],
             inputs=[
-                io.Combo.Input(
+                NamedInput(
                     "file",
-                    options=list_cameras(input_folder()),
-                    default=EXAMPLE_ROOM,
+                    CAMERAS,
                     tooltip="A .json, .npz, .chan, .gltf or .glb file below ComfyUI's input folder, FILE#NAME for one "
                     "take of EgoX's dataset meta.json, or the built-in example's camera.",
                 ),
@@ -190,16 +189,17 @@ class Exo2EgoCameraFile(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
-        return check_choice(file, EXAMPLE_ROOM, check_camera)
+        return check_choice(file, CAMERAS)
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None, **_: Any) -> Any:
-        return fingerprint(file, EXAMPLE_ROOM, camera_files)
+        return fingerprint(file, CAMERAS)
 
     @classmethod
     def execute(cls, file: str, role: str, lens: str, width: int, height: int) -> io.NodeOutput:
-        camera = load_camera(input_folder(), file, CameraRole(role), lens=LensPreset(lens), width=width, height=height)
-        if file == EXAMPLE_ROOM:
+        settings = {"role": CameraRole(role), "lens": LensPreset(lens), "width": width, "height": height}
+        camera = CAMERAS.load(input_folder(), file, **settings)
+        if file == CAMERAS.built_in:
             warn(cls, f"{_EXAMPLE_HINT}. {describe_camera(camera)}")
         else:
             show_text(cls, describe_camera(camera))

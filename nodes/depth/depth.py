@@ -10,15 +10,13 @@ from torch import Tensor
 from ...geometry.depth.align import AlignmentMethod, align_depth
 from ...geometry.depth.depth import Depth, DepthMeaning
 from ...geometry.depth.dynamic_mask import mask_to_frames
-from ...takes.files import load_array
-from ..common.input_files import check_choice, files_in_input, fingerprint, input_path
+from ...takes.library import DEPTH_ARRAYS
+from ..common.input_files import NamedInput, check_choice, fingerprint, input_folder
 from ..common.previews import depth_picture, image_preview, video_preview
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema
 from ..common.sockets import DepthSocket
 from ..drawings.plots import alignment_chart
-
-_NO_FILE = "none"
 
 
 class Exo2EgoDepth(io.ComfyNode):
@@ -42,10 +40,9 @@ class Exo2EgoDepth(io.ComfyNode):
                     "scale. normalised inverse depth: 0 to 1, near is white, as Depth Anything, Video Depth Anything "
                     "and DepthCrafter give as pictures.",
                 ),
-                io.Combo.Input(
+                NamedInput(
                     "file",
-                    options=[_NO_FILE, *files_in_input((".npy", ".npz"))],
-                    default=_NO_FILE,
+                    DEPTH_ARRAYS,
                     tooltip="A .npy or .npz file below the input folder, [frames, height, width]. It takes the place "
                     "of the images.",
                 ),
@@ -76,15 +73,15 @@ class Exo2EgoDepth(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str) -> bool | str:
-        return check_choice(file, _NO_FILE)
+        return check_choice(file, DEPTH_ARRAYS)
 
     @classmethod
     def fingerprint_inputs(cls, file: str, **_: Any) -> Any:
-        return fingerprint(file, _NO_FILE)
+        return fingerprint(file, DEPTH_ARRAYS)
 
     @classmethod
     def execute(cls, meaning: str, file: str, near: float, far: float, images: Tensor | None = None) -> io.NodeOutput:
-        if (file == _NO_FILE) == (images is None):
+        if (file == DEPTH_ARRAYS.built_in) == (images is None):
             given = "neither is" if images is None else "both are"
             raise ValueError(f"Give either depth images or a depth file: {given} given. Unplug one or choose one.")
         known = {"near": near or None, "far": far or None}
@@ -92,7 +89,7 @@ class Exo2EgoDepth(io.ComfyNode):
         if images is not None:
             depth = Depth.from_images(images, declared, **known)
         else:
-            depth = Depth.from_array(load_array(input_path(file)), declared, **known)
+            depth = Depth.from_array(DEPTH_ARRAYS.load(input_folder(), file), declared, **known)
         _report(cls, depth)
         return io.NodeOutput(depth, ui=video_preview(depth_picture(depth.inverse(), depth.valid)))
 

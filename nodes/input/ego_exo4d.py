@@ -7,10 +7,9 @@ from typing import Any
 from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 
-from ...takes.library import EXAMPLE_ROOM
+from ...takes.library import VIEWS
 from ...takes.views import MAX_EXO_VIEWS, Clip, EgoView, MultiViewTake
-from ...takes.views_library import check_view_take, list_view_takes, load_views, view_take_files
-from ..common.input_files import check_choice, fingerprint, input_folder
+from ..common.input_files import NamedInput, check_choice, fingerprint, input_folder
 from ..common.previews import image_preview
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema
@@ -34,12 +33,11 @@ class Exo2EgoLoadEgoExo4D(io.ComfyNode):
             "poses and the recorded ego video. The built-in example room needs no files at all.",
             search_aliases=["ego-exo4d", "egoexo4d", "multi view", "exo2egosyn dataset"],
             inputs=[
-                io.Combo.Input(
+                NamedInput(
                     "take",
-                    options=list_view_takes(input_folder()),
-                    default=EXAMPLE_ROOM,
+                    VIEWS,
                     tooltip="FOLDER#TAKE, where FOLDER lies below ComfyUI's input folder and holds Ego-Exo4D's "
-                    f"takes.json, or '{EXAMPLE_ROOM}'. Press R to find takes you have just added.",
+                    f"takes.json, or '{VIEWS.built_in}'. Press R to find takes you have just added.",
                 ),
                 io.Int.Input(
                     "start_frame",
@@ -103,16 +101,16 @@ class Exo2EgoLoadEgoExo4D(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, take: str | None) -> bool | str:
-        return check_choice(take, EXAMPLE_ROOM, check_view_take)
+        return check_choice(take, VIEWS)
 
     @classmethod
     def fingerprint_inputs(cls, take: str | None, **_: Any) -> Any:
-        return fingerprint(take, EXAMPLE_ROOM, view_take_files)
+        return fingerprint(take, VIEWS)
 
     @classmethod
     def execute(cls, take: str, start_frame: int, frames: int, stride: int, size: int, ego_view: str) -> io.NodeOutput:
         clip = Clip(start_frame, frames, stride, size)
-        loaded = load_views(input_folder(), take, clip=clip, ego_view=EgoView(ego_view), progress=progress_bar())
+        loaded = VIEWS.load(input_folder(), take, clip=clip, ego_view=EgoView(ego_view), progress=progress_bar())
         tell = warn if loaded.remarks else show_text
         tell(cls, "\n".join([*loaded.remarks, _describe(loaded)]))
         missing = _missing_views(loaded, _linked_outputs(cls))

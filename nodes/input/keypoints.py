@@ -6,9 +6,8 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ...takes.keypoint_files import check_keypoints, keypoint_files, list_keypoints, load_keypoints
-from ...takes.library import EXAMPLE_ROOM
-from ..common.input_files import check_choice, fingerprint, input_folder
+from ...takes.library import KEYPOINTS
+from ..common.input_files import NamedInput, check_choice, fingerprint, input_folder
 from ..common.progress import show_text
 from ..common.schema import schema
 from ..common.sockets import PoseKeypointSocket
@@ -27,10 +26,9 @@ class Exo2EgoLoadKeypoints(io.ComfyNode):
             "with one file a frame, as OpenPose does. Or those of the built-in example's figure.",
             search_aliases=["openpose json", "DWPose", "pose keypoint"],
             inputs=[
-                io.Combo.Input(
+                NamedInput(
                     "file",
-                    options=list_keypoints(input_folder()),
-                    default=EXAMPLE_ROOM,
+                    KEYPOINTS,
                     tooltip="A .json file or a folder of them below ComfyUI's input folder, or the built-in example's "
                     "figure (only for its own clip).",
                 ),
@@ -63,15 +61,15 @@ class Exo2EgoLoadKeypoints(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
-        return check_choice(file, EXAMPLE_ROOM, check_keypoints)
+        return check_choice(file, KEYPOINTS)
 
     @classmethod
     def fingerprint_inputs(cls, file: str | None, **_: Any) -> Any:
-        return fingerprint(file, EXAMPLE_ROOM, keypoint_files)
+        return fingerprint(file, KEYPOINTS)
 
     @classmethod
     def execute(cls, file: str, max_frames: int, width: int, height: int) -> io.NodeOutput:
-        frames = load_keypoints(input_folder(), file, max_frames=max_frames, width=width, height=height)
+        frames = KEYPOINTS.load(input_folder(), file, max_frames=max_frames, width=width, height=height)
         counts = [len(frame["people"]) for frame in frames]
         show_text(cls, f"{len(frames)} frames, {min(counts)} to {max(counts)} people in each.")
         return io.NodeOutput(frames)

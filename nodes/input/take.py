@@ -7,8 +7,8 @@ from typing import Any
 from comfy_api.latest import io
 
 from ...geometry.cameras.presets import NAMED_PRESETS, LensPreset
-from ...takes.library import EXAMPLE_ROOM, check_take, list_takes, load_take, take_files
-from ..common.input_files import check_choice, fingerprint, input_folder
+from ...takes.library import TAKES
+from ..common.input_files import NamedInput, check_choice, fingerprint, input_folder
 from ..common.previews import video_preview
 from ..common.progress import progress_bar, show_text
 from ..common.schema import schema
@@ -28,12 +28,11 @@ class Exo2EgoLoadTake(io.ComfyNode):
             "own dataset, or the built-in example room that needs no files at all.",
             search_aliases=["egox dataset", "ego-exo4d take", "exo2ego example"],
             inputs=[
-                io.Combo.Input(
+                NamedInput(
                     "take",
-                    options=list_takes(input_folder()),
-                    default=EXAMPLE_ROOM,
+                    TAKES,
                     tooltip="A folder below ComfyUI's input folder that holds meta.json, or FOLDER#NAME for one take "
-                    f"of EgoX's dataset layout, or '{EXAMPLE_ROOM}'. Press R to find folders you have just added.",
+                    f"of EgoX's dataset layout, or '{TAKES.built_in}'. Press R to find folders you have just added.",
                 ),
                 io.Combo.Input(
                     "ego_lens",
@@ -74,15 +73,15 @@ class Exo2EgoLoadTake(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, take: str | None) -> bool | str:
-        return check_choice(take, EXAMPLE_ROOM, check_take)
+        return check_choice(take, TAKES)
 
     @classmethod
     def fingerprint_inputs(cls, take: str | None, **_: Any) -> Any:
-        return fingerprint(take, EXAMPLE_ROOM, take_files)
+        return fingerprint(take, TAKES)
 
     @classmethod
     def execute(cls, take: str, ego_lens: str, max_frames: int) -> io.NodeOutput:
-        loaded = load_take(
+        loaded = TAKES.load(
             input_folder(), take, lens=LensPreset(ego_lens), max_frames=max_frames, progress=progress_bar()
         )
         kind = loaded.exo_camera.take_kind

@@ -19,7 +19,7 @@ from ...geometry.cameras.presets import RELEASE_SIZE, LensPreset, preset_lens
 from ...geometry.cameras.undistort import through_lens
 from ...geometry.take_kind import TakeKind
 from ..egox.frames import StepCounter
-from ..video_frames import VideoInfo, probe_video, read_frames
+from ..video import VideoInfo, probe_video, read_frames
 from ..views import MAX_EXO_VIEWS, Clip, EgoView, MultiViewTake, View
 from .aria import RGB_SIZE, read_colour_camera
 from .camera_pose import LINEAR_SIZE
@@ -80,15 +80,6 @@ def read_ego_exo4d(
     else:
         ego, ego_camera = decode(glasses, clip.size), recorded.resized(*square)
     return MultiViewTake(take.entry.name, views, ego_camera, ego, FPS / clip.stride, tuple(remarks))
-
-
-def files_of_take(take: TakeFolder) -> list[Path]:
-    """List the files that a take is read from, to tell whether it has changed."""
-    clock = take.find(f"captures/{take.entry.capture}/timesync.csv")
-    names = ("gopro_calibs.csv", "closed_loop_trajectory.csv", "online_calibration.jsonl")
-    given = [take.camera_pose_file(), clock, *(take.trajectory_file(name) for name in names)]
-    videos = [*take.exo_videos().values(), *take.ego_videos().values()]
-    return [path for path in given if path] + videos
 
 
 def _exo_cameras(take: TakeFolder, poses: CameraPoses, remarks: list[str]) -> dict[str, Camera]:

@@ -1,4 +1,4 @@
-"""Where Ego-Exo4D's files lie, and what its `takes.json` says of a take.
+"""Where Ego-Exo4D's files lie, and what its `takes.json` says of a take. Imports neither torch nor anything else heavy.
 
     ROOT/takes.json
     ROOT/annotations/ego_pose/{train,val,test}/camera_pose/TAKE_UID.json
@@ -25,6 +25,7 @@ TAKES_FOLDER = "takes"
 SPLITS = ("train", "val", "test")
 
 _VIDEO_FOLDERS = ("frame_aligned_videos", "frame_aligned_videos/downscaled/448")
+_TRAJECTORY_FILES = ("gopro_calibs.csv", "closed_loop_trajectory.csv", "online_calibration.jsonl")
 _EXO_VIDEO = re.compile(r"((?:cam|gp)\d\d)\.mp4")
 _EGO_VIDEO = re.compile(r"(aria\d\d)_214-1\.mp4")
 _UID = re.compile(r"[0-9A-Za-z-]+")
@@ -79,8 +80,7 @@ class TakeFolder:
 
     def camera_pose_file(self) -> Path | None:
         """Return the take's poses of the ego pose benchmark, where it has them."""
-        names = (f"annotations/ego_pose/{split}/camera_pose/{self.entry.uid}.json" for split in SPLITS)
-        return next((path for path in map(self.find, names) if path), None)
+        return next((path for path in map(self.find, self._camera_pose_names()) if path), None)
 
     def trajectory_file(self, name: str) -> Path | None:
         """Return a file of the take's `trajectory` folder."""
@@ -94,15 +94,31 @@ class TakeFolder:
         """Return the colour videos of the glasses, by their names."""
         return self._videos(_EGO_VIDEO)
 
+    def files(self) -> dict[str, Path]:
+        """Return the files that the take is read from, by their names below the root."""
+        names = [TAKES_FILE, *self._camera_pose_names(), f"captures/{self.entry.capture}/timesync.csv"]
+        names += [f"{self.folder}/trajectory/{name}" for name in _TRAJECTORY_FILES]
+        for pattern in (_EXO_VIDEO, _EGO_VIDEO):
+            names += self._video_names(pattern).values()
+        found = {name: self.find(name) for name in names}
+        return {name: path for name, path in found.items() if path}
+
+    def _camera_pose_names(self) -> list[str]:
+        return [f"annotations/ego_pose/{split}/camera_pose/{self.entry.uid}.json" for split in SPLITS]
+
     def _videos(self, pattern: re.Pattern[str]) -> dict[str, Path]:
-        found: dict[str, Path] = {}
+        found = {camera: self.find(name) for camera, name in self._video_names(pattern).items()}
+        return {camera: path for camera, path in found.items() if path}
+
+    def _video_names(self, pattern: re.Pattern[str]) -> dict[str, str]:
+        """Return the videos' names below the root by camera; where both sizes are there, the smaller one's."""
+        found: dict[str, str] = {}
         for name in (f"{self.folder}/{folder}" for folder in _VIDEO_FOLDERS):
             folder = self.root / name
             for file in os.listdir(folder) if folder.is_dir() else ():
                 match = pattern.fullmatch(file)
-                path = match and self.find(f"{name}/{file}")
-                if match and path:
-                    found[match[1]] = path
+                if match and (folder / file).is_file():
+                    found[match[1]] = f"{name}/{file}"
         return dict(sorted(found.items()))
 
 

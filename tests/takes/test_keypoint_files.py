@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exo2ego.takes.keypoint_files import check_keypoints, keypoint_files, list_keypoints, load_keypoints
-from exo2ego.takes.library import EXAMPLE_ROOM
+from exo2ego.takes.library import EXAMPLE_ROOM, KEYPOINTS
 
 
 def frame(number: float, size: bool = True) -> dict:
@@ -33,25 +32,25 @@ def columns(frames) -> list[float]:
 
 
 def test_what_is_listed(root):
-    assert list_keypoints(root) == [EXAMPLE_ROOM, "openpose", "all.json"]
-    for name in list_keypoints(root):
-        check_keypoints(root, name)
+    assert KEYPOINTS.names(root) == [EXAMPLE_ROOM, "openpose", "all.json"]
+    for name in KEYPOINTS.names(root):
+        KEYPOINTS.check(root, name)
 
 
 def test_one_file_and_one_file_a_frame(root):
-    assert columns(load_keypoints(root, "all.json", max_frames=3)) == [0, 1, 2]
-    found = load_keypoints(root, "openpose", max_frames=49, width=640, height=360)
+    assert columns(KEYPOINTS.load(root, "all.json", max_frames=3)) == [0, 1, 2]
+    found = KEYPOINTS.load(root, "openpose", max_frames=49, width=640, height=360)
     assert columns(found) == [9, 10, 11, 100]
     assert found[0]["canvas_width"] == 640
-    assert keypoint_files(root, "openpose")[0].name == "clip_9_keypoints.json"
+    assert KEYPOINTS.files(root, "openpose")[0].name == "clip_9_keypoints.json"
 
 
 def test_a_files_own_size_counts(root):
-    assert load_keypoints(root, "all.json", max_frames=1, width=640, height=360)[0]["canvas_width"] == 320
+    assert KEYPOINTS.load(root, "all.json", max_frames=1, width=640, height=360)[0]["canvas_width"] == 320
 
 
 def test_the_example_figure(root):
-    found = load_keypoints(root, EXAMPLE_ROOM, max_frames=2)
+    found = KEYPOINTS.load(root, EXAMPLE_ROOM, max_frames=2)
     assert [len(one["people"]) for one in found] == [1, 1]
     assert (found[0]["canvas_width"], found[0]["canvas_height"]) == (784, 448)
 
@@ -69,7 +68,7 @@ def test_the_example_figure(root):
 )
 def test_what_is_refused(root, name, message):
     with pytest.raises(ValueError, match=message):
-        load_keypoints(root, name, max_frames=4)
+        KEYPOINTS.load(root, name, max_frames=4)
 
 
 def test_a_link_that_leads_out(root, tmp_path_factory):
@@ -77,6 +76,6 @@ def test_a_link_that_leads_out(root, tmp_path_factory):
     outside.write_text(json.dumps(frame(0)))
     (root / "linked").mkdir()
     (root / "linked" / "frame_keypoints.json").symlink_to(outside)
-    assert "linked" not in list_keypoints(root)
+    assert "linked" not in KEYPOINTS.names(root)
     with pytest.raises(ValueError, match="leads out"):
-        load_keypoints(root, "linked", max_frames=1)
+        KEYPOINTS.load(root, "linked", max_frames=1)

@@ -10,17 +10,7 @@ from exo2ego.geometry.cameras.camera import Camera
 from exo2ego.geometry.cameras.presets import LensPreset
 from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.takes.camera_formats.read import CameraRole
-from exo2ego.takes.library import (
-    EXAMPLE_ROOM,
-    camera_files,
-    check_camera,
-    check_take,
-    list_cameras,
-    list_takes,
-    load_camera,
-    load_take,
-    take_files,
-)
+from exo2ego.takes.library import CAMERAS, EXAMPLE_ROOM, TAKES
 
 from .conftest import N_FRAMES
 
@@ -41,7 +31,7 @@ def write_camera(path, n_frames=1):
 
 
 def test_takes_are_listed(root):
-    assert list_takes(root) == [EXAMPLE_ROOM, "dataset#other", "dataset#small_take", "small_take"]
+    assert TAKES.names(root) == [EXAMPLE_ROOM, "dataset#other", "dataset#small_take", "small_take"]
 
 
 FOREIGN = [
@@ -66,10 +56,10 @@ def test_a_foreign_meta_json_hides_nothing(root, text):
     (root / "foreign" / "meta.json").write_text(text)
     (root / "odd").mkdir()
     (root / "odd" / "meta.json").mkdir()
-    assert list_takes(root) == [EXAMPLE_ROOM, "dataset#other", "dataset#small_take", "small_take"]
-    assert "foreign/meta.json" in list_cameras(root)
+    assert TAKES.names(root) == [EXAMPLE_ROOM, "dataset#other", "dataset#small_take", "small_take"]
+    assert "foreign/meta.json" in CAMERAS.names(root)
     with pytest.raises(ValueError, match="meta"):
-        check_take(root, "foreign#a")
+        TAKES.check(root, "foreign#a")
 
 
 def test_what_is_listed_is_accepted(root, tmp_path_factory):
@@ -78,39 +68,39 @@ def test_what_is_listed_is_accepted(root, tmp_path_factory):
     (root / "outward").symlink_to(outside)
     (root / "outward.json").symlink_to(outside / "meta.json")
     (root / "inward").symlink_to(root / "small_take")
-    takes, cameras = list_takes(root), list_cameras(root)
+    takes, cameras = TAKES.names(root), CAMERAS.names(root)
     assert "inward" in takes
     assert "inward/meta.json" in cameras
     assert not [name for name in takes + cameras if "outward" in name]
     for name in takes:
-        check_take(root, name)
+        TAKES.check(root, name)
     for name in cameras:
-        check_camera(root, name)
+        CAMERAS.check(root, name)
     with pytest.raises(ValueError, match="leads out"):
-        check_take(root, "outward")
+        TAKES.check(root, "outward")
 
 
 def test_a_list_is_not_parsed_again(root):
     """The new content has the old size and time: only a second look into the file would show it."""
     path = root / "dataset" / "meta.json"
     os.utime(path, (1_600_000_000,) * 2)
-    before = list_takes(root)
+    before = TAKES.names(root)
     path.write_text(path.read_text().replace("/other/", "/otter/"))
     os.utime(path, (1_600_000_000,) * 2)
-    assert list_takes(root) == before
+    assert TAKES.names(root) == before
     os.utime(path, (1_600_000_001,) * 2)
-    assert "dataset#otter" in list_takes(root)
+    assert "dataset#otter" in TAKES.names(root)
 
 
 def test_names_with_a_hash(root, dataset_folder):
     dataset_folder.rename(root / "shot#1")
-    assert "shot#1#small_take" in list_takes(root)
-    check_take(root, "shot#1#small_take")
-    assert load_take(root, "shot#1#small_take", lens=LENS, max_frames=49).n_frames == N_FRAMES
+    assert "shot#1#small_take" in TAKES.names(root)
+    TAKES.check(root, "shot#1#small_take")
+    assert TAKES.load(root, "shot#1#small_take", lens=LENS, max_frames=49).n_frames == N_FRAMES
     write_camera(root / "camera#2.json")
-    check_camera(root, "camera#2.json")
-    assert load_camera(root, "camera#2.json", CameraRole.EGO, lens=LENS).width == 64
-    assert camera_files(root, "camera#2.json") == [root / "camera#2.json"]
+    CAMERAS.check(root, "camera#2.json")
+    assert CAMERAS.load(root, "camera#2.json", role=CameraRole.EGO, lens=LENS).width == 64
+    assert CAMERAS.files(root, "camera#2.json") == [root / "camera#2.json"]
 
 
 def test_the_files_of_a_take(root, dataset_folder):
@@ -123,16 +113,16 @@ def test_the_files_of_a_take(root, dataset_folder):
     }
     (dataset_folder / "videos" / "other").mkdir()
     (dataset_folder / "videos" / "other" / "exo.mp4").touch()
-    assert set(take_files(root, "dataset#small_take")) == expected
+    assert set(TAKES.files(root, "dataset#small_take")) == expected
     write_camera(root / "small_take" / "exo_camera.json")
     (root / "small_take" / "notes.txt").touch()
-    names = {path.name for path in take_files(root, "small_take")}
+    names = {path.name for path in TAKES.files(root, "small_take")}
     assert names == {"meta.json", "depth_f16.npz", "exo_camera.json"}
 
 
 def test_frames_and_progress_reach_the_reader(root):
     calls = []
-    take = load_take(
+    take = TAKES.load(
         root, "dataset#small_take", lens=LENS, max_frames=2, progress=lambda done, total: calls.append((done, total))
     )
     assert take.n_frames == 2
@@ -145,7 +135,7 @@ def test_frames_and_progress_reach_the_reader(root):
 def test_cameras_are_listed(root):
     write_camera(root / "camera.json")
     (root / "dataset" / "CAMERA.NPZ").touch()
-    assert list_cameras(root) == [
+    assert CAMERAS.names(root) == [
         EXAMPLE_ROOM,
         "camera.json",
         "dataset/CAMERA.NPZ",
@@ -157,12 +147,12 @@ def test_cameras_are_listed(root):
 
 
 def test_a_camera_of_a_dataset(root, dataset_folder):
-    ego = load_camera(root, "dataset/meta.json#small_take", CameraRole.EGO, lens=LENS)
-    exo = load_camera(root, "dataset/meta.json#small_take", CameraRole.EXO, lens=LENS, width=64, height=32)
+    ego = CAMERAS.load(root, "dataset/meta.json#small_take", role=CameraRole.EGO, lens=LENS)
+    exo = CAMERAS.load(root, "dataset/meta.json#small_take", role=CameraRole.EXO, lens=LENS, width=64, height=32)
     assert (ego.n_frames, ego.width) == (N_FRAMES, 448)
     assert (exo.n_frames, exo.width, exo.height) == (1, 64, 32)
     with pytest.raises(ValueError, match="Name one"):
-        load_camera(root, "dataset/meta.json", CameraRole.EGO, lens=LENS)
+        CAMERAS.load(root, "dataset/meta.json", role=CameraRole.EGO, lens=LENS)
 
 
 def test_a_dataset_file_of_another_name(root, dataset_folder):
@@ -171,8 +161,8 @@ def test_a_dataset_file_of_another_name(root, dataset_folder):
     entry = {**content["test_datasets"][1], "exo_path": "./videos/mine/exo.mp4"}
     (dataset_folder / "mine.json").write_text(json.dumps({"test_datasets": [entry]}))
     for name in ("dataset/mine.json", "dataset/mine.json#mine"):
-        check_camera(root, name)
-        assert load_camera(root, name, CameraRole.EGO, lens=LENS).n_frames == N_FRAMES
+        CAMERAS.check(root, name)
+        assert CAMERAS.load(root, name, role=CameraRole.EGO, lens=LENS).n_frames == N_FRAMES
 
 
 @pytest.mark.parametrize(
@@ -188,13 +178,13 @@ def test_a_dataset_file_of_another_name(root, dataset_folder):
 def test_a_name_that_is_no_camera(root, name, message):
     write_camera(root / "camera.json")
     with pytest.raises(ValueError, match=message):
-        check_camera(root, name)
+        CAMERAS.check(root, name)
     with pytest.raises(ValueError, match=message):
-        load_camera(root, name, CameraRole.EGO, lens=LENS)
+        CAMERAS.load(root, name, role=CameraRole.EGO, lens=LENS)
 
 
 def test_the_example_camera_keeps_its_clip_s_shape(root):
-    assert load_camera(root, EXAMPLE_ROOM, CameraRole.EXO, lens=LENS, width=392).height == 224
-    assert load_camera(root, EXAMPLE_ROOM, CameraRole.EGO, lens=LENS, width=224).height == 224
+    assert CAMERAS.load(root, EXAMPLE_ROOM, role=CameraRole.EXO, lens=LENS, width=392).height == 224
+    assert CAMERAS.load(root, EXAMPLE_ROOM, role=CameraRole.EGO, lens=LENS, width=224).height == 224
     with pytest.raises(ValueError, match="Crop"):
-        load_camera(root, EXAMPLE_ROOM, CameraRole.EXO, lens=LENS, width=448, height=448)
+        CAMERAS.load(root, EXAMPLE_ROOM, role=CameraRole.EXO, lens=LENS, width=448, height=448)

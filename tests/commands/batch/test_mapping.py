@@ -15,6 +15,7 @@ from exo2ego.commands.batch.mapping import make_plan
 from exo2ego.commands.batch.sources import uploads_of
 from exo2ego.commands.comfyui.errors import WorkflowError
 from exo2ego.commands.comfyui.graph import Workflow, load_workflow
+from support.ego_exo4d_tree import write_tree
 from support.graphs import WORKFLOWS
 
 API = Path(__file__).resolve().parents[3] / "workflows" / "api"
@@ -206,6 +207,87 @@ def test_a_take_of_a_dataset(take_workflow, tmp_path):
     inside = ("meta.json", "videos/two/exo.mp4", "depth_maps/two/0.npy")
     assert sent == {f"{top}/data #1/{path}" for path in inside}
     assert "expected data #1#one, data #1#two" in plan.jobs[1].problem
+
+
+LOADERS = {
+    "1": {"class_type": "Exo2EgoLoadKeypoints", "inputs": {"file": "example room"}, "_meta": {"title": "Keypoints"}},
+    "2": {"class_type": "Exo2EgoLoadEgoExo4D", "inputs": {"take": "example room"}, "_meta": {"title": "Views"}},
+    "3": {"class_type": "SaveImage", "inputs": {"filename_prefix": "a/ego"}},
+}
+
+
+def places(source):
+    """An input's value and the uploads' places, below the folder that is named by content."""
+    value, uploads = uploads_of(source)
+    top = "/".join(value.split("/")[:2])
+    return value.removeprefix(f"{top}/"), {
+        f"{upload.subfolder}/{upload.name}".removeprefix(f"{top}/") for upload in uploads
+    }
+
+
+def test_keypoints(tmp_path):
+    (tmp_path / "frames").mkdir()
+    for name in ("a_9.json", "a_10.json", "notes.txt"):
+        (tmp_path / "frames" / name).write_text("{}")
+    plan = plan_of(
+        Workflow(LOADERS, "w.json"),
+        tmp_path,
+        {"keypoints": "frames"},
+        {"Keypoints.file": "frames/a_9.json"},
+        {"keypoints": "example room"},
+        {"keypoints": "input:frames"},
+        {"keypoints": "frames/notes.txt"},
+    )
+    found = [job.sources.get(("1", "file")) for job in plan.jobs]
+    assert places(found[0]) == ("frames", {"frames/a_9.json", "frames/a_10.json"})
+    assert places(found[1]) == ("a_9.json", {"a_9.json"})
+    assert [job.values.get(("1", "file")) for job in plan.jobs[2:4]] == ["example room", "frames"]
+    assert found[2:] == [None] * 3
+    assert ".json" in plan.jobs[4].problem
+
+
+def test_a_take_of_several_views(tmp_path):
+    tree = write_tree(tmp_path / "data #1", n_video=2, n_poses=2, views=("cam01",))
+    tree.videos.joinpath("notes.txt").touch()
+    moved = tmp_path / "elsewhere.mp4"
+    (tree.videos / "cam01.mp4").rename(moved)
+    (tree.videos / "cam01.mp4").symlink_to(moved)
+    plan = plan_of(
+        Workflow(LOADERS, "w.json"),
+        tmp_path,
+        {"take": f"data #1/{tree.name}"},
+        {"Views.take": "data #1/egoexo"},
+        {"Views.take": "data #1/egoexo#absent"},
+    )
+    take = f"egoexo/{tree.take.relative_to(tree.root)}"
+    assert places(plan.jobs[0].sources["2", "take"]) == (
+        tree.name,
+        {
+            "egoexo/takes.json",
+            f"egoexo/{tree.poses_file.relative_to(tree.root)}",
+            "egoexo/captures/made_up_bike/timesync.csv",
+            f"{take}/trajectory/gopro_calibs.csv",
+            f"{take}/trajectory/closed_loop_trajectory.csv",
+            f"{take}/trajectory/online_calibration.jsonl",
+            f"{take}/frame_aligned_videos/downscaled/448/cam01.mp4",
+            f"{take}/frame_aligned_videos/downscaled/448/aria01_214-1.mp4",
+        },
+    )
+    assert f"expected {tree.name}" in plan.jobs[1].problem
+    assert "knows no take 'absent'" in plan.jobs[2].problem
+
+
+def test_an_input_that_a_server_marks(tmp_path):
+    """A node that only the server knows, as of a later pack."""
+    graph = {**LOADERS, "4": {"class_type": "Later", "inputs": {"path": "x"}, "_meta": {"title": "Later"}}}
+    (tmp_path / "a.bin").touch()
+    options = {"exo2ego_file": {"kind": "file", "built_in": "nothing"}}
+    info = {"Later": {"input": {"required": {"path": ["STRING", options]}}}}
+    rows = ({"Later.path": "a.bin"}, {"Later.path": "nothing"})
+    plan = plan_of(Workflow(graph, "w.json"), tmp_path, *rows, info=info)
+    assert places(plan.jobs[0].sources["4", "path"]) == ("a.bin", {"a.bin"})
+    assert plan.jobs[1].values == {("4", "path"): "nothing"}
+    assert plan_of(Workflow(graph, "w.json"), tmp_path, *rows).jobs[0].values == {("4", "path"): "a.bin"}
 
 
 def test_a_dataset_s_file_is_read_once_for_all_its_takes(take_workflow, tmp_path, monkeypatch):

@@ -8,8 +8,9 @@ import re
 import pytest
 import torch
 
+from exo2ego.commands.comfyui.known_nodes import MODEL_INPUTS
 from exo2ego.commands.doctor.known_models import KNOWN
-from exo2ego.commands.doctor.workflows import LOADERS, shipped_workflows
+from exo2ego.commands.doctor.workflows import shipped_workflows
 from support.tiny_gguf import write_gguf
 from support.tiny_wan import egox_lora_state_dict, wan_state_dict
 
@@ -54,7 +55,7 @@ def test_every_model_that_a_workflow_loads_is_known():
         for node in json.loads(path.read_text()).values():
             for name, value in node["inputs"].items():
                 if isinstance(value, str) and value.endswith((".safetensors", ".gguf", ".pth")):
-                    assert (node["class_type"], name) in LOADERS
+                    assert (node["class_type"], name) in MODEL_INPUTS
     models = shipped_workflows(ROOT).wanted
     assert {re.sub(r"-\d{5}-of-\d{5}", "", model.file) for model in models} == set(KNOWN)
 

@@ -6,9 +6,8 @@ import os
 import pytest
 import torch
 
-from exo2ego.takes.library import EXAMPLE_ROOM
+from exo2ego.takes.library import EXAMPLE_ROOM, VIEWS
 from exo2ego.takes.views import Clip, MultiViewTake, View
-from exo2ego.takes.views_library import check_view_take, list_view_takes, load_views, view_take_files
 from support import ego_exo4d_tree as made_up
 from support.ego_exo4d_tree import write_tree
 
@@ -21,23 +20,23 @@ def tree(tmp_path):
 
 
 def test_takes_are_listed(tree):
-    assert list_view_takes(tree.limit) == [EXAMPLE_ROOM, tree.name]
+    assert VIEWS.names(tree.limit) == [EXAMPLE_ROOM, tree.name]
     tree.edit_json(tree.root / "takes.json", lambda takes: takes.append({**takes[0], "take_name": "not_here"}))
     (tree.root / "takes" / "unknown").mkdir()
     deeper = tree.limit / "shelf" / "dataset"
     deeper.parent.mkdir()
     tree.root.rename(deeper)
-    assert list_view_takes(tree.limit) == [EXAMPLE_ROOM, f"shelf/dataset#{made_up.TAKE}"]
-    assert load_views(tree.limit, f"shelf/dataset#{made_up.TAKE}", clip=TINY).n_frames == 1
+    assert VIEWS.names(tree.limit) == [EXAMPLE_ROOM, f"shelf/dataset#{made_up.TAKE}"]
+    assert VIEWS.load(tree.limit, f"shelf/dataset#{made_up.TAKE}", clip=TINY).n_frames == 1
 
 
 @pytest.mark.parametrize("text", ["", "{}", "3", "[1]", "[{}]", '[{"take_name": 1, "take_uid": "a"}]', "[" * 100_000])
 def test_a_foreign_takes_json_hides_nothing(tree, text):
     (tree.limit / "foreign").mkdir()
     (tree.limit / "foreign" / "takes.json").write_text(text)
-    assert list_view_takes(tree.limit) == [EXAMPLE_ROOM, tree.name]
+    assert VIEWS.names(tree.limit) == [EXAMPLE_ROOM, tree.name]
     with pytest.raises(ValueError, match=r"takes\.json"):
-        check_view_take(tree.limit, "foreign#a")
+        VIEWS.check(tree.limit, "foreign#a")
 
 
 @pytest.mark.parametrize(
@@ -54,9 +53,9 @@ def test_a_foreign_takes_json_hides_nothing(tree, text):
 )
 def test_a_name_that_is_no_take(tree, name, message):
     with pytest.raises(ValueError, match=message):
-        check_view_take(tree.limit, name)
+        VIEWS.check(tree.limit, name)
     with pytest.raises(ValueError, match=message):
-        load_views(tree.limit, name, clip=TINY)
+        VIEWS.load(tree.limit, name, clip=TINY)
 
 
 @pytest.mark.parametrize(
@@ -73,8 +72,8 @@ def test_names_in_takes_json_that_climb(tree, key, value, message):
     tree.edit_take(**{key: value})
     name = value if key == "take_name" else made_up.TAKE
     with pytest.raises(ValueError, match=message):
-        load_views(tree.limit, f"egoexo#{name}", clip=TINY)
-    assert list_view_takes(tree.limit) == [EXAMPLE_ROOM]
+        VIEWS.load(tree.limit, f"egoexo#{name}", clip=TINY)
+    assert VIEWS.names(tree.limit) == [EXAMPLE_ROOM]
 
 
 def test_a_capture_that_climbs_is_not_read(tree):
@@ -85,7 +84,7 @@ def test_a_capture_that_climbs_is_not_read(tree):
     tree.edit_take(capture={"capture_name": "../../../outside"})
     assert (tree.root / "captures" / "../../../outside" / "timesync.csv").is_file()
     with pytest.raises(ValueError, match="climbs out"):
-        load_views(tree.limit, tree.name, clip=TINY)
+        VIEWS.load(tree.limit, tree.name, clip=TINY)
 
 
 @pytest.mark.parametrize("part", ["takes.json", "video", "poses", "take"])
@@ -102,18 +101,18 @@ def test_links_that_leave_are_not_followed(tree, part):
     parts[part].rename(target)
     parts[part].symlink_to(target)
     with pytest.raises(ValueError, match="leads out"):
-        load_views(tree.limit, tree.name, clip=TINY)
+        VIEWS.load(tree.limit, tree.name, clip=TINY)
 
 
 def test_links_that_stay(tree):
     moved = tree.limit / "cam01.mp4"
     (tree.videos / "cam01.mp4").rename(moved)
     (tree.videos / "cam01.mp4").symlink_to(moved)
-    assert load_views(tree.limit, tree.name, clip=TINY).n_frames == 1
+    assert VIEWS.load(tree.limit, tree.name, clip=TINY).n_frames == 1
 
 
 def test_the_files_of_a_take(tree):
-    names = {path.name for path in view_take_files(tree.limit, tree.name)}
+    names = {path.name for path in VIEWS.files(tree.limit, tree.name)}
     assert names == {
         "takes.json",
         f"{made_up.UID}.json",
@@ -130,17 +129,17 @@ def test_a_list_is_not_parsed_again(tree):
     """The new content has the old size and time: only a second look into the file would show it."""
     path = tree.root / "takes.json"
     os.utime(path, (1_600_000_000,) * 2)
-    before = list_view_takes(tree.limit)
+    before = VIEWS.names(tree.limit)
     path.write_text(path.read_text().replace(made_up.TAKE, made_up.TAKE[:-1] + "2"))
     os.utime(path, (1_600_000_000,) * 2)
-    assert list_view_takes(tree.limit) == before
+    assert VIEWS.names(tree.limit) == before
     os.utime(path, (1_600_000_001,) * 2)
-    assert list_view_takes(tree.limit) == [EXAMPLE_ROOM]
+    assert VIEWS.names(tree.limit) == [EXAMPLE_ROOM]
 
 
 def test_the_example_room():
-    check_view_take(os.curdir, EXAMPLE_ROOM)
-    take = load_views(os.curdir, EXAMPLE_ROOM, clip=TINY)
+    VIEWS.check(os.curdir, EXAMPLE_ROOM)
+    take = VIEWS.load(os.curdir, EXAMPLE_ROOM, clip=TINY)
     assert [view.name for view in take.exo] == ["cam01", "cam02", "cam03", "cam04"]
 
 
@@ -148,7 +147,7 @@ def test_the_example_room():
 
 
 def test_parts_of_different_length(tree):
-    take = load_views(tree.limit, tree.name, clip=TINY)
+    take = VIEWS.load(tree.limit, tree.name, clip=TINY)
     view = take.exo[0]
     longer = View("cam02", view.frames.repeat(2, 1, 1, 1), view.camera)
     with pytest.raises(ValueError, match="cam01 1, cam02 2, ego view 1"):
@@ -171,7 +170,7 @@ def test_the_span_of_a_clip():
 
 def test_as_comfyui_calls_it(tree):
     with torch.inference_mode():
-        assert load_views(tree.limit, tree.name, clip=TINY).ego.shape == (1, 16, 16, 3)
+        assert VIEWS.load(tree.limit, tree.name, clip=TINY).ego.shape == (1, 16, 16, 3)
 
 
 def test_takes_json_of_the_release(tree):
@@ -180,4 +179,4 @@ def test_takes_json_of_the_release(tree):
     more = {"participant_uid": 657, "is_dropped": False, "objects": [], "task_id": 4001, "validated": True}
     (tree.root / "takes.json").write_text(json.dumps([{**entry, **more, "capture": None}]))
     tree.poses_file.unlink()
-    assert load_views(tree.limit, tree.name, clip=TINY).n_frames == 1  # the capture's name comes from the take's
+    assert VIEWS.load(tree.limit, tree.name, clip=TINY).n_frames == 1  # the capture's name comes from the take's
