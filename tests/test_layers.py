@@ -35,6 +35,7 @@ class Floor:
     never: frozenset[str] = COMFYUI
 
 
+_COMMANDS = ("commands/comfyui", "commands/program")  # what commands share
 _BELOW_NODES = ("common", "geometry", "attention", "networks", "takes", "wan")
 # Part of the takes' floor that the batch command reads without torch.
 TORCH_FREE_TAKES = ("takes/files", "takes/listing", "takes/egox/layout")
@@ -53,10 +54,11 @@ FLOORS = {
     "nodes/drawings": Floor(may=("common", "geometry")),
     "nodes": Floor(may=(*_BELOW_NODES, "nodes/drawings"), never=frozenset()),
     "commands/comfyui": Floor(may=("common",), never=COMFYUI | TORCH),
-    "commands/batch": Floor(may=("common", "commands/comfyui", *TORCH_FREE_TAKES), never=COMFYUI | TORCH),
-    "commands/convert": Floor(may=("common", "networks")),
-    "commands/doctor": Floor(may=("common", "commands/comfyui", "networks")),
-    "commands/main": Floor(never=COMFYUI | TORCH),
+    "commands/batch": Floor(may=("common", *_COMMANDS, *TORCH_FREE_TAKES), never=COMFYUI | TORCH),
+    "commands/convert": Floor(may=("common", "commands/program", "networks")),
+    "commands/doctor": Floor(may=("common", *_COMMANDS, "networks")),
+    "commands/main": Floor(may=("commands/program",), never=COMFYUI | TORCH),
+    "commands/program": Floor(never=COMFYUI | TORCH),
     "commands/__init__": Floor(never=COMFYUI | TORCH),
 }
 # Walls that are planned and do not stand yet: a file, and what it imports.

@@ -22,6 +22,7 @@ from typing import Any
 
 from ..comfyui.errors import BatchError, ServersGoneError
 from ..comfyui.graph import load_workflow
+from ..program import program
 from .display import JsonLines, Lines, Panel, Tally
 from .journal import DONE, FAILED, Journal
 from .lock import only_one
@@ -211,7 +212,7 @@ def report(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=f"python -m {__name__.partition('.')[0]} batch", description="Many clips through ComfyUI's API, resumably."
+        prog=f"{program()} batch", description="Many clips through ComfyUI's API, resumably."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..comfyui.state import Server, ask
+from ..program import program
 from .checks.components import check_components
 from .checks.lora_keys import check_lora
 from .checks.memory import check_memory, needs
@@ -144,7 +145,7 @@ def _facts(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"python -m {__name__.partition('.')[0]} doctor", description=_DESCRIPTION)
+    parser = argparse.ArgumentParser(prog=f"{program()} doctor", description=_DESCRIPTION)
     add = parser.add_argument
     add("--comfyui", type=Path, metavar="DIR", help="ComfyUI's folder, with main.py; else the one this pack lies in")
     add("--base-directory", type=Path, metavar="DIR", help="as ComfyUI's option: where models and custom_nodes are")
