@@ -18,10 +18,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from .bias import GGABias
-from .choice import Backend, ego_attention
-from .directions import TokenDirections
-from .layout import TokenLayout
+from .call import AttentionCall
+from .choice import AUTO, ego_attention
 
 PlainAttention = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 
@@ -29,52 +27,34 @@ PlainAttention = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 _EXO_BYTES = 24 << 20
 
 
-def gga_attention(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    heads: int,
-    layout: TokenLayout,
-    directions: TokenDirections,
-    bias: GGABias,
-    plain_attention: PlainAttention,
-    backend: Backend = Backend.AUTO,
-) -> Tensor:
+def gga_attention(call: AttentionCall, plain_attention: PlainAttention, backend: str = AUTO) -> Tensor:
     """Return self-attention over the joined tokens with GGA's bias.
 
     Args:
-        q: queries [B, n_tokens, heads * d], after norm and rotary embedding.
-        k: keys, of the same shape.
-        v: values, of the same shape.
-        heads: number of heads.
-        layout: order of the tokens.
-        directions: on the device of `q`; one clip, shared by the whole batch.
-        bias: which bias to add to the logits of ego queries and exo keys.
+        call: queries, keys and values, and what guides them.
         plain_attention: `(q, k, v, heads) -> out` on the same kind of tensors, for the exo queries, which have no
             bias. It gets some of the heads: their exo queries [B, n, some heads * d], contiguous, and views of all
             their keys and values [B, n_tokens, some heads * d].
-        backend: who computes the attention of the ego queries.
+        backend: name of who computes the attention of the ego queries.
 
     Returns:
         [B, n_tokens, heads * d].
     """
-    out = torch.empty_like(q, memory_format=torch.contiguous_format)
-    _attend_exo(q, k, v, heads, layout, plain_attention, out)
-    ego_attention(q, k, v, heads, layout, directions, bias, out, backend)
+    out = torch.empty_like(call.q, memory_format=torch.contiguous_format)
+    _attend_exo(call, plain_attention, out)
+    ego_attention(call, out, backend)
     return out
 
 
-def _attend_exo(
-    q: Tensor, k: Tensor, v: Tensor, heads: int, layout: TokenLayout, plain_attention: PlainAttention, out: Tensor
-) -> None:
+def _attend_exo(call: AttentionCall, plain_attention: PlainAttention, out: Tensor) -> None:
     """Write plain attention of the exo queries to all keys into the exo tokens of `out`."""
-    head_dim = q.shape[2] // heads
+    q, layout, head_dim = call.q, call.layout, call.head_dim
     # Rows of tokens of all frames, one after the other: [B, T * rows, exo_columns, heads * d].
     queries, results = (layout.as_grid(x).flatten(1, 2)[:, :, : layout.exo_columns] for x in (q, out))
     head_bytes = queries[..., :head_dim].numel() * q.element_size()
-    heads_at_once = _even_share(heads, max(1, _EXO_BYTES // head_bytes))
+    heads_at_once = _even_share(call.heads, max(1, _EXO_BYTES // head_bytes))
     rows = _even_share(queries.shape[1], max(1, _EXO_BYTES * queries.shape[1] // head_bytes))
-    parts = (x.split(heads_at_once * head_dim, dim=-1) for x in (queries, k, v, results))
+    parts = (x.split(heads_at_once * head_dim, dim=-1) for x in (queries, call.k, call.v, results))
     for query, key, value, result in zip(*parts, strict=True):
         for chunk, place in zip(query.split(rows, dim=1), result.split(rows, dim=1), strict=True):
             attended = plain_attention(chunk.flatten(1, 2).contiguous(), key, value, chunk.shape[-1] // head_dim)

@@ -12,44 +12,41 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from ..bias import GGABias
-from ..directions import TokenDirections
-from ..extended_directions import EXTENDED, ExtendedDirections
+from ..call import AttentionCall
+from ..directions import EXTENDED, ExtendedDirections
 from ..layout import TokenLayout
+from .backend import Backend
 from .triton import missing_triton
 
 # FlexAttention on GPUs takes head dimensions that are powers of two from 16 up.
 _SMALLEST_HEAD_DIM = 16
 
 
-def unsupported(q: Tensor, heads: int) -> str | None:
-    """Return why FlexAttention cannot take these queries, or None."""
-    if q.device.type == "cpu":
+def unsupported(call: AttentionCall) -> str | None:
+    """Return why FlexAttention cannot take a call, or None."""
+    device = call.q.device.type
+    if device == "cpu":
         return None
-    if q.device.type != "cuda":
-        return f"the device is {q.device.type}, not a CUDA GPU or the CPU"
-    head_dim = q.shape[-1] // heads
+    if device != "cuda":
+        return f"the device is {device}, not a CUDA GPU or the CPU"
+    head_dim = call.head_dim
     if head_dim < _SMALLEST_HEAD_DIM or head_dim & (head_dim - 1):
         return f"FlexAttention takes head dimensions that are powers of two from 16 up, not {head_dim}"
     return missing_triton()
 
 
-def attend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    heads: int,
-    layout: TokenLayout,
-    directions: TokenDirections,
-    bias: GGABias,
-    out: Tensor,
-) -> None:
-    """Write the attention of the ego queries to all keys into the ego tokens of `out`.
+def declined(call: AttentionCall) -> str | None:
+    """Return why `auto` passes FlexAttention over, or None."""
+    return None if call.q.device.type == "cuda" else "its compiled kernel is only worthwhile on a GPU"
 
-    Frame by frame, so that the queries gathered at a time are few. Arguments as of `sdpa.attend`.
+
+def attend(call: AttentionCall, out: Tensor) -> None:
+    """Write the attention of the ego queries to all keys into the ego tokens of `out`; see `Backend`.
+
+    Frame by frame, so that the queries gathered at a time are few.
     """
-    extended = directions.extended(bias)
-    key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (k, v))  # [B, heads, n_tokens, d]
+    q, heads, layout, extended = call.q, call.heads, call.layout, call.extended
+    key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (call.k, call.v))  # [B, heads, n_tokens, d]
     ego_queries, ego_out = (layout.as_grid(x)[:, :, :, layout.exo_columns :] for x in (q, out))
     for frame in range(layout.frames):
         chunk = ego_queries[:, frame]  # [B, rows, ego_columns, heads * d]
@@ -100,3 +97,6 @@ def _compiled_flex_attention() -> Callable[..., Tensor]:
     # made by a process with fewer threads would write outside its buffers (seen in torch 2.11). So it is said here.
     options = {"cpp.threads": torch.get_num_threads()}
     return torch.compile(flex_attention, dynamic=False, fullgraph=True, options=options)
+
+
+BACKEND = Backend("torch's FlexAttention", attend, unsupported, declined)

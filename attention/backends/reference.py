@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from ..bias import GGABias
+from ..call import AttentionCall
 from ..directions import TokenDirections
 from ..layout import TokenLayout
+from .backend import Backend
 
 
 def dense_bias(layout: TokenLayout, directions: TokenDirections, bias: GGABias) -> Tensor:
@@ -37,21 +39,11 @@ def dense_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, bias: Tensor | 
     return out.transpose(1, 2).flatten(2).to(q.dtype)
 
 
-def unsupported(q: Tensor, heads: int) -> str | None:
-    """Return None: every device, type and size will do."""
-    return None
-
-
-def attend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    heads: int,
-    layout: TokenLayout,
-    directions: TokenDirections,
-    bias: GGABias,
-    out: Tensor,
-) -> None:
-    """Write the attention of the ego queries to all keys into the ego tokens of `out`; see `sdpa.attend`."""
-    attended = dense_attention(q, k, v, heads, dense_bias(layout, directions, bias))
+def attend(call: AttentionCall, out: Tensor) -> None:
+    """Write the attention of the ego queries to all keys into the ego tokens of `out`; see `Backend`."""
+    layout = call.layout
+    attended = dense_attention(call.q, call.k, call.v, call.heads, dense_bias(layout, call.directions, call.bias))
     layout.as_grid(out)[:, :, :, layout.exo_columns :] = layout.as_grid(attended)[:, :, :, layout.exo_columns :]
+
+
+BACKEND = Backend("dense, for small tests only", attend, automatic=False)

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
-from ..bias import GGABias
-from ..directions import TokenDirections
-from ..extended_directions import ExtendedDirections
+from ..call import AttentionCall
+from ..directions import ExtendedDirections
 from ..layout import TokenLayout
+from .backend import Backend
 
 # Of a chunk of ego queries: their bias, themselves and their result.
 CHUNK_BYTES = 36 << 20
@@ -28,35 +28,10 @@ _FACTOR_BYTES = 8 << 20
 _ALIGNMENT = 16
 
 
-def unsupported(q: Tensor, heads: int) -> str | None:
-    """Return None: every device, type and size will do."""
-    return None
-
-
-def attend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    heads: int,
-    layout: TokenLayout,
-    directions: TokenDirections,
-    bias: GGABias,
-    out: Tensor,
-) -> None:
-    """Write the attention of the ego queries to all keys into the ego tokens of `out`.
-
-    Args:
-        q: queries [B, n_tokens, heads * d].
-        k: keys, of the same shape.
-        v: values, of the same shape.
-        heads: number of heads.
-        layout: order of the tokens.
-        directions: on the device of `q`.
-        bias: which bias to add to the logits of ego queries and exo keys.
-        out: [B, n_tokens, heads * d].
-    """
-    extended = directions.extended(bias)
-    key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (k, v))  # [B, heads, n_tokens, d]
+def attend(call: AttentionCall, out: Tensor) -> None:
+    """Write the attention of the ego queries to all keys into the ego tokens of `out`; see `Backend`."""
+    q, heads, layout, extended = call.q, call.heads, call.layout, call.extended
+    key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (call.k, call.v))  # [B, heads, n_tokens, d]
     # Rows of tokens of all frames, one after the other: [B, T * rows, ego_columns, heads * d].
     ego_queries, ego_out = (layout.as_grid(x).flatten(1, 2)[:, :, layout.exo_columns :] for x in (q, out))
     n_rows = ego_queries.shape[1]
@@ -109,3 +84,6 @@ def _kernel_for(device: torch.device) -> AbstractContextManager:
     if device.type != "cuda":
         return nullcontext()
     return sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH])
+
+
+BACKEND = Backend("plain torch, every device", attend)

@@ -10,9 +10,9 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from ..bias import GGABias
-from ..directions import TokenDirections
+from ..call import AttentionCall
 from ..layout import TokenLayout
+from .backend import Backend
 
 HEAD_DIMS = (64, 128)
 DTYPES = (torch.float16, torch.bfloat16)
@@ -45,48 +45,32 @@ def missing_triton() -> str | None:
     return None
 
 
-def unsupported(q: Tensor, heads: int) -> str | None:
-    """Return why the kernel cannot take these queries, or None."""
+def unsupported(call: AttentionCall) -> str | None:
+    """Return why the kernel cannot take a call, or None."""
+    q = call.q
     if q.device.type != "cuda" and not _interpreted():
         return f"the device is {q.device.type}, not a CUDA GPU"
     if q.device.type == "cuda" and _capability(q.device) < OLDEST_CAPABILITY:
         return f"the kernel needs compute capability {OLDEST_CAPABILITY / 10} (Ampere) or newer"
     if q.dtype not in DTYPES:
         return f"the kernel takes float16 and bfloat16, not {str(q.dtype).removeprefix('torch.')}"
-    if q.shape[-1] // heads not in HEAD_DIMS:
-        return f"the kernel takes head dimensions {HEAD_DIMS}, not {q.shape[-1] // heads}"
+    if call.head_dim not in HEAD_DIMS:
+        return f"the kernel takes head dimensions {HEAD_DIMS}, not {call.head_dim}"
     return missing_triton()
 
 
-def attend(
-    q: Tensor,
-    k: Tensor,
-    v: Tensor,
-    heads: int,
-    layout: TokenLayout,
-    directions: TokenDirections,
-    bias: GGABias,
-    out: Tensor,
-    tile: Tile | None = None,
-) -> None:
+def attend(call: AttentionCall, out: Tensor, tile: Tile | None = None) -> None:
     """Write the attention of the ego queries to all keys into the ego tokens of `out`.
 
     Args:
-        q: queries [B, n_tokens, heads * d], float16 or bfloat16.
-        k: keys, of the same shape.
-        v: values, of the same shape.
-        heads: number of heads.
-        layout: order of the tokens.
-        directions: on the device of `q`.
-        bias: which bias to add to the logits of ego queries and exo keys.
+        call: its queries are float16 or bfloat16.
         out: [B, n_tokens, heads * d], its last axis contiguous.
         tile: defaults to one that fits the GPU.
     """
     from .triton_kernel import gga_forward
 
-    q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (q, k, v))
-    head_dim = q.shape[-1] // heads
-    extended = directions.extended(bias)
+    q, k, v = (x if x.stride(-1) == 1 else x.contiguous() for x in (call.q, call.k, call.v))
+    heads, head_dim, layout, extended = call.heads, call.head_dim, call.layout, call.extended
     tile = _few_frames(tile or tile_for(q, head_dim), layout)
     n_queries = layout.frames * layout.ego_tokens_per_frame
     grid = (-(-n_queries // tile.queries), q.shape[0] * heads)
@@ -159,3 +143,6 @@ def _shift(dtype: torch.dtype, largest_factor: float) -> float:
 
 def _interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
+
+
+BACKEND = Backend("one fused kernel (NVIDIA, fp16 or bf16)", attend, unsupported)

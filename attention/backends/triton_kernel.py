@@ -1,7 +1,7 @@
 """The fused kernel: attention of the ego queries to all keys, exponentials of exo keys multiplied by GGA's factor.
 
 One pass over the keys with a running maximum and sum, as in FlashAttention. Exo keys come first, each with its factor
-g (extended_directions.py), then ego keys without one. Queries and keys are read where they stand in the joined token
+g (directions.py), then ego keys without one. Queries and keys are read where they stand in the joined token
 grid, and the result is written there: nothing is gathered, copied or held beside it.
 
 Import this module only where Triton is installed; `sdpa.py` is its readable twin.

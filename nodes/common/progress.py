@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
-import comfy.model_management
-import comfy.utils
+from ...wan.shared.progress import progress_bar
+
+__all__ = ["logger", "progress_bar", "show_text", "warn"]
 
 logger = logging.getLogger(__name__)
-
-
-def progress_bar() -> Callable[[int, int], None]:
-    """Return a callback (done, total) that moves the node's progress bar and raises when the artist cancels."""
-    bar: comfy.utils.ProgressBar | None = None
-
-    def report(done: int, total: int) -> None:
-        nonlocal bar
-        comfy.model_management.throw_exception_if_processing_interrupted()
-        bar = bar or comfy.utils.ProgressBar(total)
-        bar.update_absolute(done, total)
-
-    return report
 
 
 def show_text(node: type, text: str) -> None:

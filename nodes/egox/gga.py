@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from comfy_api.latest import io
-from torch import Tensor
 
 from ...attention.bias import GGAForm
-from ...attention.choice import BACKEND_VARIABLE, Backend
-from ...attention.layout import TokenLayout
+from ...attention.choice import AUTO, BACKEND_VARIABLE, BACKENDS, CHOICES
 from ...geometry.cameras.camera import Camera
 from ...geometry.depth.depth import Depth
-from ...geometry.directions.directions import GGAGeometry, gga_directions
+from ...geometry.directions.clip import ClipGeometry
+from ...geometry.directions.directions import GGAGeometry
 from ...networks.weights.wan_kinds import require_wan21_i2v
 from ...wan.egox.apply import applied_egox
 from ...wan.egox.gga import apply_matched_gga, without_gga
 from ...wan.egox.gga_settings import GGASettings, Guidance
 from ...wan.egox.match import Match, matched
 from ..common.options import check_option
-from ..common.progress import progress_bar, show_text
+from ..common.progress import show_text
 from ..common.schema import schema
 from ..common.sockets import CameraSocket, DepthSocket
 
@@ -98,13 +98,12 @@ class Exo2EgoGGA(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "backend",
-                    options=[backend.value for backend in Backend],
-                    default=Backend.AUTO.value,
+                    options=list(CHOICES),
+                    default=AUTO,
                     optional=True,
-                    tooltip="Who computes the guided attention. auto: the fastest that the machine has, named in the "
-                    "log. triton: one fused kernel (NVIDIA, fp16 or bf16). flex: torch's FlexAttention. sdpa: plain "
-                    "torch, every device. reference: dense, for small tests only. The environment variable "
-                    f"{BACKEND_VARIABLE} decides where this says auto.",
+                    tooltip=f"Who computes the guided attention. {AUTO}: the fastest that the machine has, named in "
+                    f"the log. {' '.join(f'{name}: {backend.hint}.' for name, backend in BACKENDS.items())} The "
+                    f"environment variable {BACKEND_VARIABLE} decides where this says {AUTO}.",
                 ),
                 io.Combo.Input(
                     "guidance",
@@ -133,35 +132,22 @@ class Exo2EgoGGA(io.ComfyNode):
         end_percent: float,
         first_block: int,
         last_block: int,
-        backend: str = Backend.AUTO.value,
+        backend: str = AUTO,
         guidance: str = _ON,
     ) -> io.NodeOutput:
         check_option("geometry", geometry, _GEOMETRIES)
+        check_option("backend", backend, CHOICES)
         if check_option("guidance", guidance, _GUIDANCES) == _OFF:
             require_wan21_i2v(model)
             show_text(cls, "GGA is OFF (ablation).")
             return io.NodeOutput(without_gga(model))
-        exo_camera = exo_camera.resized(depth.width, depth.height)
-
-        def directions(chosen: GGAGeometry, layout: TokenLayout) -> tuple[Tensor, Tensor]:
-            found = gga_directions(
-                exo_camera,
-                depth,
-                ego_camera,
-                latent_frames=layout.frames,
-                exo_tokens=(layout.rows, layout.exo_columns),
-                ego_tokens=(layout.rows, layout.ego_columns),
-                geometry=chosen,
-                progress=progress_bar(),
-            )
-            return found.ego_queries, found.exo_keys
-
-        def guidance_of(match: Match) -> Guidance:
-            chosen, factor, source = GGAGeometry.AS_RELEASED, strength, "set here"
+        clip = ClipGeometry(exo_camera, depth, ego_camera)
+        guidances = {}
+        for match in Match:
             if geometry == _AS_MATCHED:
-                chosen, factor, source = matched(match).geometry, matched(match).strength, f"by {match.value}"
+                kind, factor, source = matched(match).geometry, matched(match).strength, f"by {match.value}"
             else:
-                chosen = GGAGeometry(geometry)
+                kind, factor, source = GGAGeometry(geometry), strength, "set here"
             settings = GGASettings(
                 form=GGAForm(form),
                 strength=factor,
@@ -169,17 +155,17 @@ class Exo2EgoGGA(io.ComfyNode):
                 end_percent=end_percent,
                 first_block=first_block,
                 last_block=last_block,
-                backend=Backend(backend),
+                backend=backend,
             )
-            text = f"geometry {chosen.value}, lambda {factor:g} ({source}), form {form}."
-            return Guidance(partial(directions, chosen), settings, text)
+            text = f"geometry {kind.value}, lambda {factor:g} ({source}), form {form}."
+            guidances[match] = Guidance(replace(clip, kind=kind), settings, text)
 
-        patched = apply_matched_gga(model, guidance_of, report=partial(show_text, cls))
+        patched = apply_matched_gga(model, guidances, report=partial(show_text, cls))
         egox = applied_egox(model)
         if geometry != _AS_MATCHED:
-            show_text(cls, guidance_of(Match.INFERENCE).text)
+            show_text(cls, guidances[Match.INFERENCE].text)
         elif egox is not None:
-            show_text(cls, guidance_of(egox.settings.match).text)
+            show_text(cls, guidances[egox.settings.match].text)
         else:
             show_text(cls, "Geometry and lambda follow EgoX Conditioning's match; told here when sampling starts.")
         return io.NodeOutput(patched)

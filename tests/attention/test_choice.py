@@ -7,14 +7,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from exo2ego.attention import choice as backends
+from exo2ego.attention.backends.backend import Backend
 from exo2ego.attention.bias import GGABias
-from exo2ego.attention.choice import BACKEND_VARIABLE, Backend, requested
+from exo2ego.attention.call import AttentionCall
+from exo2ego.attention.choice import AUTO, BACKEND_VARIABLE, requested
 from exo2ego.attention.guided_attention import gga_attention
 from support.random_attention import HEADS, LAYOUTS, plain, random_directions, random_qkv
 
@@ -28,10 +29,10 @@ def nothing_said_yet(monkeypatch):
     monkeypatch.delenv(BACKEND_VARIABLE, raising=False)
 
 
-def attention(backend: Backend = Backend.AUTO, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+def attention(backend: str = AUTO, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     layout = LAYOUTS[0]
     q, k, v = random_qkv(layout, 1, dtype)
-    return gga_attention(q, k, v, HEADS, layout, random_directions(layout), GGABias(), plain, backend)
+    return gga_attention(AttentionCall(q, k, v, HEADS, layout, random_directions(layout), GGABias()), plain, backend)
 
 
 def test_a_machine_without_a_gpu_takes_sdpa_and_says_so_once(caplog):
@@ -44,8 +45,8 @@ def test_a_machine_without_a_gpu_takes_sdpa_and_says_so_once(caplog):
 
 def test_the_node_decides_before_the_environment(caplog, monkeypatch):
     monkeypatch.setenv(BACKEND_VARIABLE, "reference")
-    assert requested(Backend.AUTO) is Backend.REFERENCE
-    assert requested(Backend.SDPA) is Backend.SDPA
+    assert requested(AUTO) == "reference"
+    assert requested("sdpa") == "sdpa"
     with caplog.at_level(logging.INFO, logger="exo2ego.attention"):
         attention()
     assert caplog.messages == ["GGA's attention runs on the back end 'reference', as asked for."]
@@ -60,7 +61,7 @@ def test_an_unknown_name_in_the_environment_is_refused(monkeypatch):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_back_end_that_cannot_run_here_is_refused_where_it_is_asked_for():
     with pytest.raises(ValueError, match=r"'triton' cannot be used here: the device is cpu, not a CUDA GPU\. Choose"):
-        attention(Backend.TRITON)
+        attention("triton")
 
 
 def run_elsewhere(code: str) -> list[str]:
@@ -71,12 +72,13 @@ sys.path[:0] = [{str(SCRIPTS)!r}, {str(SCRIPTS.parent / "tests")!r}]
 import pack; pack.register()
 import torch
 from support.random_attention import *
+from exo2ego.attention.call import AttentionCall
 from exo2ego.attention.guided_attention import gga_attention
 logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s", stream=sys.stdout)
 layout = LAYOUTS[0]
 q, k, v = random_qkv(layout, 1, torch.float16, head_dim=64)
 def run():
-    got = gga_attention(q, k, v, HEADS, layout, random_directions(layout), BIASES[0], plain)
+    got = gga_attention(AttentionCall(q, k, v, HEADS, layout, random_directions(layout), BIASES[0]), plain)
     assert relative_error(got, oracle(q, k, v, layout, random_directions(layout), BIASES[0])) < 1e-2
 {code}
 """
@@ -112,8 +114,7 @@ def failing_with(monkeypatch, error: Exception) -> None:
     def attend(*args) -> None:
         raise error
 
-    broken = SimpleNamespace(unsupported=lambda q, heads: None, attend=attend)
-    monkeypatch.setitem(backends.MODULES, Backend.TRITON, broken)
+    monkeypatch.setitem(backends.BACKENDS, "triton", Backend("fails", attend))
 
 
 @pytest.mark.parametrize(
@@ -139,3 +140,26 @@ def test_out_of_memory_goes_to_comfyui_and_leaves_nothing_out(monkeypatch, error
     with pytest.raises(type(error)):
         attention()
     assert not backends._failed
+
+
+def test_a_new_back_end_is_chosen_refused_and_shown_by_what_it_states(caplog, monkeypatch):
+    """Its module and its place in the order are all that it takes: the name, why it is left out, and the result."""
+
+    def attend(call, out):
+        call.layout.as_grid(out)[:, :, :, call.layout.exo_columns :] = 7.0
+
+    made_up = {"made_up": Backend("of this test", attend, declined=lambda call: "it is Saturday")}
+    monkeypatch.setattr(backends, "BACKENDS", {**made_up, **backends.BACKENDS})
+    monkeypatch.setattr(backends, "CHOICES", (AUTO, *backends.BACKENDS))
+    with caplog.at_level(logging.INFO, logger="exo2ego.attention"):
+        assert not (attention() == 7.0).any()
+    assert caplog.messages[0].startswith(
+        "GGA's attention runs on the back end 'sdpa' (made_up: it is Saturday; triton: "
+    )
+    layout = LAYOUTS[0]
+    assert (layout.as_grid(attention("made_up"))[:, :, :, layout.exo_columns :] == 7.0).all()
+
+
+def test_a_name_that_no_back_end_has_is_refused():
+    with pytest.raises(ValueError, match="one of auto, triton, flex, sdpa, reference, got 'cuda': choose"):
+        attention("cuda")

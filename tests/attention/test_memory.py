@@ -13,7 +13,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from exo2ego.attention.bias import GGABias
-from exo2ego.attention.choice import Backend
+from exo2ego.attention.call import AttentionCall
 from exo2ego.attention.directions import TokenDirections
 from exo2ego.attention.guided_attention import gga_attention
 from exo2ego.attention.layout import TokenLayout
@@ -45,7 +45,7 @@ def test_gga_takes_at_most_64_mb_beside_plain_attention(batch):
             directions = empty_directions(EGOX)
             extended = directions.extended(GGABias())
             assert extended.split_queries.dtype == extended.split_keys.dtype == torch.float16  # for the fused kernel
-            gga_attention(q, k, v, HEADS, EGOX, directions, GGABias(), plain_sdpa, Backend.SDPA)
+            gga_attention(AttentionCall(q, k, v, HEADS, EGOX, directions, GGABias()), plain_sdpa, "sdpa")
         assert without.peak >= q.nbytes
         assert guided.peak - without.peak < ALLOWED
 

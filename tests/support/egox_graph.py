@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from exo2ego.geometry.directions.directions import GGADirections
 from exo2ego.wan.egox.apply import ExoSettings, apply_egox
 from exo2ego.wan.egox.gga import GGASettings, apply_gga
 
@@ -19,13 +21,24 @@ STEPS = 3
 SHIFT = 8.0  # ComfyUI's default for Wan 2.1
 
 
+@dataclass(frozen=True)
+class KnownDirections:
+    """Directions that are known already, in the place of a clip's geometry."""
+
+    ego_queries: Tensor
+    exo_keys: Tensor
+
+    def directions(self, grid: Any, progress: Any = None) -> GGADirections:
+        return GGADirections(self.ego_queries, self.exo_keys)
+
+
 def with_egox(model: Any, clip: Clip, **settings: Any) -> Any:
     return apply_egox(model, clip.exo, ExoSettings(**settings))
 
 
 def with_gga(model: Any, clip: Clip, **settings: Any) -> Any:
     """Apply GGA with the clip's directions."""
-    return apply_gga(model, lambda layout: (clip.ego_queries, clip.exo_keys), GGASettings(**settings))
+    return apply_gga(model, KnownDirections(clip.ego_queries, clip.exo_keys), GGASettings(**settings))
 
 
 def with_shift(model: Any, shift: float) -> Any:

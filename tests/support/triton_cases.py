@@ -28,7 +28,7 @@ from triton.runtime import interpreter  # noqa: E402
 from exo2ego.attention.backends import triton as triton_attention  # noqa: E402
 from exo2ego.attention.backends.reference import dense_attention, dense_bias  # noqa: E402
 from exo2ego.attention.bias import GGABias, GGAForm  # noqa: E402
-from exo2ego.attention.choice import Backend  # noqa: E402
+from exo2ego.attention.call import AttentionCall  # noqa: E402
 from exo2ego.attention.directions import TokenDirections  # noqa: E402
 from exo2ego.attention.guided_attention import gga_attention  # noqa: E402
 from exo2ego.attention.layout import TokenLayout  # noqa: E402
@@ -74,7 +74,7 @@ def error(
 ) -> float:
     q, k, v = random_qkv(layout, batch, dtype, head_dim)
     q = q * scale
-    got = gga_attention(q, k, v, HEADS, layout, directions, bias, plain, Backend.TRITON)
+    got = gga_attention(AttentionCall(q, k, v, HEADS, layout, directions, bias), plain, "triton")
     return relative_error(got, oracle(q, k, v, layout, directions, bias))
 
 
@@ -120,7 +120,7 @@ def memory_cases() -> dict[str, dict[str, float]]:
             directions, others = random_directions(layout), random_directions(layout)
             taken = {}
             before = memory.peak = memory.live
-            triton_attention.attend(q, k, v, heads, layout, directions, GGABias(), out)
+            triton_attention.attend(AttentionCall(q, k, v, heads, layout, directions, GGABias()), out)
             taken |= {"peak": memory.peak - before, "kept": memory.live - before}
             before = memory.peak = memory.live
             extended = others.extended(GGABias())

@@ -11,14 +11,14 @@ from compare import Case, Row, Run, compare
 from gga_problem import Problem, described
 
 from exo2ego.attention.backends.reference import dense_bias
-from exo2ego.attention.choice import MODULES, Backend
+from exo2ego.attention.choice import BACKENDS
 from exo2ego.attention.guided_attention import gga_attention
 from exo2ego.attention.layout import TokenLayout
 
 # The released code's way: the bias of all pairs as one tensor, handed to torch's attention.
 DENSE = "dense"
 
-CASES = (*(backend.value for backend in Backend if backend is not Backend.AUTO), DENSE)
+CASES = (*BACKENDS, DENSE)
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def rows_of(layout: TokenLayout, options: Options) -> list[Row]:
     cases = [
         Case(
             name,
-            partial(_dense if name == DENSE else partial(_gga, Backend(name)), problem),
+            partial(_dense if name == DENSE else partial(_gga, name), problem),
             partial(problem.error, biased=True),
             _left_out(name, problem, options),
         )
@@ -70,24 +70,23 @@ def _dense(problem: Problem) -> Run:
     return problem.timed(partial(problem.plain, problem.q, problem.k, problem.v, problem.heads, mask))
 
 
-def _gga(backend: Backend, problem: Problem) -> Run:
-    tensors = problem.q, problem.k, problem.v, problem.heads, problem.layout, problem.directions(), problem.bias
-    return problem.timed(partial(gga_attention, *tensors, problem.plain, backend))
+def _gga(backend: str, problem: Problem) -> Run:
+    return problem.timed(partial(gga_attention, problem.call(), problem.plain, backend))
 
 
 def _left_out(name: str, problem: Problem, options: Options) -> str:
     """Return why a case is not measured, or nothing."""
     device, size = problem.q.device, problem.q.element_size()
     if name != DENSE:
-        reason = MODULES[Backend(name)].unsupported(problem.q, problem.heads)
-        if reason is not None:
+        call = problem.call()
+        if (reason := BACKENDS[name].unsupported(call)) is not None:
             return reason
-    if name == Backend.FLEX and device.type == "cpu" and options.cases is None:
-        return "compiled for the CPU it is slow; --backends flex measures it"
+        if options.cases is None and (reason := BACKENDS[name].declined(call)) is not None:
+            return f"{reason}; --backends {name} measures it"
     need = 0
     if name == DENSE:
         need = bytes_of_dense_bias(problem.layout, problem.q.dtype)
-    elif name == Backend.REFERENCE:
+    elif name == "reference":
         logits = problem.layout.n_tokens**2 * len(problem.q) * problem.heads * size
         need = bytes_of_dense_bias(problem.layout, problem.q.dtype) + 3 * logits  # logits, with the bias, softmax
     return memory.lacking(need, device)

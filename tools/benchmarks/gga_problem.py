@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize, scaled_dot_product_attention
 
 from exo2ego.attention.bias import GGABias
+from exo2ego.attention.call import AttentionCall
 from exo2ego.attention.directions import TokenDirections
 from exo2ego.attention.layout import TokenLayout
 
@@ -85,6 +86,10 @@ class Problem:
     def directions(self) -> TokenDirections:
         """Return a new copy of the directions on the device."""
         return TokenDirections(*(part.to(self.device, copy=True) for part in self._directions))
+
+    def call(self) -> AttentionCall:
+        """Return the attention to compute, with a new copy of the directions."""
+        return AttentionCall(self.q, self.k, self.v, self.heads, self.layout, self.directions(), self.bias)
 
     def plain(self, q: Tensor, k: Tensor, v: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
         """Return plain attention as ComfyUI's own on PyTorch (attention_pytorch) computes it."""

@@ -31,7 +31,7 @@ def rows_of(layout: TokenLayout, tiles: Sequence[str], options: Options) -> list
         SystemExit: where the kernel cannot run.
     """
     problem = options.problem(layout)
-    reason = triton_attention.unsupported(problem.q, problem.heads)
+    reason = triton_attention.unsupported(problem.call())
     if reason is not None:
         raise SystemExit(f"Tiles of the Triton kernel cannot be timed: {reason}.")
     plain = Case("plain, ego queries", partial(_plain, problem), lambda out: 0.0)
@@ -56,11 +56,10 @@ def _plain(problem: Problem) -> Run:
 
 
 def _kernel(problem: Problem, tile: Tile, result: Tensor) -> Run:
-    directions = problem.directions()
+    call = problem.call()
 
-    def call() -> Tensor:
-        tensors = problem.q, problem.k, problem.v, problem.heads, problem.layout, directions, problem.bias, result
-        triton_attention.attend(*tensors, tile)
+    def attend() -> Tensor:
+        triton_attention.attend(call, result, tile)
         return result
 
-    return problem.timed(call)
+    return problem.timed(attend)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,12 @@ from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...attention.bias import GGABias
-from ...attention.choice import Backend, requested
+from ...attention.choice import requested
 from ...attention.directions import TokenDirections
 from ...attention.layout import TokenLayout
 from ...networks.weights.wan_kinds import require_wan21_i2v
 from ..shared.joined_tokens import window_frames
+from ..shared.progress import progress_bar
 from ..shared.wrappers import transformer_options_of_run
 from .apply import applied_egox
 from .gga_hooks import GGAHooks, HookCounts
@@ -36,24 +37,23 @@ GGA_KEY = "exo2ego_gga"
 _log = logging.getLogger(__name__)
 
 
-def apply_gga(model: ModelPatcher, source: DirectionSource, settings: GGASettings | None = None) -> ModelPatcher:
+def apply_gga(model: ModelPatcher, geometry: DirectionSource, settings: GGASettings | None = None) -> ModelPatcher:
     """Return a clone of a Wan 2.1 I2V MODEL with geometry-guided self-attention, whatever the run's `Match`.
 
     Args:
         model: MODEL.
-        source: gives the directions once the latent sizes are known.
+        geometry: of the clip that is sampled.
         settings: defaults to the release's inference.
 
     Raises:
         ValueError: see `apply_matched_gga`.
     """
-    guidance = Guidance(source, settings or GGASettings())
-    return apply_matched_gga(model, lambda match: guidance)
+    return apply_matched_gga(model, dict.fromkeys(Match, Guidance(geometry, settings or GGASettings())))
 
 
 def apply_matched_gga(
     model: ModelPatcher,
-    guidance_of: Callable[[Match], Guidance],
+    guidance: Mapping[Match, Guidance],
     report: Callable[[str], None] | None = None,
 ) -> ModelPatcher:
     """Return a clone of a Wan 2.1 I2V MODEL with geometry-guided self-attention, as the exo view's `Match` says.
@@ -62,7 +62,7 @@ def apply_matched_gga(
 
     Args:
         model: MODEL.
-        guidance_of: gives what guides a run of a `Match`; asked for each of them now, and when sampling starts.
+        guidance: what guides the runs of every `Match`.
         report: called with what is in force when sampling starts.
 
     Raises:
@@ -71,8 +71,8 @@ def apply_matched_gga(
     """
     network = require_wan21_i2v(model)
     for match in Match:
-        guidance_of(match).settings.blocks(len(network.blocks))
-    gga = GeometryGuidance(guidance_of, len(network.blocks), report)
+        guidance[match].settings.blocks(len(network.blocks))
+    gga = GeometryGuidance(guidance, len(network.blocks), report)
     patched = without_gga(model)
     for kind, wrapper in ((WrappersMP.OUTER_SAMPLE, gga.outer_sample), (WrappersMP.DIFFUSION_MODEL, gga)):
         patched.add_wrapper_with_key(kind, GGA_KEY, wrapper)
@@ -103,7 +103,7 @@ class GGARun:
     directions: TokenDirections
     bias: GGABias
     blocks: range
-    backend: Backend
+    backend: str
     start_sigma: float
     end_sigma: float
     counts: HookCounts = field(default_factory=HookCounts)
@@ -124,15 +124,15 @@ class GeometryGuidance:
     """The wrappers of GGA: one prepares a sampling run, one hooks every model call.
 
     Args:
-        guidance_of: gives what guides a run of a `Match`.
+        guidance: what guides the runs of every `Match`.
         block_count: of the model.
         report: called with what is in force when sampling starts.
     """
 
     def __init__(
-        self, guidance_of: Callable[[Match], Guidance], block_count: int, report: Callable[[str], None] | None = None
+        self, guidance: Mapping[Match, Guidance], block_count: int, report: Callable[[str], None] | None = None
     ) -> None:
-        self._guidance_of = guidance_of
+        self._guidance = guidance
         self._block_count = block_count
         self._report = report
         self._computed: dict[tuple[Match, TokenLayout], TokenDirections] = {}
@@ -199,12 +199,13 @@ class GeometryGuidance:
                 "sample them one after the other, each with its own GGA."
             )
         match = egox.settings.match
-        guidance = self._guidance_of(match)
+        guidance = self._guidance[match]
         settings = guidance.settings
         requested(settings.backend)  # a wrong name in the environment is told now, not in the first step
         layout = egox.layout(noise.shape)
         if (match, layout) not in self._computed:
-            directions = TokenDirections(*guidance.source(layout))
+            found = guidance.geometry.directions(layout, progress_bar())
+            directions = TokenDirections(found.ego_queries, found.exo_keys)
             directions.check(layout)
             self._computed = {(match, layout): directions}
         self._tell(guidance.text)

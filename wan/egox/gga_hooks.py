@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from ...attention.bias import GGABias
-from ...attention.choice import Backend
+from ...attention.call import AttentionCall
 from ...attention.directions import TokenDirections
 from ...attention.guided_attention import PlainAttention, gga_attention
 from ...attention.layout import TokenLayout
@@ -159,7 +159,7 @@ class GGAHooks(SelfAttentionHooks):
     """
 
     def __init__(
-        self, directions: TokenDirections, bias: GGABias, blocks: range, counts: HookCounts, backend: Backend
+        self, directions: TokenDirections, bias: GGABias, blocks: range, counts: HookCounts, backend: str
     ) -> None:
         super().__init__(blocks, counts)
         self._directions = directions
@@ -170,4 +170,5 @@ class GGAHooks(SelfAttentionHooks):
         self, q: Tensor, k: Tensor, v: Tensor, heads: int, layout: TokenLayout, plain: PlainAttention
     ) -> Tensor:
         """Bias the ego queries."""
-        return gga_attention(q, k, v, heads, layout, self._directions, self._bias, plain, self._backend)
+        call = AttentionCall(q, k, v, heads, layout, self._directions, self._bias)
+        return gga_attention(call, plain, self._backend)

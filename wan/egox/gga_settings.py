@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from torch import Tensor
-
 from ...attention.bias import RELEASE_STRENGTH, GGABias, GGAForm
-from ...attention.choice import Backend
+from ...attention.choice import AUTO
 from ...attention.layout import TokenLayout
+from ...geometry.directions.directions import GGADirections
 
 
 class DirectionSource(Protocol):
-    """Computes the directions of a token layout."""
+    """What gives the directions of a token layout: `ClipGeometry`."""
 
-    def __call__(self, layout: TokenLayout) -> tuple[Tensor, Tensor]:
-        """Return ego queries [T, rows, ego columns, 3] and exo keys [query T, key T, rows, exo columns, 3].
-
-        A zero vector is a missing direction. ValueError if the clip does not have the layout's frames.
-        """
+    def directions(self, grid: TokenLayout, progress: Callable[[int, int], None] | None = None) -> GGADirections:
+        """Return the directions; a zero vector is a missing one. ValueError if the clip does not have the layout."""
         ...
 
 
@@ -41,7 +38,7 @@ class GGASettings:
     end_percent: float = 1.0
     first_block: int = 0
     last_block: int = -1
-    backend: Backend = Backend.AUTO
+    backend: str = AUTO
 
     def __post_init__(self) -> None:
         GGABias(self.form, self.strength)
@@ -76,11 +73,11 @@ class Guidance:
     """What guides the runs of one `Match`.
 
     Attributes:
-        source: gives the directions once the latent sizes are known.
+        geometry: of the clip; asked for directions once the latent sizes are known.
         settings: where and how strongly GGA acts.
         text: what is in force, for people.
     """
 
-    source: DirectionSource
+    geometry: DirectionSource
     settings: GGASettings = field(default_factory=GGASettings)
     text: str = ""

@@ -135,7 +135,7 @@ def _check_triton(torch: str) -> list[Finding]:
     return [
         _finding(
             Severity.WARNING,
-            "Triton is not installed: GGA leaves out its fast back ends (triton, flex) and runs on plain torch (sdpa)",
+            "Triton is not installed: GGA leaves out its fast back ends and runs on plain torch",
             "Triton in the version that belongs to torch; the result is the same, the sampling faster",
             f"{command} with {sys.executable}, in the version that torch {torch} asks for.",
         )

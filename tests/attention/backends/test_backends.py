@@ -8,7 +8,7 @@ from torch.nn.functional import normalize
 from exo2ego.attention.backends import flex
 from exo2ego.attention.backends.reference import dense_attention, dense_bias
 from exo2ego.attention.bias import GGABias, GGAForm
-from exo2ego.attention.choice import Backend
+from exo2ego.attention.call import AttentionCall
 from exo2ego.attention.directions import TokenDirections
 from exo2ego.attention.guided_attention import gga_attention
 from exo2ego.attention.layout import TokenLayout
@@ -24,7 +24,7 @@ from support.random_attention import (
     with_missing,
 )
 
-EAGER = [Backend.SDPA, Backend.REFERENCE]
+EAGER = ["sdpa", "reference"]
 
 
 @pytest.mark.parametrize("backend", EAGER)
@@ -34,7 +34,7 @@ EAGER = [Backend.SDPA, Backend.REFERENCE]
 def test_float32_equals_the_oracle(backend, batch, layout, bias):
     directions = with_missing(random_directions(layout)) if layout.rows > 2 else random_directions(layout)
     q, k, v = random_qkv(layout, batch)
-    got = gga_attention(q, k, v, HEADS, layout, directions, bias, plain, backend)
+    got = gga_attention(AttentionCall(q, k, v, HEADS, layout, directions, bias), plain, backend)
     expected = oracle(q, k, v, layout, directions, bias)
     assert relative_error(got, expected) < 1e-5
     if bias.strength != 1.0:
@@ -48,7 +48,7 @@ def test_half_precision_is_near_the_oracle(backend, dtype, bias):
     layout = LAYOUTS[0]
     directions = with_missing(random_directions(layout))
     q, k, v = random_qkv(layout, 2, dtype)
-    got = gga_attention(q, k, v, HEADS, layout, directions, bias, plain, backend)
+    got = gga_attention(AttentionCall(q, k, v, HEADS, layout, directions, bias), plain, backend)
     assert got.dtype == dtype
     assert relative_error(got, oracle(q, k, v, layout, directions, bias)) < 1e-2
 
@@ -76,7 +76,7 @@ def test_compiled_flex_equals_the_oracle_and_compiles_once():
         directions = with_missing(random_directions(layout, seed))
         q, k, v = random_qkv(layout, 2, head_dim=16, seed=seed)
         with torch.compiler.set_stance("default" if seed == 0 else "fail_on_recompile"):
-            got = run(q, k, v, HEADS, layout, directions, bias, plain, Backend.FLEX)
+            got = run(AttentionCall(q, k, v, HEADS, layout, directions, bias), plain, "flex")
         assert relative_error(got, oracle(q, k, v, layout, directions, bias)) < 1e-5
     assert counters["stats"]["unique_graphs"] == compiled_before + 1
 
@@ -90,7 +90,9 @@ def test_exo_queries_go_through_the_plain_attention_untouched():
         seen.append((query, key, value, heads))
         return torch.full_like(query, 7.0)
 
-    got = layout.as_grid(gga_attention(q, k, v, HEADS, layout, random_directions(layout), GGABias(), marking))
+    got = layout.as_grid(
+        gga_attention(AttentionCall(q, k, v, HEADS, layout, random_directions(layout), GGABias()), marking)
+    )
     assert (got[:, :, :, : layout.exo_columns] == 7.0).all()
     assert (got[:, :, :, layout.exo_columns :] != 7.0).all()
     ((query, key, value, heads),) = seen
@@ -131,7 +133,7 @@ def test_the_same_key_differs_with_the_frame_of_the_query():
     assert ahead > 1
     assert behind < -3
     q, k, v = random_qkv(layout, 1)
-    got = gga_attention(q, k, v, HEADS, layout, TokenDirections(queries, keys), GGABias(), plain)
+    got = gga_attention(AttentionCall(q, k, v, HEADS, layout, TokenDirections(queries, keys), GGABias()), plain)
     torch.testing.assert_close(got, dense_attention(q, k, v, HEADS, full), rtol=1e-5, atol=1e-5)
 
 
@@ -140,7 +142,7 @@ def test_without_any_direction_attention_is_plain():
     directions = random_directions(layout)
     nothing = TokenDirections(torch.zeros_like(directions.ego_queries), directions.exo_keys)
     q, k, v = random_qkv(layout, 1)
-    got = gga_attention(q, k, v, HEADS, layout, nothing, GGABias(), plain)
+    got = gga_attention(AttentionCall(q, k, v, HEADS, layout, nothing, GGABias()), plain)
     torch.testing.assert_close(got, plain(q, k, v), rtol=1e-5, atol=1e-6)
 
 
@@ -149,7 +151,7 @@ def test_chunks_of_exo_queries_and_of_masks_change_nothing(monkeypatch):
     layout = LAYOUTS[-1]
     directions = random_directions(layout)
     q, k, v = random_qkv(layout, 2)
-    whole = gga_attention(q, k, v, HEADS, layout, directions, GGABias(), plain, Backend.SDPA)
+    whole = gga_attention(AttentionCall(q, k, v, HEADS, layout, directions, GGABias()), plain, "sdpa")
     of_a_head = 2 * layout.exo_tokens * 8 * 4
     monkeypatch.setattr("exo2ego.attention.backends.sdpa.CHUNK_BYTES", 40_000)
     monkeypatch.setattr("exo2ego.attention.backends.sdpa._FACTOR_BYTES", 4_000)
@@ -165,7 +167,7 @@ def test_chunks_of_exo_queries_and_of_masks_change_nothing(monkeypatch):
     for allowed, chunks_of_rows in ((of_a_head, 1), (of_a_head // 3, 3), (1, layout.frames * layout.rows)):
         seen.clear()
         monkeypatch.setattr("exo2ego.attention.guided_attention._EXO_BYTES", allowed)
-        chunked = gga_attention(q, k, v, HEADS, layout, directions, GGABias(), counting, Backend.SDPA)
+        chunked = gga_attention(AttentionCall(q, k, v, HEADS, layout, directions, GGABias()), counting, "sdpa")
         torch.testing.assert_close(chunked, whole, rtol=1e-5, atol=1e-6)
         assert len(seen) == HEADS * chunks_of_rows
         assert sum(queries for queries, *_ in seen) == HEADS * layout.exo_tokens

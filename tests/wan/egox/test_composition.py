@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from exo2ego.wan.egox.lora import apply_lora, read_lora
-from support.egox_graph import run_graph, with_egox, with_gga, with_override
+from support.egox_graph import KnownDirections, run_graph, with_egox, with_gga, with_override
 from support.egox_witness import made_up_clip
 
 
@@ -266,13 +266,14 @@ def test_an_exo_clip_for_every_item_of_the_batch(model, clip):
 def test_directions_are_computed_once(model, clip):
     calls = []
 
-    def source(layout):
-        calls.append(layout)
-        return clip.ego_queries, clip.exo_keys
+    class Counting(KnownDirections):
+        def directions(self, grid, progress=None):
+            calls.append(grid)
+            return super().directions(grid, progress)
 
     from exo2ego.wan.egox.gga import apply_gga
 
-    patched = apply_gga(with_egox(model, clip), source)
+    patched = apply_gga(with_egox(model, clip), Counting(clip.ego_queries, clip.exo_keys))
     run_graph(patched, clip)
     run_graph(patched.clone(), clip)
     assert len(calls) == 1

@@ -7,7 +7,6 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from exo2ego.attention.bias import GGABias
-from exo2ego.attention.choice import Backend
 from exo2ego.attention.directions import TokenDirections
 from exo2ego.attention.layout import TokenLayout
 from exo2ego.wan.egox.gga_hooks import OVERRIDE, GGAHooks, HookCounts
@@ -70,7 +69,7 @@ def test_64_mb_whatever_attention_is_in_force(override, batch):
             directions = TokenDirections(
                 torch.empty(t, rows, EGOX.ego_columns, 3), torch.empty(t, t, rows, EGOX.exo_columns, 3)
             )
-            attend(options, qkv, GGAHooks(directions, GGABias(), range(1), counts, Backend.SDPA))
+            attend(options, qkv, GGAHooks(directions, GGABias(), range(1), counts, "sdpa"))
     assert counts.hits == 1
     assert without.peak >= qkv[0].nbytes
     assert guided.peak - without.peak < ALLOWED

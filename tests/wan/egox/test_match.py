@@ -12,7 +12,7 @@ from exo2ego.wan.egox.apply import ExoSettings
 from exo2ego.wan.egox.gga import apply_matched_gga, without_gga
 from exo2ego.wan.egox.gga_settings import GGASettings, Guidance
 from exo2ego.wan.egox.match import LATENT_KEY, Match, match_of_latent, matched
-from support.egox_graph import SEED, SHIFT, STEPS, noise_of, run_graph, with_egox, with_gga
+from support.egox_graph import SEED, SHIFT, STEPS, KnownDirections, noise_of, run_graph, with_egox, with_gga
 from support.egox_witness import dense_pair_bias, made_up_clip, sample
 from support.wan_witnesses import comfyui_predict
 
@@ -120,12 +120,11 @@ def mirrored(clip):
 def with_matched_gga(model, clip, report=None):
     """GGA with the clip's own directions for inference, and other ones for training."""
 
-    def guidance_of(match):
-        used = clip if match is Match.INFERENCE else mirrored(clip)
+    guidance = {}
+    for match, used in ((Match.INFERENCE, clip), (Match.TRAINING, mirrored(clip))):
         settings = GGASettings(strength=matched(match).strength)
-        return Guidance(lambda layout: (used.ego_queries, used.exo_keys), settings, f"by {match.value}")
-
-    return apply_matched_gga(model, guidance_of, report)
+        guidance[match] = Guidance(KnownDirections(used.ego_queries, used.exo_keys), settings, f"by {match.value}")
+    return apply_matched_gga(model, guidance, report)
 
 
 @pytest.mark.parametrize("gga_first", [True, False])

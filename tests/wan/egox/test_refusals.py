@@ -107,11 +107,12 @@ def test_directions_of_another_clip(watched, clip):
 
 
 def test_errors_of_the_direction_source_stop_before_the_first_step(watched, clip):
-    def source(layout):
-        raise ValueError(f"the clip has 2 latent frames, not {layout.frames}")
+    class Failing:
+        def directions(self, grid, progress=None):
+            raise ValueError(f"the clip has 2 latent frames, not {grid.frames}")
 
     with pytest.raises(ValueError, match="2 latent frames, not 3"):
-        run_graph(apply_gga(with_egox(watched, clip), source), clip)
+        run_graph(apply_gga(with_egox(watched, clip), Failing()), clip)
     assert not watched.steps
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from exo2ego.wan.egox.apply import ExoBesideEgo, ExoSettings, apply_egox
 from exo2ego.wan.egox.gga import GGASettings, apply_gga
 from exo2ego.wan.shared.joined_tokens import EGOX_KEY
+from support.egox_graph import KnownDirections
 from support.egox_witness import MEAN, STD
 from support.wan_witnesses import egox_conditioning
 
@@ -104,7 +105,7 @@ def patched(model: Any, golden: Golden, strength: float | None) -> Any:
         model.add_wrapper_with_key(kind, EGOX_KEY, wrapper)
     if strength is None:
         return model
-    return apply_gga(model, lambda layout: (golden["ego_queries"], golden["exo_keys"]), GGASettings(strength=strength))
+    return apply_gga(model, KnownDirections(golden["ego_queries"], golden["exo_keys"]), GGASettings(strength=strength))
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
