@@ -24,6 +24,7 @@ def test_a_place_that_is_named_is_there(place):
         ("_THEMES = (", "nodes/extension.py"),
         ("const KINDS = ", "web/js/camera_editor/lens.js"),
         ("OWN_NUMBERS: ", "geometry/cameras/presets.py"),
+        ("_ORDER = (", "attention/choice.py"),
         ("COMMANDS: ", "commands/main.py"),
         ("def program()", "commands/program.py"),
         ("FLOORS = {", "tests/test_layers.py"),
