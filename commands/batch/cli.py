@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}. The same command goes on from here.", file=sys.stderr)
         return BROKEN
     except KeyboardInterrupt:
-        print("stopped; servers finish what they have. The same command goes on from here.", file=sys.stderr)
+        print("Stopped. Servers finish their current clips; run the same command to resume.", file=sys.stderr)
         return STOPPED
     except Exception:  # the exit code 1 of Python itself would say that clips failed
         traceback.print_exc()

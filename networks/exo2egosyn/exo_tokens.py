@@ -121,8 +121,8 @@ class ExoTokenizer(nn.Module):
             )
         if exo.shape[1] > self.config.views:
             raise ValueError(
-                f"{exo.shape[1]} exo views arrived, and this MultiExoCon was trained with {self.config.views}: give "
-                "at most so many."
+                f"{exo.shape[1]} exo views arrived: this MultiExoCon component supports at most {self.config.views} "
+                "views."
             )
         n_views = exo.shape[1]
         tokens = self.exo_patch_embed(exo.flatten(0, 1))  # [B * V, dim, t, h/2, w/2]
