@@ -1,6 +1,6 @@
 """MultiExoCon out of a fine-tuned Wan: all of its cross-attention, and the exo patch embedding.
 
-The component holds the cross-attention whole, as the paper trains it (section 3.4.1). What else of the model a
+The component holds the cross-attention whole, as in the paper's section 3.4.1. What else of the model a
 fine-tune may have changed is found by comparison with the base model, and named: it has no place in the component.
 """
 

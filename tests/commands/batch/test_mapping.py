@@ -50,7 +50,14 @@ def test_every_input_of_every_shipped_workflow_can_be_named(name):
 
 
 def test_titles_and_short_names(take_workflow, tmp_path):
-    row = {"Sampler.seed": 5, "steps": 3, "prompt": "text", "negative_prompt": "blur", "63.codec": "h264", "take": "input:server/take"}
+    row = {
+        "Sampler.seed": 5,
+        "steps": 3,
+        "prompt": "text",
+        "negative_prompt": "blur",
+        "63.codec": "h264",
+        "take": "input:server/take",
+    }
     plan = plan_of(take_workflow, tmp_path, row)
     assert changes(plan, plan.jobs[0]) == {
         "Sampler.seed": 5,

@@ -39,7 +39,7 @@ def test_as_a_module_of_the_packs_folder(tmp_path, source):
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.endswith("Written: lora.safetensors\n")
     read_component(out, Component.LORA)
-    wrong = subprocess.run([*command[:3], "lora"], cwd=nodes, capture_output=True, text=True, check=False)
+    wrong = subprocess.run([*command[:4], "lora"], cwd=nodes, capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
     assert "required: source, --out" in wrong.stderr
 

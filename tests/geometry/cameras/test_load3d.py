@@ -77,7 +77,7 @@ def test_a_pinhole_stands_in_for_a_fisheye_and_that_is_said():
     fisheye = Camera(preset_lens(LensPreset.EGOX_RELEASE, 448, 448), 448, 448, pose)
     fov = camera_to_load3d(fisheye)["fov"]
     assert 80 < fov < 150
-    assert f"{fov:.1f} degrees stands in for the fisheye" in lost_without_lens(fisheye)
+    assert f"{fov:.1f} degrees stands in for the Fisheye624 lens" in lost_without_lens(fisheye)
     off = Camera(Pinhole(300.0, 310.0, 201.0, 150.0), 400, 300, pose)
     assert "fx 300.000, fy 310.000" in lost_without_lens(off)
     assert "+1.000, +0.000 pixels" in lost_without_lens(off)

@@ -434,6 +434,9 @@ def test_the_file_is_the_formats_own(tmp_path):
     got = load_file(path)
     assert {key: value.dtype for key, value in got.items()} == {key: value.dtype for key, value in expected.items()}
     assert all(torch.equal(got[key].float(), expected[key].float()) for key in expected)
+    header = json.loads(path.read_bytes()[8:].split(b"}}")[0] + b"}}")
+    for key, value in expected.items():  # what maps a file wants every number at a multiple of its size
+        assert header[key]["data_offsets"][0] % value.dtype.itemsize == 0
     with safe_open(path, "pt") as file:
         assert file.metadata() == {"a": "\u00e9"}
     assert sum(written) == sum(value.nbytes for value in expected.values())

@@ -61,9 +61,9 @@ def test_nothing_outside_the_output_folder(comfy_server, comfy_client, prefix):
 
 
 def test_what_a_format_cannot_hold_is_said(comfy_client):
-    with pytest.raises(ExecutionFailedError, match="stands in for the fisheye lens"):
+    with pytest.raises(ExecutionFailedError, match="stands in for the Fisheye624 lens"):
         comfy_client.run(export_graph(CameraFormat.CHAN, lens="EgoX release (Aria RGB)"))
     run = comfy_client.run(export_graph(CameraFormat.GLTF, lens="EgoX release (Aria RGB)"))
-    assert "stands in for the fisheye lens" in run.outputs["3"]["text"][0]
+    assert "stands in for the Fisheye624 lens" in run.outputs["3"]["text"][0]
     with pytest.raises(ExecutionFailedError, match="frames 0 to 5; there is no frame 6"):
         comfy_client.run(export_graph(frame=6))
