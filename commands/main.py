@@ -3,27 +3,43 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from .program import program
+
 # Each is a package with a module `cli`, whose `main(arguments)` returns the exit code.
-COMMANDS = {
+COMMANDS: dict[str, str] = {
     "batch": "many clips through ComfyUI's API, resumably",
     "convert": "makes Exo2EgoSyn's component files of what trainers write",
     "doctor": "checks a ComfyUI installation for this pack",
 }
 
+UNUSABLE = 2  # the exit code of a command that is wrong, as argparse has it
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit code."""
     options = _parser().parse_args(arguments)
-    return import_module(f".{options.command}.cli", __package__).main(options.arguments)
+    try:
+        command = import_module(f".{options.command}.cli", __package__)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] == __name__.partition(".")[0]:
+            raise
+        print(
+            f"error: {options.command} needs {error.name}, which {sys.executable} does not have. Use the Python that "
+            f"runs ComfyUI, or install it: pip install 'comfyui-exo2ego[{options.command}]'",
+            file=sys.stderr,
+        )
+        return UNUSABLE
+    return command.main(options.arguments)
 
 
 def _parser() -> argparse.ArgumentParser:
     words = "\n".join(f"  {name:10}{what}" for name, what in COMMANDS.items())
     parser = argparse.ArgumentParser(
-        prog=f"python -m {__name__.partition('.')[0]}",
+        prog=program(),
         description=f"commands:\n{words}",
         epilog="COMMAND --help tells more.",
         formatter_class=argparse.RawDescriptionHelpFormatter,

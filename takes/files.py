@@ -33,7 +33,9 @@ def resolve_inside(root: str | os.PathLike[str], name: str) -> Path:
     if not typed:
         raise ValueError(f"Expected the name of a file or folder inside {base}, got an empty one.")
     if ".." in (*PurePosixPath(typed).parts, *PureWindowsPath(typed).parts) or "\0" in typed:
-        raise ValueError(f"{name!r} climbs out of its folder. Put the file into {base} and name it from there.")
+        raise ValueError(
+            f"{name!r} points outside its folder. Move the file into {base} and give its path relative to that folder."
+        )
     try:
         path = (base / typed).resolve()
         exists = path.exists()
@@ -123,7 +125,7 @@ def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
                 f"{path} holds pickled objects (or is no NumPy file), which this pack refuses: a pickle can run code. "
                 "Save plain numbers with numpy.save or numpy.savez."
             ) from error
-        raise ValueError(f"{path} is torn or no NumPy file ({error}). Copy it again.") from error
+        raise ValueError(f"{path} is truncated, corrupt or not a NumPy file ({error}). Copy it again.") from error
     for name, array in arrays.items():
         if array.dtype.kind not in "fiub":
             raise ValueError(f"The array {name!r} of {path} holds {array.dtype}; expected numbers.")
@@ -142,4 +144,4 @@ def load_json(path: str | os.PathLike[str]) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:  # ValueError covers broken UTF-8 too
-        raise ValueError(f"{path} is no valid JSON, or not readable ({error}). Mend or copy it again.") from error
+        raise ValueError(f"{path} is not valid JSON or cannot be read ({error}). Fix it or copy it again.") from error

@@ -22,6 +22,7 @@ from typing import Any
 
 from ..comfyui.errors import WorkflowError
 from ..comfyui.graph import load_workflow
+from ..program import program
 from .clip_life import Emit
 from .display import JsonLines, Lines, Panel, Tally
 from .errors import BatchError, ServersGoneError
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}. The same command goes on from here.", file=sys.stderr)
         return BROKEN
     except KeyboardInterrupt:
-        print("stopped; servers finish what they have. The same command goes on from here.", file=sys.stderr)
+        print("Stopped. Servers finish their current clips; run the same command to resume.", file=sys.stderr)
         return STOPPED
     except Exception:  # the exit code 1 of Python itself would say that clips failed
         traceback.print_exc()
@@ -212,7 +213,7 @@ def report(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog=f"python -m {__name__.partition('.')[0]} batch", description="Many clips through ComfyUI's API, resumably."
+        prog=f"{program()} batch", description="Many clips through ComfyUI's API, resumably."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 

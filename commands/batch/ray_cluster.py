@@ -120,7 +120,9 @@ class _Cluster:
                 if any(seat.ready for seat in self._seats):
                     silent_since = time.monotonic()
                 elif time.monotonic() - silent_since > _PATIENCE_SECONDS:
-                    raise ServersGoneError("No worker came up: has the cluster room for one (1 CPU, and its GPUs)?")
+                    raise ServersGoneError(
+                        "No worker started. Does the cluster have a free CPU and the requested GPUs?"
+                    )
         finally:
             if stopping := [seat.actor.stop.remote() for seat in self._seats if seat.ready]:
                 self._ray.wait(stopping, num_returns=len(stopping), timeout=_STOP_SECONDS)

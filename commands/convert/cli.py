@@ -20,6 +20,7 @@ from ...networks.components.files import files_of, read_component, stored_bytes,
 from ...networks.components.metadata import BASE_MODEL, FORMAT, FORMAT_VERSION, METADATA_OF, Component, parse_metadata
 from ...networks.components.shapes import check_tensors
 from ...networks.weights.shards import shard_number
+from ..program import program
 from .align import align_part
 from .checkpoint import read_checkpoint
 from .lora import lora_part
@@ -183,7 +184,7 @@ def _header_options(component: Component) -> list[str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"python -m {__name__.partition('.')[0]} convert", description=_DESCRIPTION)
+    parser = argparse.ArgumentParser(prog=f"{program()} convert", description=_DESCRIPTION)
     commands = parser.add_subparsers(required=True, metavar="COMPONENT", dest="component")
     for component, what in _WHAT.items():
         sub = commands.add_parser(component.value, help=f"from {what}", description=f"From {what}.")

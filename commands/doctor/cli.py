@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..comfyui.errors import ServerUnreachableError
 from ..comfyui.state import Server, ask
+from ..program import program
 from .components import check_components
 from .findings import DoctorError, Finding
 from .installation import Installation, find_installation
@@ -146,7 +147,7 @@ def _facts(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"python -m {__name__.partition('.')[0]} doctor", description=_DESCRIPTION)
+    parser = argparse.ArgumentParser(prog=f"{program()} doctor", description=_DESCRIPTION)
     add = parser.add_argument
     add("--comfyui", type=Path, metavar="DIR", help="ComfyUI's folder, with main.py; else the one this pack lies in")
     add("--base-directory", type=Path, metavar="DIR", help="as ComfyUI's option: where models and custom_nodes are")

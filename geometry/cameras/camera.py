@@ -118,9 +118,9 @@ class Camera:
         if not same_aspect((self.width, self.height), (width, height)):
             kept = in_shape_of((self.width, self.height), (width, height))
             raise ValueError(
-                f"A camera of {self.width} x {self.height} pixels cannot serve a picture of {width} x {height}: the "
-                f"shapes differ. Crop to one shape first: {kept[0]} x {kept[1]} of the camera's {self.width} x "
-                f"{self.height} pixels have the picture's shape. Or give the camera of the picture as it is."
+                f"The camera is {self.width} x {self.height} but the images are {width} x {height}: their aspect "
+                f"ratios differ. Crop to one aspect ratio first: {kept[0]} x {kept[1]} of the camera's {self.width} x "
+                f"{self.height} pixels have that of the images. Or give the camera of the images as they are."
             )
         lens = self.lens
         if (width, height) != (self.width, self.height):

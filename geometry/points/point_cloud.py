@@ -287,7 +287,7 @@ def _why_empty(metres: Tensor, dynamic: Tensor | None, threshold: float) -> str:
     valid = 100 * float((metres > 0).float().mean())
     masked = 0.0 if dynamic is None else 100 * float(dynamic.float().mean())
     return (
-        f"No pixel of the clip became a point: {valid:.3g} % of the depth is valid, {masked:.3g} % is masked as "
+        f"The point cloud is empty: {valid:.3g} % of the depth is valid, {masked:.3g} % is masked as "
         f"moving, and the rest varies by more than {threshold:g} of its mean within its neighbourhood. "
         "Check the depth's meaning, that the mask is not inverted, or raise the reliability threshold."
     )

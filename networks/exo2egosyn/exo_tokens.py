@@ -117,8 +117,8 @@ class ExoTokenizer(nn.Module):
             )
         if exo.shape[1] > self.config.views:
             raise ValueError(
-                f"{exo.shape[1]} exo views arrived, and this MultiExoCon was trained with {self.config.views}: give "
-                "at most so many."
+                f"{exo.shape[1]} exo views arrived: this MultiExoCon component supports at most {self.config.views} "
+                "views."
             )
         tokens = self.exo_patch_embed(rearrange(exo, "b v c t h w -> (b v) c t h w"))
         tokens = rearrange(tokens, "(b v) dim t h w -> b v t h w dim", v=exo.shape[1])

@@ -161,8 +161,8 @@ class Exo2EgoCameraFile(io.ComfyNode):
                     "lens",
                     options=[preset.value for preset in NAMED_PRESETS],
                     default=LensPreset.EGOX_RELEASE.value,
-                    tooltip="The ego lens, for EgoX's meta.json, which names none that fits. Other files have their "
-                    "own.",
+                    tooltip="Ego lens to use with EgoX's meta.json, which contains no usable one. Ignored for other "
+                    "formats.",
                 ),
                 io.Int.Input(
                     "width",

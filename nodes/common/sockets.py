@@ -1,15 +1,6 @@
 """The pack's own sockets, and those of other packs and newer cores that it reads; the rest travels on core ones.
 
-EXO2EGO_CAMERA  `geometry.camera.Camera`: lens, image size, world-to-camera poses (one, or one a frame).
-EXO2EGO_DEPTH   `geometry.depth.Depth`: depth maps [F, H, W] and what they mean.
-EXO2EGO_POINTS  `geometry.point_cloud.PointCloud`: static background and points of each frame, world metres.
-EXO2EGO_PLUCKER `geometry.plucker.PluckerMaps`: Pluecker maps [F, 6, H, W], their reference and kind of rays.
-EXO2EGO_SYN     `wan.exo2egosyn_components.SynComponents`: trained parts of Exo2EgoSyn, each optional.
-EXO2EGO_EXO_VIEWS `wan.exo_views.ExoViews`: latents [V, 16, t, h, w] of the exo videos in the VAE's scale, their length.
-POSE_KEYPOINT   of DWPose, OpenPose and SDPose nodes: OpenPose's JSON, one dictionary a frame.
-MHR_POSE_DATA   of newer cores: SAM 3D Body's people in every frame.
-FACE_LANDMARKS  of newer cores: MediaPipe's faces in every frame.
-LOAD3D_CAMERA   of core's 3D viewers: their camera, one dictionary (see `geometry.load3d`).
+What lies in each is told in docs/sockets.md.
 """
 
 from __future__ import annotations

@@ -228,7 +228,8 @@ def _problem(found: RecordedAttention, *, empty: bool, step: int) -> str:
         )
     if empty and step > 0:
         notes.append(
-            "The latent is empty, which no sampling is after step 0: connect the KSampler's result, or choose step 0."
+            "Steps after 0 need a partly denoised latent, but this one is empty. Connect the KSampler's output or "
+            "choose step 0."
         )
     return " ".join(notes)
 

@@ -96,7 +96,8 @@ class Exo2EgoSynApply(io.ComfyNode):
             "Exo2EgoSyn Apply",
             "exo2egosyn",
             "Puts Exo2EgoSyn's parts on Wan 2.2 I2V A14B: exo tokens in every block's cross-attention, the ego "
-            "camera's path before the first block, and the LoRA. All stays a patch, so fp8 and GGUF bases work.",
+            "camera's path before the first block, and the LoRA. Everything is a model patch, so fp8 and GGUF base "
+            "models work.",
             search_aliases=["exo2egosyn model patch", "multiexocon", "poseinj", "vawan"],
             inputs=[
                 io.Model.Input(

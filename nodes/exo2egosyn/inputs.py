@@ -161,7 +161,11 @@ class Exo2EgoSynConditioning(io.ComfyNode):
                 ),
                 io.Vae.Input("vae", tooltip="Wan 2.1's VAE; it encodes the grey frames after the first."),
                 io.Int.Input(
-                    "batch_size", default=1, min=1, max=64, tooltip="Ego videos to sample at once, from other noise."
+                    "batch_size",
+                    default=1,
+                    min=1,
+                    max=64,
+                    tooltip="Number of ego videos per run, each from different noise.",
                 ),
                 io.Conditioning.Input(
                     "positive",

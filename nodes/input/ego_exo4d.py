@@ -44,8 +44,8 @@ class Exo2EgoLoadEgoExo4D(io.ComfyNode):
                     default=0,
                     min=0,
                     max=1_000_000,
-                    tooltip="First frame, counted at 30 a second from the task's start: what the cameras show before "
-                    "it is a code for their clocks.",
+                    tooltip="First frame, counted at 30 a second from the task's start: before that the cameras film "
+                    "a QR code used to synchronise them.",
                 ),
                 io.Int.Input(
                     "frames",

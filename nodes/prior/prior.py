@@ -252,7 +252,7 @@ def _rule(kind: TakeKind | None, drawn: bool) -> str:
 
 def _moving_share(dynamic: Tensor | None) -> str:
     if dynamic is None:
-        return "moving: 0 %, as the settings look for nothing that moves"
+        return "moving: 0 % (motion detection is off)"
     return f"moving: {100 * float(dynamic.float().mean()):.1f} % of the clip"
 
 
@@ -267,14 +267,15 @@ def _moving_warning(dynamic: Tensor | None, mask: Tensor | None, settings: str) 
         if mask is None
         else "Check that it is not inverted."
     )
-    source = "Estimated from the clip" if mask is None else "By the mask"
-    return f"{source}, more than {_MUCH_MOVING_PERCENT:.0f} % of it moves, so little background is averaged. {advice}"
+    source = "The motion mask estimated from the clip" if mask is None else "The connected motion mask"
+    covered = f"{source} covers more than {_MUCH_MOVING_PERCENT:.0f} % of it"
+    return f"{covered}, which leaves little background to average. {advice}"
 
 
 def _coverage_advice(mean_percent: float) -> str:
     if mean_percent == 0:
         return (
-            "The ego camera sees nothing: it is inside nothing, behind the points or looks away from them. Check that "
+            "The ego camera sees no points: it may be behind them, far away, or facing away. Check that "
             "its pose is world-to-camera in metres with z forward, and that depth and exo camera fit together."
         )
     return "Little of the scene is in view there: the model will invent the rest. Check the ego camera's pose."

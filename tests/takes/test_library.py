@@ -172,7 +172,7 @@ def test_a_dataset_file_of_another_name(root, dataset_folder):
         ("dataset/meta.json#absent", r"no take 'absent'; it has \['other', 'small_take'\]"),
         ("camera.json#absent", "no EgoX dataset"),
         ("absent.json", "There is no 'absent.json'"),
-        ("../x.json#a", "climbs out"),
+        ("../x.json#a", "outside"),
     ],
 )
 def test_a_name_that_is_no_camera(root, name, message):

@@ -34,8 +34,8 @@ def check_views(components: SynComponents, views: ExoViews | None) -> None:
     if views.n_views > most or (exact and views.n_views != most):
         expected = f"exactly {most}" if exact else f"at most {most}"
         raise ValueError(
-            f"This {name} was trained with {most} exo views and takes {expected}, got {views.n_views}. Connect so many "
-            "to Multi Exo Tokens, or load a file trained with another number."
+            f"This {name} was trained with {most} exo views and takes {expected}, got {views.n_views}. Connect that "
+            "many views to Multi Exo Tokens, or load a component trained with a different number."
         )
     if not views.latents.isfinite().all():
         raise ValueError("The exo latents hold values that are not finite: check the exo videos and the VAE.")

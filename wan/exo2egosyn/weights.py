@@ -75,8 +75,8 @@ def range_notes(model: ModelPatcher, components: SynComponents) -> list[str]:
     if not cut:
         return []
     return [
-        f"{cut} tensors of {part.file} hold larger weights than this base in scaled fp8 can store, so the largest are "
-        "cut off: load the base in fp16 (also with weight_dtype fp8_e4m3fn) or as a GGUF."
+        f"{cut} tensors of {part.file} contain values outside the range of this scaled-fp8 base model; they will be "
+        "clipped. Load the base model in fp16 (also with weight_dtype fp8_e4m3fn) or as a GGUF."
     ]
 
 

@@ -194,14 +194,14 @@ def test_keypoints_that_do_not_fit(comfy_client, files):
         (files / f"{name}.json").write_text(json.dumps(content))
         assert message in refusal(comfy_client, head_graph(file=f"head/{name}.json")), name
     (files / "torn.json").write_text('[{"people": [')
-    assert "no valid JSON" in refusal(comfy_client, head_graph(file="head/torn.json"))
+    assert "not valid JSON" in refusal(comfy_client, head_graph(file="head/torn.json"))
 
 
 @pytest.mark.parametrize("name", ["../outside.json", "/etc/passwd", "head/nothing.json", "head/depth.npy", ""])
 def test_names_that_are_refused(comfy_server, comfy_client, files, name):
     (comfy_server.base / "outside.json").write_text("[]")
     text = refusal(comfy_client, head_graph(file=name))
-    assert any(part in text for part in ("climbs out", "leads out", "There is no", "is no .json file", "empty one"))
+    assert any(part in text for part in ("outside", "leads out", "There is no", "is no .json file", "empty one"))
 
 
 def test_the_take_and_its_video(comfy_client, files, room, small_take):

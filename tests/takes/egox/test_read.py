@@ -287,7 +287,7 @@ def test_a_take_given_as_a_dataset(take_folder):
 
 def test_a_torn_meta(take_folder):
     (take_folder.path / "meta.json").write_text(json.dumps(take_folder.meta())[:-9])
-    with pytest.raises(ValueError, match="no valid JSON"):
+    with pytest.raises(ValueError, match="not valid JSON"):
         read_take(take_folder.path)
 
 
