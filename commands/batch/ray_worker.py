@@ -21,9 +21,9 @@ from ..comfyui.client import ComfyConnection, Upload
 from ..comfyui.errors import ComfyError, ServerUnreachableError
 from ..comfyui.graph import Graph, title_of
 from ..comfyui.headless import Headless
+from ..comfyui.shown import result_keys, shown_numbers
 from .errors import ClipError
 from .outputs import saved_files
-from .shown import result_keys, shown_numbers
 
 _POLL_SECONDS = 1.0
 _UP_SECONDS = 600

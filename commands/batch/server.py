@@ -17,12 +17,13 @@ from typing import Any
 from ..comfyui.client import ComfyConnection, Ended, Upload
 from ..comfyui.errors import ComfyError, ServerRefusedError, ServerUnreachableError
 from ..comfyui.graph import Target, title_of
+from ..comfyui.known_nodes import TELLING
+from ..comfyui.shown import result_keys, shown_numbers
 from .clip_life import LOST_RUNNING, ClipLife
 from .clip_queue import ClipQueue, Flight, Taker
 from .errors import ClipError
 from .mapping import Job
 from .outputs import saved_files
-from .shown import TELLING, result_keys, shown_numbers
 from .sources import uploads_of
 
 _POLL_SECONDS = 5.0  # a look now and then, should a message get lost

@@ -11,8 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ..comfyui.graph import Graph, is_link
-from ..comfyui.known_nodes import TELLING as TELLING
+from .graph import Graph, is_link
 
 # Pictures' names and long texts are no numbers; more of them than a long clip has frames are not kept.
 _LONGEST = 5000
