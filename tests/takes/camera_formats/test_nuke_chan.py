@@ -57,7 +57,7 @@ def test_straight_up_and_down(tmp_path, pitch):
 
 def test_refuses_a_lens_it_cannot_hold():
     pose = pose_from_angles((0, 0, 0), (0, 0, 0))
-    with pytest.raises(ValueError, match=r"stands in for the fisheye lens\. Set a pinhole"):
+    with pytest.raises(ValueError, match=r"stands in for the Fisheye624 lens\. Set a pinhole"):
         chan_text(Camera(preset_lens(LensPreset.EGOX_RELEASE, 448, 448), 448, 448, pose))
     with pytest.raises(ValueError, match="principal point"):
         chan_text(Camera(Pinhole(300.0, 300.0, 210.0, 150.0), 400, 300, pose))

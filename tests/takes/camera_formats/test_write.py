@@ -102,7 +102,7 @@ def test_what_a_format_needs_or_cannot_hold(tmp_path):
         write_camera(tmp_path / "a.json", moving(ARIA, 2), CameraFormat.EGOX, exo_camera=moving(PLAIN, 2))
     with pytest.raises(ValueError, match="Fisheye624"):
         write_camera(tmp_path / "a.chan", moving(ARIA, 2), CameraFormat.CHAN)
-    assert "fisheye" in write_camera(tmp_path / "a.gltf", moving(ARIA, 2), CameraFormat.GLTF)
+    assert "Fisheye624" in write_camera(tmp_path / "a.gltf", moving(ARIA, 2), CameraFormat.GLTF)
     assert write_camera(tmp_path / "b.gltf", moving(PLAIN, 2), CameraFormat.GLTF) == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.gltf", "b.gltf"], "nothing half written"
 
