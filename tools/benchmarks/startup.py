@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import timing  # first: it puts scripts/ on the path
+import timing  # first: it puts tools/ on the path
 
 import environment  # isort: skip
 from comfy_server import PACK_FOLDER, ROOT  # isort: skip
