@@ -10,8 +10,11 @@ from ...wan.egox.prompt import TEXT_TOKENS, estimated_tokens, two_view_prompt
 from ...wan.egox.prompt_encoding import encode_prompt
 from ...wan.egox.prompt_fit import PromptFit
 from ...wan.egox.vlm_instruction import VLM_INSTRUCTION
+from ..common.options import check_option
 from ..common.progress import show_text, warn
 from ..common.schema import schema
+
+_FITS = [fit.value for fit in PromptFit]
 
 
 class Exo2EgoPrompt(io.ComfyNode):
@@ -86,7 +89,7 @@ class Exo2EgoEncodePrompt(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "fit",
-                    options=[fit.value for fit in PromptFit],
+                    options=_FITS,
                     default=PromptFit.KEEP_BOTH_VIEWS.value,
                     optional=True,
                     tooltip="What happens to a prompt of more than 511 tokens. keep both views: scene and action of "
@@ -106,7 +109,7 @@ class Exo2EgoEncodePrompt(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip: Any, text: str, fit: str = PromptFit.KEEP_BOTH_VIEWS.value) -> io.NodeOutput:
-        conditioning, fitted = encode_prompt(clip, text, PromptFit(fit))
+        conditioning, fitted = encode_prompt(clip, text, PromptFit(check_option("fit", fit, _FITS)))
         report = fitted.report()
         if fitted.is_shortened:
             warn(cls, report)

@@ -10,7 +10,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-import timing  # noqa: F401 (first: it puts scripts/ on the path)
+import timing  # noqa: F401 (first: it puts tools/ on the path)
 import torch
 from torch import Tensor
 

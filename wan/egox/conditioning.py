@@ -1,6 +1,6 @@
 """What EgoX conditions Wan with: exo latent, ego-prior latent, image features and a text of 512 tokens.
 
-The ego prior becomes ordinary conditioning of an ego-sized latent; the exo latent goes to `egox_patch.apply_egox`,
+The ego prior becomes ordinary conditioning of an ego-sized latent; the exo latent goes to `apply.apply_egox`,
 which joins it by width at every step (paper section 3.2, Eq. 3).
 """
 

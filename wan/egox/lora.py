@@ -104,7 +104,7 @@ def read_lora(path: str | Path) -> WanLora:
     are read as bfloat16, as the base model computes: half the memory.
 
     Raises:
-        ValueError: for a pickled or torn file, keys of another model, keys of which only some map to layers, and
+        ValueError: for a pickled or truncated file, keys of another model, keys of which only some map to layers, and
             factors that are missing or do not fit together; it names the file.
     """
     path = Path(path)

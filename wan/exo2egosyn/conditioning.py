@@ -13,8 +13,8 @@ What the trained parts say counts (docs/exo2egosyn-format.md). Where they say no
 that without any part the graph is Wan 2.2 alone, and a predicted latent, which has no picture, "gray". A predicted
 latent stays as it is in both: with "pixel" it is decoded for the tail alone.
 
-Positive and negative get the same: the null branch of CFG differs by the exo tokens alone, and `exo2egosyn_patch`
-takes care of that.
+Positive and negative get the same: the null branch of CFG differs by the exo tokens alone, and `apply` takes
+care of that.
 """
 
 from __future__ import annotations

@@ -145,6 +145,28 @@ def test_the_warning_is_logged_once_and_only_when_something_is_lost(encode, comf
     assert warnings() == before + 1
 
 
+@pytest.mark.parametrize("fit", ["as released", "keep both views"])
+@pytest.mark.parametrize("n_tokens", [LIMIT, LIMIT + 1])
+def test_a_prompt_at_the_limit(encode, tokenizer, encoder, fit, n_tokens):
+    """511 tokens are kept whole, of 512 something is left out."""
+    words = ["cup"]
+    while len(tokenizer.encode(" ".join(words))) < n_tokens:
+        words.append("a" if len(tokenizer.encode(" ".join([*words, "cup"]))) > n_tokens else "cup")
+    text = " ".join(words)
+    assert len(tokenizer.encode(text)) == n_tokens
+    ids, _, _, report = encode(text, fit)
+    assert ids.index(END) <= LIMIT
+    assert ("Nothing is left out" in report) == (n_tokens == LIMIT)
+    if n_tokens == LIMIT or fit == "as released":
+        assert ids == witness_tokens(tokenizer, text)
+
+
+def test_an_unknown_fit_is_refused(comfy_client):
+    """ComfyUI itself does not compare it with the list."""
+    with pytest.raises(ExecutionFailedError, match="'fit' takes one of 'keep both views', 'as released'; got 'both'"):
+        comfy_client.run(encode_graph("a cup", "both"))
+
+
 def test_another_text_encoder_is_refused(comfy_client):
     graph = with_node(encode_graph("a cup"), "6", "StandInOtherCLIP", "Other encoder")
     graph = with_inputs(graph, "Encode", clip=["6", 0])
