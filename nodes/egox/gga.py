@@ -8,7 +8,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ...attention.bias import GGAForm
+from ...attention.bias import RELEASE_STRENGTH, GGAForm
 from ...attention.choice import AUTO, BACKEND_VARIABLE, BACKENDS, CHOICES
 from ...geometry.cameras.camera import Camera
 from ...geometry.depth.depth import Depth
@@ -26,6 +26,7 @@ from ..common.sockets import CameraSocket, DepthSocket
 
 _AS_MATCHED = "as matched"
 _GEOMETRIES = [_AS_MATCHED, *(geometry.value for geometry in GGAGeometry)]
+_FORMS = [form.value for form in GGAForm]
 _GUIDANCES = _ON, _OFF = ["on", "off (ablation)"]
 _LAST_BLOCK = -1
 _MAX_BLOCK = 999
@@ -50,7 +51,7 @@ class Exo2EgoGGA(io.ComfyNode):
                 CameraSocket.Input("ego_camera", tooltip="The ego camera, as for the ego prior."),
                 io.Combo.Input(
                     "form",
-                    options=[form.value for form in GGAForm],
+                    options=_FORMS,
                     default=GGAForm.RELEASE.value,
                     tooltip="release: positive cosines times lambda, plus 1, as the released code computes it and its "
                     "LoRA expects. paper: (cosine + 1) times lambda, Eq. 4 and 5.",
@@ -58,7 +59,7 @@ class Exo2EgoGGA(io.ComfyNode):
                 io.Float.Input(
                     "strength",
                     display_name="lambda",
-                    default=3.0,
+                    default=RELEASE_STRENGTH,
                     min=0.01,
                     max=100.0,
                     step=0.1,
@@ -135,6 +136,7 @@ class Exo2EgoGGA(io.ComfyNode):
         backend: str = AUTO,
         guidance: str = _ON,
     ) -> io.NodeOutput:
+        check_option("form", form, _FORMS)
         check_option("geometry", geometry, _GEOMETRIES)
         check_option("backend", backend, CHOICES)
         if check_option("guidance", guidance, _GUIDANCES) == _OFF:
@@ -158,6 +160,8 @@ class Exo2EgoGGA(io.ComfyNode):
                 backend=backend,
             )
             text = f"geometry {kind.value}, lambda {factor:g} ({source}), form {form}."
+            if strength not in (factor, RELEASE_STRENGTH):
+                text += f" The node's lambda {strength:g} is not used: name a geometry to set it."
             guidances[match] = Guidance(replace(clip, kind=kind), settings, text)
 
         patched = apply_matched_gga(model, guidances, report=partial(show_text, cls))

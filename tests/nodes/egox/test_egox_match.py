@@ -91,10 +91,13 @@ def test_released_training(recorded_run, comfy_server, small_take, network, blac
     assert "GGA: geometry as trained, lambda 1 (by released training), form release." in said
 
 
-def test_released_inference_as_matched_is_what_graphs_name_today(recorded_run, small_take):
+def test_released_inference_as_matched_is_what_graphs_name_today(recorded_run, comfy_server, small_take):
+    said_before = len(comfy_server.log.read_text())
     named = recorded_run(graph_with(gga={"geometry": "as released", "strength": 3.0}), "named")
     matched = recorded_run(graph_with(gga={"geometry": "as matched", "strength": 1.5}), "matched")
     assert torch.equal(named["samples"], matched["samples"])
+    (unused,) = [line for line in comfy_server.log.read_text()[said_before:].splitlines() if "not used" in line]
+    assert "lambda 3 (by released inference), form release. The node's lambda 1.5 is not used" in unused
 
 
 def test_every_setting_of_training_can_be_taken_back(recorded_run, small_take):
