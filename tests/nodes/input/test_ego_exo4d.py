@@ -7,10 +7,10 @@ import shutil
 
 import pytest
 import torch
-from comfy_client import ExecutionFailedError, PromptRejectedError
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+from exo2ego.commands.comfyui.errors import ExecutionFailedError, PromptRejectedError
 from exo2ego.geometry.cameras.camera import Camera
 from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.plucker import PluckerMaps, wan_camera_embedding
