@@ -71,4 +71,13 @@ def test_help_pages_are_served(comfy_client):
 
 def test_templates_are_offered(comfy_client):
     offered = set(comfy_client.get("/workflow_templates")["ComfyUI-Exo2Ego"])
-    assert offered == {"attention_map", "ego_camera", "ego_prior", "egox", "egox_take", "exo2egosyn", "vawan"}
+    assert offered == {
+        "attention_map",
+        "ego_camera",
+        "ego_prior",
+        "egox",
+        "egox_fast",
+        "egox_take",
+        "exo2egosyn",
+        "vawan",
+    }
