@@ -100,7 +100,7 @@ class Exo2EgoCameraEditor(io.ComfyNode):
         view = quick_view(points, camera, progress=progress_bar(), device=comfy.model_management.get_torch_device())
         percent = view.coverage_percent  # [F]
         warning = _warning(bool(keys.keyframes), start is not None, float(percent.min()), int(percent.argmin()))
-        text = f"{describe_camera(camera)}. It sees {float(percent.mean()):.1f}% of its picture."
+        text = f"{describe_camera(camera)}. It sees {float(percent.mean()):.1f}% of its image."
         if warning:
             warn(cls, f"{warning} {text}")
         else:
@@ -138,7 +138,7 @@ def _warning(has_keys: bool, has_start: bool, lowest_percent: float, frame: int)
             "There are no keyframes and no ego camera, so the exo camera's first pose is used for the whole clip."
         )
     if lowest_percent < LOW_COVERAGE_PERCENT:
-        warnings.append(f"Frame {frame} sees {lowest_percent:.1f}% of its picture: the model will invent the rest.")
+        warnings.append(f"Frame {frame} sees {lowest_percent:.1f}% of its image: the model will invent the rest.")
     return " ".join(warnings)
 
 

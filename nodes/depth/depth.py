@@ -105,7 +105,7 @@ class Exo2EgoAlignDepth(io.ComfyNode):
             "depth",
             "Gives a smooth temporal depth (Video Depth Anything and the like) the metres of a metric depth: per "
             "frame a scale and an offset of inverse depth, as ViPE and EgoX do (Eq. 1). Without a temporal depth the "
-            "metric one passes through and the report says how much it flickers.",
+            "metric one passes through and the report shows how much it flickers.",
             search_aliases=["ViPE", "depth scale", "flicker"],
             inputs=[
                 DepthSocket.Input("metric", tooltip="Metric depth of every frame; it may flicker."),

@@ -1,4 +1,4 @@
-"""Exo2EgoSyn on Wan 2.2: load the trained parts and put them on the model."""
+"""Exo2EgoSyn on Wan 2.2: load the trained components and put them on the model."""
 
 from __future__ import annotations
 
