@@ -33,7 +33,7 @@ lint: environment ## check style and formatting
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
 
-format: environment ## format and mend what can be mended
+format: environment ## format and fix what can be fixed
 	@$(RUN) -m ruff check --fix .
 	@$(RUN) -m ruff format .
 

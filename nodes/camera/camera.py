@@ -38,8 +38,8 @@ class Exo2EgoCamera(io.ComfyNode):
                     options=[preset.value for preset in LensPreset],
                     default=LensPreset.PINHOLE.value,
                     tooltip="pinhole: an ordinary lens of the given field of view. The two EgoX lenses are the Aria "
-                    "fisheye that the released LoRA knows. The others take your calibration from the box below: Aria's "
-                    "Fisheye624, OpenCV's fisheye (GoPro), OpenCV's Brown-Conrady (phones, cameras).",
+                    "fisheye that the released LoRA was trained on. The others take your calibration from the box "
+                    "below: Aria's Fisheye624, OpenCV's fisheye (GoPro), OpenCV's Brown-Conrady (phones, cameras).",
                 ),
                 io.Int.Input("width", default=784, min=1, max=8192, step=1, tooltip="Image width in pixels."),
                 io.Int.Input("height", default=448, min=1, max=8192, step=1, tooltip="Image height in pixels."),
@@ -81,7 +81,7 @@ class Exo2EgoCamera(io.ComfyNode):
                     default="",
                     optional=True,
                     tooltip="In pixels of this image size, separated by commas or spaces; missing ones at the end "
-                    "count as 0. OpenCV counts pixel centres at whole numbers: add 0.5 to its cx and cy. " + _NUMBERS,
+                    "count as 0. OpenCV counts pixel centers at whole numbers: add 0.5 to its cx and cy. " + _NUMBERS,
                 ),
                 io.String.Input(
                     "matrices",
@@ -89,10 +89,10 @@ class Exo2EgoCamera(io.ComfyNode):
                     multiline=True,
                     optional=True,
                     tooltip="Optional world-to-camera matrices as JSON: one 3x4 or 4x4, or a list with one a frame. "
-                    "They take the place of position and angles.",
+                    "They replace position and angles.",
                 ),
                 io.Image.Input(
-                    "size_from", optional=True, tooltip="Optional: take width and height from this video or picture."
+                    "size_from", optional=True, tooltip="Optional: take width and height from this video or image."
                 ),
             ],
             outputs=[CameraSocket.Output("camera", display_name="camera")],
@@ -171,8 +171,8 @@ class Exo2EgoCameraFile(io.ComfyNode):
                     max=8192,
                     step=1,
                     tooltip="Resize the camera to this image width in pixels; 0 follows the height, and 0 for both "
-                    "keeps the file's size (.chan and Blender's glTF tell none). Another aspect ratio is refused: crop "
-                    "the video to the camera's first.",
+                    "keeps the file's size (.chan and Blender's glTF contain none). Another aspect ratio is refused: "
+                    "crop the video to the camera's first.",
                 ),
                 io.Int.Input(
                     "height",

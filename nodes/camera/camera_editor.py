@@ -36,7 +36,9 @@ class Exo2EgoCameraEditor(io.ComfyNode):
             search_aliases=["ego camera", "trajectory", "keyframes", "camera path", "3D"],
             is_output_node=True,
             inputs=[
-                io.Image.Input("images", tooltip="The exo video. It gives the number of frames, and its pictures."),
+                io.Image.Input(
+                    "images", tooltip="The exo video. It gives the number of frames and the images to look at."
+                ),
                 PointsSocket.Input("points", tooltip="Its points, from Point Cloud: what the camera flies through."),
                 CameraSocket.Input("exo_camera", tooltip="The exo camera; resized to the images."),
                 io.String.Input(
@@ -56,7 +58,7 @@ class Exo2EgoCameraEditor(io.ComfyNode):
                     "load3d_camera",
                     optional=True,
                     tooltip="A 3D viewer's camera (camera_info of Load 3D) to start from instead. It stands still, "
-                    "and gets the size of the editor's picture.",
+                    "and gets the size of the editor's ego image.",
                 ),
             ],
             outputs=[
@@ -98,7 +100,7 @@ class Exo2EgoCameraEditor(io.ComfyNode):
         view = quick_view(points, camera, progress=progress_bar(), device=comfy.model_management.get_torch_device())
         percent = view.coverage_percent  # [F]
         warning = _warning(bool(keys.keyframes), start is not None, float(percent.min()), int(percent.argmin()))
-        text = f"{describe_camera(camera)}. It sees {float(percent.mean()):.1f}% of its picture."
+        text = f"{describe_camera(camera)}. It sees {float(percent.mean()):.1f}% of its image."
         if warning:
             warn(cls, f"{warning} {text}")
         else:
@@ -132,9 +134,11 @@ def _warning(has_keys: bool, has_start: bool, lowest_percent: float, frame: int)
     """Return what is odd about the ego camera; empty if nothing is."""
     warnings = []
     if not has_keys and not has_start:
-        warnings.append("There are no keyframes and no ego camera, so the exo camera stands in, and stands still.")
+        warnings.append(
+            "There are no keyframes and no ego camera, so the exo camera's first pose is used for the whole clip."
+        )
     if lowest_percent < LOW_COVERAGE_PERCENT:
-        warnings.append(f"Frame {frame} sees {lowest_percent:.1f}% of its picture: the model will invent the rest.")
+        warnings.append(f"Frame {frame} sees {lowest_percent:.1f}% of its image: the model will invent the rest.")
     return " ".join(warnings)
 
 

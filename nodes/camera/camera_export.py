@@ -35,7 +35,7 @@ class Exo2EgoCameraExport(io.ComfyNode):
                     "format",
                     options=[kind.value for kind in CameraFormat],
                     default=CameraFormat.JSON.value,
-                    tooltip="JSON and NPZ keep everything. glTF opens in Blender. Nuke .chan holds a centred pinhole "
+                    tooltip="JSON and NPZ keep everything. glTF opens in Blender. Nuke .chan holds a centered pinhole "
                     "only. EgoX meta.json holds both cameras, but no ego lens.",
                 ),
                 io.String.Input(
@@ -67,7 +67,7 @@ class Exo2EgoCameraExport(io.ComfyNode):
                 Load3DCameraSocket.Output(
                     "camera_info",
                     display_name="camera info",
-                    tooltip="One frame for ComfyUI's 3D viewers. They know pinholes only: one stands in for a fisheye.",
+                    tooltip="One frame for ComfyUI's 3D viewers. They support pinholes only: a fisheye becomes one.",
                 )
             ],
             hidden=[io.Hidden.unique_id],

@@ -35,9 +35,9 @@ class Exo2EgoHeadPose(io.ComfyNode):
             "Exo2EgoHeadPose",
             "Head Pose",
             "camera",
-            "Finds the ego camera by itself: where the person's eyes are and where they look, from keypoints of a pose "
-            "estimator, the metric depth and the exo camera. Says which frames were filled; correct it in the Camera "
-            "Editor.",
+            "Finds the ego camera automatically: where the person's eyes are and where they look, from keypoints of a "
+            "pose estimator, the metric depth and the exo camera. Reports which frames were filled; correct it in the "
+            "Camera Editor.",
             search_aliases=["ego camera", "openpose", "DWPose", "head tracking", "gaze"],
             inputs=[
                 DepthSocket.Input("depth", tooltip="Metric depth of the exo clip, one map a frame."),
@@ -51,13 +51,13 @@ class Exo2EgoHeadPose(io.ComfyNode):
                 MHRPoseSocket.Input(
                     "mhr_pose",
                     optional=True,
-                    tooltip="SAM 3D Body's pose of newer ComfyUI versions, beside the keypoints or in their place.",
+                    tooltip="SAM 3D Body's pose of newer ComfyUI versions, with the keypoints or instead of them.",
                 ),
                 FaceLandmarksSocket.Input(
                     "face_landmarks",
                     optional=True,
-                    tooltip="MediaPipe's face landmarks of newer ComfyUI versions, beside the keypoints or in their "
-                    "place.",
+                    tooltip="MediaPipe's face landmarks of newer ComfyUI versions, with the keypoints or instead of "
+                    "them.",
                 ),
                 io.Image.Input("images", optional=True, tooltip="The exo video, for the preview only."),
                 io.Combo.Input(
@@ -80,8 +80,8 @@ class Exo2EgoHeadPose(io.ComfyNode):
                     min=-60.0,
                     max=80.0,
                     step=1.0,
-                    tooltip="How far the camera is bent down from where the face points, as head-worn cameras are. The "
-                    "glasses of an Ego-Exo4D take measured 18 to 25.",
+                    tooltip="How far the camera is tilted down from where the face points, as head-worn cameras are. "
+                    "The glasses of an Ego-Exo4D take measured 18 to 25.",
                 ),
                 io.Float.Input(
                     "smoothing",
@@ -89,7 +89,7 @@ class Exo2EgoHeadPose(io.ComfyNode):
                     min=0.0,
                     max=200.0,
                     step=1.0,
-                    tooltip="Frames. Swings of this period keep half of their size, faster ones go; nothing lags "
+                    tooltip="Frames. Movements of this period keep half of their size, faster ones go; nothing lags "
                     "behind. 0 leaves every frame as it was found.",
                 ),
                 io.Combo.Input(
@@ -98,8 +98,8 @@ class Exo2EgoHeadPose(io.ComfyNode):
                     default=LensPreset.EGOX_RELEASE.value,
                     tooltip="The ego lens. The released LoRA was trained on the Aria fisheye; pinhole sees 90 degrees.",
                 ),
-                io.Int.Input("width", default=RELEASE_SIZE, min=16, max=8192, tooltip="Ego picture width in pixels."),
-                io.Int.Input("height", default=RELEASE_SIZE, min=16, max=8192, tooltip="Ego picture height in pixels."),
+                io.Int.Input("width", default=RELEASE_SIZE, min=16, max=8192, tooltip="Ego image width in pixels."),
+                io.Int.Input("height", default=RELEASE_SIZE, min=16, max=8192, tooltip="Ego image height in pixels."),
             ],
             outputs=[
                 CameraSocket.Output("ego_camera", display_name="ego camera", tooltip="One pose a frame."),
@@ -108,8 +108,10 @@ class Exo2EgoHeadPose(io.ComfyNode):
                     display_name="preview",
                     tooltip="Joints and the camera's axes over the exo video: red right, green down, blue ahead.",
                 ),
-                io.Image.Output("chart", display_name="confidence chart", tooltip="Trust in every frame."),
-                io.String.Output("report", display_name="report", tooltip="What was found, and which frames filled."),
+                io.Image.Output("chart", display_name="confidence chart", tooltip="Confidence of every frame."),
+                io.String.Output(
+                    "report", display_name="report", tooltip="What was found, and which frames were filled."
+                ),
             ],
             hidden=[io.Hidden.unique_id],
         )

@@ -28,8 +28,8 @@ class Exo2EgoDepth(io.ComfyNode):
             "Exo2EgoDepth",
             "Depth",
             "depth",
-            "Takes depth from any pack's IMAGE or from a file and states what its values mean. Depth pictures have "
-            "lost their metres: then align them to a metric depth with Align Depth.",
+            "Takes depth from any pack's IMAGE or from a file and states what its values mean. A depth image "
+            "from 0 to 1 has no metric scale: align it to a metric depth with Align Depth.",
             search_aliases=["depth map", "metric depth", "disparity"],
             inputs=[
                 io.Combo.Input(
@@ -38,13 +38,13 @@ class Exo2EgoDepth(io.ComfyNode):
                     default=DepthMeaning.METRIC.value,
                     tooltip="metric depth: metres (DepthPro, metric checkpoints). inverse depth: near is large, any "
                     "scale. normalised inverse depth: 0 to 1, near is white, as Depth Anything, Video Depth Anything "
-                    "and DepthCrafter give as pictures.",
+                    "and DepthCrafter give as images.",
                 ),
                 NamedInput(
                     "file",
                     DEPTH_ARRAYS,
-                    tooltip="A .npy or .npz file below the input folder, [frames, height, width]. It takes the place "
-                    "of the images.",
+                    tooltip="A .npy or .npz file below the input folder, [frames, height, width]. Used instead of "
+                    "the images.",
                 ),
                 io.Float.Input(
                     "near",
@@ -64,7 +64,7 @@ class Exo2EgoDepth(io.ComfyNode):
                     tooltip="Metres that black stands for; 0: unknown.",
                 ),
                 io.Image.Input(
-                    "images", optional=True, tooltip="The depth as another pack gives it, one picture a frame."
+                    "images", optional=True, tooltip="The depth as another pack gives it, one image a frame."
                 ),
             ],
             outputs=[DepthSocket.Output("depth", display_name="depth")],
@@ -105,7 +105,7 @@ class Exo2EgoAlignDepth(io.ComfyNode):
             "depth",
             "Gives a smooth temporal depth (Video Depth Anything and the like) the metres of a metric depth: per "
             "frame a scale and an offset of inverse depth, as ViPE and EgoX do (Eq. 1). Without a temporal depth the "
-            "metric one passes through and the report says how much it flickers.",
+            "metric one passes through and the report shows how much it flickers.",
             search_aliases=["ViPE", "depth scale", "flicker"],
             inputs=[
                 DepthSocket.Input("metric", tooltip="Metric depth of every frame; it may flicker."),

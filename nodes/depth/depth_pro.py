@@ -60,7 +60,7 @@ class Exo2EgoDepthPro(io.ComfyNode):
                 io.Image.Output(
                     "depth",
                     display_name="metric depth",
-                    tooltip="Metres in all three channels (so not a picture): for Depth, with 'metric depth'.",
+                    tooltip="Metres in all three channels (not an image to look at): for Depth, with 'metric depth'.",
                 ),
                 io.Float.Output("fov", display_name="field of view", tooltip="Horizontal, in degrees, for Camera."),
             ],

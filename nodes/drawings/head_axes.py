@@ -1,4 +1,4 @@
-"""The ego camera's axes and the keypoints drawn over the exo pictures."""
+"""The ego camera's axes and the keypoints drawn over the exo images."""
 
 from __future__ import annotations
 

@@ -13,9 +13,9 @@ from ...geometry.cameras.aspect import same_aspect
 from .contact_sheet import FONT_SIZE, GAP, INK, LABEL_HEIGHT, PAPER, as_tensor, contact_sheet, side_by_side
 
 _COLORS = "turbo"
-# Full colour stands for this quantile of the tokens: a few outliers would leave the rest dark.
+# Full color stands for this quantile of the tokens: a few outliers would leave the rest dark.
 _TOP_QUANTILE = 0.995
-# The picture below is drawn in grey and darker, so that colour means heat alone.
+# The picture below is drawn in grey and darker, so that color means heat alone.
 _PICTURE_BRIGHTNESS = 0.6
 _OPACITY = 0.7  # of full heat
 _OPAQUE_FROM = 0.35  # heat above this has full opacity
@@ -27,10 +27,10 @@ _BAR_SIZE = (240, 18)  # width and height in pixels
 
 @dataclass(frozen=True)
 class HeatScale:
-    """One colour scale for several maps: from 0 to a share of the attention.
+    """One color scale for several maps: from 0 to a share of the attention.
 
     Attributes:
-        top: the share that gets the full colour.
+        top: the share that gets the full color.
         even: the share of every token if attention were spread evenly.
     """
 
@@ -70,8 +70,8 @@ def check_video(view: str, frames: Tensor, latent_frames: int, tokens: tuple[int
     if not same_aspect(size, tokens):
         raise ValueError(
             f"The {view} video is {size[0]} x {size[1]} pixels, but its part of the latent is {tokens[0]} x "
-            f"{tokens[1]} tokens: the shapes differ, so they show different parts of the picture. Crop it as for EgoX "
-            "Conditioning."
+            f"{tokens[1]} tokens: the aspect ratios differ, so they show different parts of the image. Crop it as for "
+            "EgoX Conditioning."
         )
 
 
@@ -81,7 +81,7 @@ def heat_over(heat: Tensor, frames: Tensor, scale: HeatScale) -> Tensor:
     Args:
         heat: share of attention of every token, [T, rows, columns].
         frames: [4 (T - 1) + 1, H, W, 3] in [0, 1].
-        scale: of the colours.
+        scale: of the colors.
 
     Returns:
         [F, H, W, 3] in [0, 1], on the CPU.
@@ -137,7 +137,7 @@ def moments_with(frame: int, n_frames: int, times: int) -> list[int]:
 def attention_sheet(
     rows: Sequence[tuple[str, Tensor, Tensor]], moments: Sequence[int], scales: Sequence[tuple[str, HeatScale]]
 ) -> Tensor:
-    """Lay out exo and ego maps beside each other, one row a kind, one column a moment, the colour scales below.
+    """Lay out exo and ego maps beside each other, one row a kind, one column a moment, the color scales below.
 
     Args:
         rows: (label, exo frames [F, H, W, 3], ego frames) from top to bottom.
@@ -154,7 +154,7 @@ def attention_sheet(
 
 
 def _scale_bars(scales: Sequence[tuple[str, HeatScale]], width: int) -> Tensor:
-    """Draw colour scales below each other, [1, H, width, 3]."""
+    """Draw color scales below each other, [1, H, width, 3]."""
     from PIL import Image, ImageDraw, ImageFont
 
     bar_width, bar_height = _BAR_SIZE
@@ -170,7 +170,7 @@ def _scale_bars(scales: Sequence[tuple[str, HeatScale]], width: int) -> Tensor:
 
 
 def _colors() -> Tensor:
-    """Return the colour map, [256, 3] in [0, 1]."""
+    """Return the color map, [256, 3] in [0, 1]."""
     import matplotlib
 
     return torch.tensor(matplotlib.colormaps[_COLORS](range(256)), dtype=torch.float32)[:, :3]

@@ -82,7 +82,7 @@ def coverage_chart(percent: Sequence[float] | Tensor, width: int = 960, height: 
     axes.axhline(mean, color="black", linestyle="--", linewidth=1, label=f"mean {mean:.1f} %")
     axes.set_ylim(0, 100)
     axes.set_xlim(-0.6, len(values) - 0.4)
-    _label(axes, "covered part of the ego view (%)")
+    _label(axes, "covered share of the ego view (%)")
     axes.legend(loc="upper right", fontsize="small")
     return _as_image(figure)
 

@@ -31,7 +31,7 @@ class Exo2EgoAttentionMap(io.ComfyNode):
             "Exo2EgoAttentionMap",
             "Attention Map",
             "egox",
-            "Shows where the model looks when it makes one point of the ego picture: heat maps over exo and ego video, "
+            "Shows where the model looks when it makes one point of the ego image: heat maps over exo and ego video, "
             "with and without geometry-guided attention (the paper's Fig. 7). It makes one denoising step of its own, "
             "so another point costs one model call and no new sampling.",
             search_aliases=["attention heat map", "figure 7", "gga debug"],
@@ -64,7 +64,7 @@ class Exo2EgoAttentionMap(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.001,
-                    tooltip="The point on the ego picture, 0 (left) to 1 (right). Click on the picture to set it.",
+                    tooltip="The point on the ego image, 0 (left) to 1 (right). Click on the image to set it.",
                 ),
                 io.Float.Input(
                     "y", default=0.5, min=0.0, max=1.0, step=0.001, tooltip="The point, 0 (top) to 1 (bottom)."
@@ -157,7 +157,7 @@ class Exo2EgoAttentionMap(io.ComfyNode):
         scales = [("exo", exo_scale), ("ego", ego_scale)]
         sheet = attention_sheet(sheet_rows, moments, scales)
 
-        legend = [f"Colours, {view}: {scale.describe()}." for view, scale in scales]
+        legend = [f"Colors, {view}: {scale.describe()}." for view, scale in scales]
         text = "\n".join([*numbers, _what(found, frame, step), *legend])
         problem = _problem(found, empty=not latent["samples"].any(), step=step)
         if problem:

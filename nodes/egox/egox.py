@@ -38,8 +38,8 @@ class Exo2EgoEgoXLoader(io.ComfyNode):
             "EgoX LoRA Loader",
             "egox",
             "Checks that the model is Wan 2.1 image-to-video and puts EgoX's LoRA on it. ComfyUI's own LoRA loaders "
-            "know none of that file's key names and would load nothing. On fp8, int8 and GGUF bases it goes beside the "
-            "weights, which are not rounded a second time.",
+            "do not know that file's key names and would load nothing. On fp8, int8 and GGUF base models it is "
+            "computed beside the weights, which are not rounded a second time.",
             search_aliases=["egox model", "exo2ego lora"],
             inputs=[
                 io.Model.Input(
@@ -59,10 +59,10 @@ class Exo2EgoEgoXLoader(io.ComfyNode):
                     options=[form.value for form in LoraForm],
                     default=LoraForm.AUTO.value,
                     optional=True,
-                    tooltip="merge: into the weights, as ComfyUI's own loaders; an fp8 base then rounds the sum again, "
-                    "which costs about as much as the LoRA brings. beside the weights: added to what the layers give, "
-                    "in full precision and for little more time and memory. auto: beside on fp8, int8 and GGUF bases, "
-                    "merged on bf16, fp16 and fp32. The node says which it took.",
+                    tooltip="merge: into the weights, as ComfyUI's own loaders; an fp8 base model then rounds the sum "
+                    "again, which costs about as much as the LoRA brings. beside the weights: added to the layers' "
+                    "outputs, in full precision and for little more time and memory. auto: beside on fp8, int8 and "
+                    "GGUF base models, merged on bf16, fp16 and fp32. The node shows which one it used.",
                 ),
             ],
             outputs=[io.Model.Output("egox_model", display_name="model")],
@@ -98,7 +98,8 @@ class Exo2EgoEgoXConditioning(io.ComfyNode):
                 io.Conditioning.Input("negative", tooltip="What to avoid."),
                 io.Vae.Input("vae", tooltip="Wan 2.1's VAE."),
                 io.Image.Input(
-                    "exo", tooltip="The exo video: 4n+1 frames, sides multiples of 16 (EgoX: 49 of 784 x 448)."
+                    "exo",
+                    tooltip="The exo video: 4n+1 frames, width and height multiples of 16 (EgoX: 49 of 784 x 448).",
                 ),
                 io.Image.Input(
                     "ego_prior",
@@ -117,7 +118,7 @@ class Exo2EgoEgoXConditioning(io.ComfyNode):
                     optional=True,
                     tooltip="Whose settings the whole run follows; EgoX Apply and GGA take theirs from here. released "
                     "inference: as the published results were made. released training: as the LoRA was trained (GGA's "
-                    "geometry, lambda 1, a black CLIP picture, the mask of the last frame); a reproduction got better "
+                    "geometry, lambda 1, a black CLIP image, the mask of the last frame); a reproduction got better "
                     "results so.",
                 ),
                 io.Combo.Input(
@@ -126,7 +127,7 @@ class Exo2EgoEgoXConditioning(io.ComfyNode):
                     default=ClipPicture.AS_MATCHED.value,
                     optional=True,
                     tooltip="What the image encoder sees. as matched: real for released inference, black for released "
-                    "training. real: the middle square of the first frame of [exo | noise]. black: a black picture.",
+                    "training. real: the middle square of the first frame of [exo | noise]. black: a black image.",
                 ),
                 io.Combo.Input(
                     "prior",
@@ -228,7 +229,7 @@ class Exo2EgoEgoXApply(io.ComfyNode):
             noisy=exo_noise == _NOISY,
         )
         patched = apply_egox(model, exo_latent["samples"], settings)
-        from_where = "" if told else " The exo latent tells no match, so it is the default."
+        from_where = "" if told else " The exo latent contains no match, so the default is used."
         show_text(cls, settings.describe() + from_where)
         return io.NodeOutput(patched)
 

@@ -64,17 +64,17 @@ class Exo2EgoGGA(io.ComfyNode):
                     max=100.0,
                     step=0.1,
                     tooltip="lambda: 3 in the released inference scripts, 1 in training. Counts where a geometry is "
-                    "named; with geometry 'as matched' it is 3 or 1 as EgoX Conditioning's match says.",
+                    "named; with geometry 'as matched' it is 3 or 1, following EgoX Conditioning's match.",
                 ),
                 io.Combo.Input(
                     "geometry",
                     options=_GEOMETRIES,
                     default=_AS_MATCHED,
                     tooltip="as matched: geometry and lambda follow EgoX Conditioning's match. as released: the "
-                    "released inference code to the digit, with a lens that is about 10 degrees off; its published "
-                    "results were made so. as trained: what the training code computes; a reproduction got better "
-                    "results with it. physical: the right lens and unit directions, for LoRAs trained on it. paper "
-                    "average: directions averaged over 4x16x16 pixels (section F.1).",
+                    "released inference code exactly, with a lens that is about 10 degrees off; its published "
+                    "results were made this way. as trained: what the training code computes; a reproduction got "
+                    "better results with it. physical: the right lens and unit directions, for LoRAs trained on it. "
+                    "paper average: directions averaged over 4x16x16 pixels (section F.1).",
                 ),
                 io.Float.Input(
                     "start_percent",
@@ -104,7 +104,7 @@ class Exo2EgoGGA(io.ComfyNode):
                     optional=True,
                     tooltip=f"Who computes the guided attention. {AUTO}: the fastest that the machine has, named in "
                     f"the log. {' '.join(f'{name}: {backend.hint}.' for name, backend in BACKENDS.items())} The "
-                    f"environment variable {BACKEND_VARIABLE} decides where this says {AUTO}.",
+                    f"environment variable {BACKEND_VARIABLE} decides where this is {AUTO}.",
                 ),
                 io.Combo.Input(
                     "guidance",
@@ -171,7 +171,7 @@ class Exo2EgoGGA(io.ComfyNode):
         elif egox is not None:
             show_text(cls, guidances[egox.settings.match].text)
         else:
-            show_text(cls, "Geometry and lambda follow EgoX Conditioning's match; told here when sampling starts.")
+            show_text(cls, "Geometry and lambda follow EgoX Conditioning's match; shown here when sampling starts.")
         return io.NodeOutput(patched)
 
 

@@ -1,4 +1,4 @@
-"""Exo2EgoSyn on Wan 2.2: load the trained parts and put them on the model."""
+"""Exo2EgoSyn on Wan 2.2: load the trained components and put them on the model."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from .component_choice import FOLDER, NONE, component_choices, component_path, i
 
 _PARTS = {
     Component.ALIGN: "EgoExo-Align: predicts the first ego frame.",
-    Component.MULTIEXOCON: "MultiExoCon: lets every block see the exo videos in the place of text.",
+    Component.MULTIEXOCON: "MultiExoCon: lets every block see the exo videos instead of text.",
     Component.POSEINJ: "PoseInj: gives the model the ego camera's path.",
     Component.LORA: "The self-attention LoRA of the latest stage: with PoseInj that of stage 2, which continues stage "
     "1's. Also from models/loras.",
     Component.VAWAN: "The paper's baseline, which joins the exo videos as input channels and, where its file has them, "
-    "reads camera poses (AC3D, Time&Pose): in the place of MultiExoCon and LoRA.",
+    "reads camera poses (AC3D, Time&Pose): instead of MultiExoCon and LoRA.",
 }
 _FOLDERS = {component: (FOLDER,) for component in Component} | {Component.LORA: (FOLDER, "loras")}
 
 
 class Exo2EgoSynLoader(io.ComfyNode):
-    """Reads the trained parts."""
+    """Reads the trained components."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -43,8 +43,8 @@ class Exo2EgoSynLoader(io.ComfyNode):
             "Exo2EgoSynLoader",
             "Exo2EgoSyn Loader",
             "exo2egosyn",
-            "Reads the trained parts of Exo2EgoSyn, one file each, from models/exo2egosyn. What is not chosen stays "
-            "neutral: the model then does what Wan 2.2 does.",
+            "Reads the trained components of Exo2EgoSyn, one file each, from models/exo2egosyn. What is not chosen "
+            "stays neutral: the model then does what Wan 2.2 does.",
             search_aliases=["exo2egosyn checkpoint", "multiexocon", "poseinj", "egoexo-align", "vawan"],
             inputs=[
                 io.Combo.Input(
@@ -87,7 +87,7 @@ class Exo2EgoSynLoader(io.ComfyNode):
 
 
 class Exo2EgoSynApply(io.ComfyNode):
-    """The trained parts on the model."""
+    """The trained components on the model."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -95,7 +95,7 @@ class Exo2EgoSynApply(io.ComfyNode):
             "Exo2EgoSynApply",
             "Exo2EgoSyn Apply",
             "exo2egosyn",
-            "Puts Exo2EgoSyn's parts on Wan 2.2 I2V A14B: exo tokens in every block's cross-attention, the ego "
+            "Puts Exo2EgoSyn's components on Wan 2.2 I2V A14B: exo tokens in every block's cross-attention, the ego "
             "camera's path before the first block, and the LoRA. Everything is a model patch, so fp8 and GGUF base "
             "models work.",
             search_aliases=["exo2egosyn model patch", "multiexocon", "poseinj", "vawan"],
@@ -164,7 +164,7 @@ def _applied(components: SynComponents, views: ExoViews | None, files: tuple[str
     if any(expert_of(file) is Expert.LOW_NOISE for file in files):
         lines.append("Low-noise expert, by its file's name.")
     else:
-        lines.append("Whether this is the low-noise expert cannot be told from a file's name: make sure it is.")
+        lines.append("The file name does not show which expert this is; check that it is the low-noise one.")
     return "\n".join(lines)
 
 

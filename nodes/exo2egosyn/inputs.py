@@ -43,8 +43,8 @@ class Exo2EgoMultiExoTokens(io.ComfyNode):
                         f"exo_{number}",
                         display_name=f"exo {number}",
                         optional=number > 1,
-                        tooltip="An exo video: 4n+1 frames (the method: 9 at 7.5 a second), sides multiples of 16 "
-                        "(256 x 256, squeezed). All of one length and size.",
+                        tooltip="An exo video: 4n+1 frames (the method: 9 at 7.5 a second), width and height multiples "
+                        "of 16 (256 x 256, squeezed). All of one length and size.",
                     )
                     for number in _NUMBERS
                 ),
@@ -76,7 +76,7 @@ class Exo2EgoAlignPredict(io.ComfyNode):
             "EgoExo-Align Predict",
             "exo2egosyn",
             "Predicts the first ego frame from the exo views and the cameras with EgoExo-Align. A real first frame, "
-            "where you have one, takes its place and gives better videos.",
+            "where you have one, replaces it and gives better videos.",
             search_aliases=["egoexo-align", "first frame", "ego frame prediction"],
             inputs=[
                 SynSocket.Input("components", tooltip="From Exo2EgoSyn Loader, with an align file to predict."),
@@ -97,7 +97,7 @@ class Exo2EgoAlignPredict(io.ComfyNode):
                 io.Image.Input(
                     "first_frame",
                     optional=True,
-                    tooltip="A real first ego frame, used in the place of the prediction; of a video the first frame.",
+                    tooltip="A real first ego frame, used instead of the prediction; of a video, the first frame.",
                 ),
             ],
             outputs=[

@@ -43,7 +43,7 @@ class Exo2EgoPlucker(io.ComfyNode):
                     max=8192,
                     step=16,
                     tooltip="Width of the maps in pixels: that of the ego video. The camera's whole image is squeezed "
-                    "onto it, as Exo2EgoSyn's pictures are.",
+                    "onto it, as Exo2EgoSyn's images are.",
                 ),
                 io.Int.Input(
                     "height", default=256, min=16, max=8192, step=16, tooltip="Height of the maps in pixels, likewise."
@@ -110,7 +110,7 @@ def _with_frames(camera: Camera, frames: int) -> Camera:
 
 
 def _picture(maps: Tensor) -> Tensor:
-    """Paint maps [F, 6, H, W] as colours [F, H, 2 W, 3] in [0, 1]: directions, and moments by the largest one."""
+    """Paint maps [F, 6, H, W] as colors [F, H, 2 W, 3] in [0, 1]: directions, and moments by the largest one."""
     moments, directions = maps.split(3, dim=1)
     largest = moments.abs().max().clamp_min(1e-9)
     return torch.cat([directions, moments / largest], dim=3).movedim(1, -1).mul(0.5).add(0.5).clamp(0, 1)

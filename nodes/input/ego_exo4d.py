@@ -68,7 +68,7 @@ class Exo2EgoLoadEgoExo4D(io.ComfyNode):
                     min=16,
                     max=2048,
                     step=16,
-                    tooltip="Width and height of all pictures in pixels; they are squeezed, not cropped. 256 as "
+                    tooltip="Width and height of all images in pixels; they are squeezed, not cropped. 256 as "
                     "Exo2EgoSyn.",
                 ),
                 io.Combo.Input(
@@ -76,7 +76,7 @@ class Exo2EgoLoadEgoExo4D(io.ComfyNode):
                     options=[view.value for view in EgoView],
                     default=EgoView.UNDISTORTED.value,
                     tooltip="undistorted: the ego video as a pinhole would show it, with pinhole rays. As recorded: "
-                    "the fisheye picture, with its own rays, or with the pinhole's as the paper most likely did.",
+                    "the fisheye image, with its own rays, or with the pinhole's as the paper most likely did.",
                 ),
             ],
             outputs=[
@@ -88,7 +88,7 @@ class Exo2EgoLoadEgoExo4D(io.ComfyNode):
                     CameraSocket.Output(
                         f"exo_{number}_camera",
                         display_name=f"exo {number} camera",
-                        tooltip="Its fixed camera; it describes the whole picture before it is squeezed.",
+                        tooltip="Its fixed camera; it describes the whole image before it is squeezed.",
                     )
                     for number in exo
                 ),

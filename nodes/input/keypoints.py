@@ -44,15 +44,15 @@ class Exo2EgoLoadKeypoints(io.ComfyNode):
                     default=0,
                     min=0,
                     max=8192,
-                    tooltip="Width in pixels of the picture that the keypoints belong to, for files that do not tell "
-                    "it (OpenPose's own). 0: the file tells.",
+                    tooltip="Width in pixels of the image that the keypoints belong to, for files that do not contain "
+                    "it (OpenPose's own). 0: taken from the file.",
                 ),
                 io.Int.Input(
                     "height",
                     default=0,
                     min=0,
                     max=8192,
-                    tooltip="Height in pixels of that picture. 0: the file tells.",
+                    tooltip="Height in pixels of that image. 0: taken from the file.",
                 ),
             ],
             outputs=[PoseKeypointSocket.Output("keypoints", display_name="keypoints")],

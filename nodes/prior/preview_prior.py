@@ -27,7 +27,7 @@ class Exo2EgoPreviewPrior(io.ComfyNode):
             "Exo2EgoPreviewPrior",
             "Preview Ego Prior",
             "prior",
-            "A quick look at the whole clip from the ego camera, in seconds: small pictures, coverage of every frame, "
+            "A quick look at the whole clip from the ego camera, in seconds: small images, coverage of every frame, "
             "a contact sheet, and a warning for frames that see next to nothing. Try cameras here, then render.",
             search_aliases=["ego prior", "coverage", "quick look"],
             is_output_node=True,
@@ -41,7 +41,7 @@ class Exo2EgoPreviewPrior(io.ComfyNode):
                     min=64,
                     max=1024,
                     step=8,
-                    tooltip="Longer side of the small pictures in pixels. Coverage is nearly the same at any size.",
+                    tooltip="Longer side of the small images in pixels. Coverage is nearly the same at any size.",
                 ),
                 io.Float.Input(
                     "warn_below",
@@ -49,7 +49,7 @@ class Exo2EgoPreviewPrior(io.ComfyNode):
                     min=0.0,
                     max=100.0,
                     step=0.5,
-                    tooltip="Percent of the picture: frames that see less of the scene are named in a warning.",
+                    tooltip="Percent of the image: frames that see less of the scene are named in a warning.",
                 ),
                 io.Int.Input(
                     "times", default=5, min=1, max=12, tooltip="Moments on the contact sheet, from first to last."
@@ -59,7 +59,7 @@ class Exo2EgoPreviewPrior(io.ComfyNode):
                 io.Image.Output("preview", display_name="preview", tooltip="The ego prior, small."),
                 io.Image.Output("sheet", display_name="contact sheet"),
                 io.Float.Output("percent", display_name="covered percent", tooltip="Mean coverage over the clip."),
-                io.Image.Output("chart", display_name="coverage chart", tooltip="Covered part of every frame."),
+                io.Image.Output("chart", display_name="coverage chart", tooltip="Covered share of every frame."),
                 io.String.Output("report", display_name="report", tooltip="Coverage, and what to look at."),
             ],
             hidden=[io.Hidden.unique_id],
@@ -97,7 +97,7 @@ class Exo2EgoPreviewPrior(io.ComfyNode):
 def _advice(mean_percent: float) -> str:
     if mean_percent == 0:
         return "The camera looks away from every point, or lies behind them all: check its pose and the depth."
-    return "There the model has to invent nearly all: turn the camera towards the scene, or step back."
+    return "There the model has to invent almost everything: turn the camera towards the scene, or step back."
 
 
 NODES = [Exo2EgoPreviewPrior]

@@ -34,7 +34,7 @@ _LEAST_MEMORY_BUDGET = 64 * 2**20
 
 
 class Exo2EgoPointCloud(io.ComfyNode):
-    """The exo clip as coloured points in the world."""
+    """The exo clip as colored points in the world."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -42,7 +42,7 @@ class Exo2EgoPointCloud(io.ComfyNode):
             "Exo2EgoPointCloud",
             "Point Cloud",
             "prior",
-            "Lifts the exo clip into coloured points: a static background averaged over the clip, plus what moves in "
+            "Lifts the exo clip into colored points: a static background averaged over the clip, plus what moves in "
             "each frame.",
             search_aliases=["unproject", "depth to points"],
             inputs=[
@@ -52,7 +52,7 @@ class Exo2EgoPointCloud(io.ComfyNode):
                 io.Mask.Input(
                     "moving",
                     optional=True,
-                    tooltip="White where people and things move, from any segmentation pack (one picture a frame). "
+                    tooltip="White where people and things move, from any segmentation pack (one image a frame). "
                     "Without it motion is estimated over time, which misses people who stand still.",
                 ),
                 io.Combo.Input(
@@ -97,9 +97,9 @@ class Exo2EgoPointCloud(io.ComfyNode):
                     options=_MOVING_POINTS,
                     default=_BY_TAKE,
                     optional=True,
-                    tooltip="by the take: a take tells its kind, and an Ego-Exo4D take gets the background alone (the "
+                    tooltip="by the take: the kind of take decides. An Ego-Exo4D take gets the background alone (the "
                     "mean of all frames where no mask is connected), as EgoX was trained on it; film clips and all "
-                    "other clips as keep_moving says. by keep_moving: keep_moving decides for every clip.",
+                    "other clips follow keep_moving. by keep_moving: keep_moving decides for every clip.",
                 ),
             ],
             outputs=[PointsSocket.Output("points", display_name="points")],
@@ -192,14 +192,14 @@ class Exo2EgoRenderPrior(io.ComfyNode):
                     "backend",
                     options=[backend.value for backend in RenderBackend],
                     default=RenderBackend.TORCH.value,
-                    tooltip="torch runs everywhere. pytorch3d gives the same picture where it is installed.",
+                    tooltip="torch runs everywhere. pytorch3d gives the same image where it is installed.",
                 ),
             ],
             outputs=[
                 io.Image.Output("ego_prior", display_name="ego prior"),
                 io.Mask.Output("coverage", display_name="coverage", tooltip="White where at least one point shows."),
                 io.Float.Output("percent", display_name="covered percent", tooltip="Mean coverage over the clip."),
-                io.Image.Output("chart", display_name="coverage chart", tooltip="Covered part of every frame."),
+                io.Image.Output("chart", display_name="coverage chart", tooltip="Covered share of every frame."),
             ],
             hidden=[io.Hidden.unique_id],
         )

@@ -99,7 +99,7 @@ def test_no_keyframes_no_camera(edited, small_take):
     answer, camera = edited()
     assert camera.is_fixed
     assert torch.allclose(camera.world_to_camera, read_take(small_take).exo_camera.world_to_camera)
-    assert "the exo camera stands in" in answer["warning"]
+    assert "no ego camera" in answer["warning"]
 
 
 def test_a_camera_to_start_from(edited, small_take):

@@ -12,7 +12,7 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** Colours of ComfyUI's theme, as a canvas needs them. */
+/** Colors of ComfyUI's theme, as a canvas needs them. */
 export function themeColors() {
   const style = getComputedStyle(document.documentElement);
   const of = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
@@ -25,7 +25,7 @@ export function themeColors() {
   };
 }
 
-/** Colours with a meaning, legible on dark and light. */
+/** Colors with a meaning, legible on dark and light. */
 export const EGO = "#ffb02e";
 export const EXO = "#5ab0ff";
 export const KEY = "#ffd166";

@@ -1,6 +1,6 @@
 // The compact point cloud that the node writes, see geometry/points/packed_cloud.py. Little endian:
 //   64 bytes: "E2EC", uint32 version, n_static, n_frames, n_dynamic; float32 origin[3], scale; zeros
-//   uint32 offsets[n_frames + 1] of each frame's own points; uint16 positions[3 N]; uint8 colours[3 N]; N static first.
+//   uint32 offsets[n_frames + 1] of each frame's own points; uint16 positions[3 N]; uint8 colors[3 N]; N static first.
 
 const MAGIC = 0x43453245; // "E2EC"
 const VERSION = 1;

@@ -53,7 +53,7 @@ export const COMMANDS = {
 
 /** What the pointer does next, while a tool is in hand. */
 export const TOOL_HINTS = {
-  eyes: "Click where the eyes are, in the scene or in the exo picture. Esc ends this.",
+  eyes: "Click where the eyes are, in the scene or in the exo image. Esc ends this.",
   gaze: "Now click where they look. Esc keeps the direction.",
   lookAt: "Click the point that all keys look at. Esc ends this.",
 };

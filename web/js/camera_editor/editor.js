@@ -108,7 +108,7 @@ export class Editor extends EditorState {
 
   /** What a click with a tool hit: a world point, or null. */
   pick(point) {
-    if (!point) return this.tell("There is no point. Click where the picture shows the cloud.");
+    if (!point) return this.tell("There is no point here. Click where the image shows the cloud.");
     const pose = this.pose();
     if (this.tool === "lookAt") {
       this.tool = null;

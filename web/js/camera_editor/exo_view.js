@@ -11,7 +11,7 @@ const FRUSTUM = 0.3; // metres
 export class ExoView extends CanvasView {
   /** @param {import("./editor.js").Editor} editor */
   constructor(editor) {
-    super("e2e-exo", "Exo picture", () => editor.redraw());
+    super("e2e-exo", "Exo image", () => editor.redraw());
     this.editor = editor;
     this.out = new Float64Array(2);
     this.root.append(element("div", { className: "e2e-caption" }, "Exo view"));

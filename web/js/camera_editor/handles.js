@@ -31,7 +31,7 @@ export function handlesOf(pose, ground, eye) {
     { kind: "forward", at: arm(ground.forward), color: AXES.forward, hint: "Move ahead and back" },
     { kind: "roll", at: along(pose.position, forward, away * ARM, down, -away * ARM * 0.8), color: "#e0e0e0", hint: "Roll" },
     { kind: "gaze", at: along(pose.position, forward, away * GAZE), color: EGO, hint: "Turn the gaze" },
-    { kind: "eyes", at: pose.position, color: "#ffffff", hint: "Move along the picture" },
+    { kind: "eyes", at: pose.position, color: "#ffffff", hint: "Move along the image plane" },
   ];
 }
 

@@ -1,4 +1,4 @@
-// Pictures of the buttons, 16 x 16, drawn in the colour of the text.
+// Pictures of the buttons, 16 x 16, drawn in the color of the text.
 
 const PATHS = {
   first: "M4 3v10M13 3L6 8l7 5z",

@@ -11,7 +11,7 @@ const SHORTCUTS = {
     ["W A S D, Q E", "fly; with Shift faster"],
   ],
   Camera: [
-    ["Drag a handle", "move, turn or roll the camera"],
+    ["Drag a handle", "move, rotate or roll the camera"],
     ["Drag in the ego view", "turn the gaze; with Shift move"],
     ["Wheel in the ego view", "move ahead and back"],
     ["P", "place the eyes: click there, then where they look", "p", "place"],
@@ -34,7 +34,7 @@ const SHORTCUTS = {
     ["F", "come near the camera", "f", "showEgo"],
     ["G", "show the whole scene", "g", "showAll"],
     ["1 2 3", "from above, front, side", "1", "top"],
-    ["X", "exo picture in the scene", "x", "exoPicture"],
+    ["X", "exo image in the scene", "x", "exoPicture"],
     ["Ctrl+Z, Ctrl+Shift+Z", "undo, redo", "ctrl+z", "undo"],
     ["?", "this list", "?", "help"],
   ],

@@ -1,6 +1,6 @@
 // Lenses: how a point of the camera frame becomes a pixel, and back. The same formulas as geometry/lenses/, a file each.
 //
-// Camera frame: OpenCV axes. Pixels are (column, row) with centres at +0.5.
+// Camera frame: OpenCV axes. Pixels are (column, row) with centers at +0.5.
 
 import { BrownConradyLens } from "./lenses/brown_conrady.js";
 import { Fisheye624Lens } from "./lenses/fisheye624.js";

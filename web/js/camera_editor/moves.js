@@ -79,6 +79,6 @@ function middles(scene, nFrames) {
     for (let i = start; i < end; i++) sum = add(sum, cloud.positions.subarray(3 * i, 3 * i + 3));
     found.push({ frame, middle: scale(sum, 1 / (end - start)) });
   }
-  if (found.length < 2) throw new Error("Nothing moves in these points: Point Cloud tells background and moving parts apart.");
+  if (found.length < 2) throw new Error("Nothing moves in these points: Point Cloud separates background and moving points.");
   return found;
 }

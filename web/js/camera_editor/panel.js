@@ -153,7 +153,7 @@ export class Panel {
       },
     };
     const side = (name) => ({
-      label: name === "width" ? "w" : "h", digits: 0, title: `${name} of the ego picture, pixels`, ...SIDES,
+      label: name === "width" ? "w" : "h", digits: 0, title: `${name} of the ego image, pixels`, ...SIDES,
       read: () => editor.shown[name],
       write: (value) => changed(resized(editor.shown, name, Math.min(Math.max(Math.round(value), 1), SIDES.max))),
     });
@@ -163,7 +163,7 @@ export class Panel {
   }
 }
 
-// A pinhole keeps its field of view and stays centred; another lens of its own keeps its numbers.
+// A pinhole keeps its field of view and stays centered; another lens of its own keeps its numbers.
 function resized(trajectory, side, value) {
   const { lens, width } = trajectory;
   const size = { width, height: trajectory.height, [side]: value };

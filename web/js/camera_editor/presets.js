@@ -11,7 +11,7 @@ export const PRESETS = [ARIA, "EgoX script default", PINHOLE];
 /** Degrees: the horizontal field of view of the pinhole preset. */
 export const PINHOLE_FOV = 90;
 
-/** @returns {object} JSON of a pinhole with square pixels, a centred axis and a horizontal field of view in degrees */
+/** @returns {object} JSON of a pinhole with square pixels, a centered axis and a horizontal field of view in degrees */
 export function pinholeOfFov(degrees, width, height) {
   const focal = (0.5 * width) / Math.tan((degrees * Math.PI) / 360);
   return { type: "pinhole", fx: focal, fy: focal, cx: width / 2, cy: height / 2 };

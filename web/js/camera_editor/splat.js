@@ -71,7 +71,7 @@ export class Splatter {
     }
   }
 
-  // A pixel belongs to a disc if its centre is nearer than the radius. `x`, `y` count from the first pixel's centre.
+  // A pixel belongs to a disc if its center is nearer than the radius. `x`, `y` count from the first pixel's center.
   #disc(x, y, z, radius, color) {
     const { width, depth, pixels } = this;
     const square = radius * radius;

@@ -1,4 +1,4 @@
-// The editor's looks: ComfyUI's theme colours, nothing that reaches outside the editor.
+// The editor's looks: ComfyUI's theme colors, nothing that reaches outside the editor.
 
 const CSS = `
 .e2e { container-type: size; position: relative; display: flex; flex-direction: column; gap: 6px; box-sizing: border-box;

@@ -14,7 +14,7 @@ const HISTORY = 200; // steps that can be undone
 /**
  * @typedef {object} Keyframe
  * @property {number} frame from 0
- * @property {number[]} position camera centre [x, y, z], metres
+ * @property {number[]} position camera center [x, y, z], metres
  * @property {number[]} rotation [w, x, y, z], camera to world
  * @property {number} ease_in 0 (even speed) to 1 (comes to rest)
  * @property {number} ease_out
@@ -51,14 +51,14 @@ export function readTrajectory(given) {
   if (content.version !== VERSION) throw new Error(`Version ${content.version} is unknown here. Update the pack.`);
   const { lens, width, height } = { ...emptyTrajectory(), ...content };
   const isSide = (pixels) => Number.isInteger(pixels) && pixels > 0 && pixels <= MAX_SIDE;
-  if (!isSide(width) || !isSide(height)) throw new Error(`The picture's sides are 1 to ${MAX_SIDE} pixels.`);
+  if (!isSide(width) || !isSide(height)) throw new Error(`The image's width and height must be 1 to ${MAX_SIDE} pixels.`);
   const keyframes = (content.keyframes ?? []).map((entry, number) => {
     const { frame, position, rotation, ease_in = 0, ease_out = 0 } = entry;
     const sound =
       Number.isInteger(frame) && frame >= 0 && frame <= MAX_FRAME && areNumbers(position, 3) && areNumbers(rotation, 4) &&
       position.every((value) => Math.abs(value) <= MAX_DISTANCE) && Math.hypot(...rotation) > 1e-6 &&
       isShare(ease_in) && isShare(ease_out);
-    if (!sound) throw new Error(`Keyframe ${number} misses a number, or has one out of range.`);
+    if (!sound) throw new Error(`Keyframe ${number} has a number missing or out of range.`);
     return { frame, position: [...position], rotation: unit(rotation), ease_in, ease_out };
   });
   for (let i = 1; i < keyframes.length; i++) {
