@@ -114,9 +114,9 @@ def test_names_that_are_one_file_somewhere(tmp_path, one, two):
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
-        ("m.json", "[", "no valid JSON"),
+        ("m.json", "[", "not valid JSON"),
         ("m.json", "{}", "expected a list"),
-        ("m.json", "[]", "no clip"),
+        ("m.json", "[]", "no clips"),
         ("m.json", "[3]", "expected an object"),
         ("m.jsonl", '{}\n{"a": }', "line 2"),
         ("m.csv", "a,a\n1,2\n", "name of its own"),
