@@ -62,7 +62,7 @@ def test_the_example_figure(root):
         ("/etc/passwd", "leads out"),
         ("nothing.json", "There is no"),
         ("notes.txt", "no .json file"),
-        ("empty", "holds no .json file"),
+        ("empty", "no .json file"),
         ("openpose", "canvas_width"),
     ],
 )

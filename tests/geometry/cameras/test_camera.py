@@ -104,7 +104,7 @@ def bad_poses():
     return [
         (singular, "singular"),
         (reflected, "reflected.*OpenCV"),
-        (scaled, "no rotation"),
+        (scaled, "not a rotation"),
         (nan, "NaN"),
         (row, "last row"),
         (torch.zeros(2, 5, 5), "shape"),
@@ -125,7 +125,7 @@ def test_bad_poses_say_what_is_wrong(pose, message):
         ("[]", "something else"),
         ('{"format": "other"}', "something else"),
         (trajectory().to_json().replace('"version": 1', '"version": 9'), "version 1, got 9"),
-        (trajectory().to_json().replace('"width"', '"wide"'), "misses the key 'width'"),
+        (trajectory().to_json().replace('"width"', '"wide"'), "has no key 'width'"),
         (trajectory().to_json().replace('"pinhole"', '"mirror"'), "lens of type"),
         (trajectory().to_json().replace('"fx"', '"gx"'), "wrong kind"),
     ],

@@ -186,7 +186,7 @@ def test_keypoints_that_do_not_fit(comfy_client, files):
     for name, content, message in (
         ("short", frames[:3], "keypoints have 3 frames and the depth 5"),
         ("nobody", [frame | {"people": []} for frame in frames], "nobody in any of the 5 frames"),
-        ("square", [frame | {"canvas_width": 300, "canvas_height": 300} for frame in frames], "the shapes differ"),
+        ("square", [frame | {"canvas_width": 300, "canvas_height": 300} for frame in frames], "aspect ratios differ"),
         ("joints", [{"people": [{"pose_keypoints_2d": [1.0] * 51}]}], "17 body joints"),
         ("other", {"version": 4}, 'a list "people"'),
         ("size", [{"people": frame["people"]} for frame in frames], "canvas_width"),
