@@ -55,7 +55,7 @@ def test_image_operations_keep_world_rays():
 @pytest.mark.parametrize("lens", [Pinhole(600.0, 600.0, 320.0, 240.0), Fisheye624(300.0, 320.0, 240.0)])
 def test_a_camera_is_not_stretched(lens):
     camera = Camera(lens, 640, 480, torch.eye(4))
-    with pytest.raises(ValueError, match=r"640 x 480 pixels cannot serve.*784 x 448.*640 x 366 of the camera's"):
+    with pytest.raises(ValueError, match=r"640 x 480 .*784 x 448.*640 x 366 of the camera's"):
         camera.resized(784, 448)
     with pytest.raises(ValueError, match="positive"):
         camera.resized(0, 448)

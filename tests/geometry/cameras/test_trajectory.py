@@ -173,7 +173,7 @@ GOOD = {"frame": 2, "position": [0, 1, 2], "rotation": [1, 0, 0, 0]}
         ({"keyframes": {}}, '"keyframes" is a list'),
         ({"keyframes": [GOOD] * 10_001}, "at most 10,000"),
         ({"keyframes": [7]}, "keyframe 0 as an object"),
-        ({"keyframes": [{"frame": 1, "position": [0, 0, 0]}]}, "misses rotation"),
+        ({"keyframes": [{"frame": 1, "position": [0, 0, 0]}]}, "lacks rotation"),
         ({"keyframes": [GOOD, GOOD]}, "Two keyframes are at frame 2"),
         ({"keyframes": [GOOD, {**GOOD, "frame": 1}]}, "1 comes after 2"),
         ({"keyframes": [{**GOOD, "frame": -1}]}, "between 0 and"),

@@ -201,7 +201,7 @@ def test_keypoints_that_do_not_fit(comfy_client, files):
 def test_names_that_are_refused(comfy_server, comfy_client, files, name):
     (comfy_server.base / "outside.json").write_text("[]")
     text = refusal(comfy_client, head_graph(file=name))
-    assert any(part in text for part in ("outside", "leads out", "There is no", "is no .json file", "empty one"))
+    assert any(part in text for part in ("outside", "leads out", "There is no", "is not a .json file", "empty one"))
 
 
 def test_the_take_and_its_video(comfy_client, files, room, small_take):
