@@ -332,7 +332,7 @@ def test_a_missing_ego_pose(tree):
         (lambda content: content.update({GLASSES: 3}), "not an object"),
         (lambda content: content["cam03"].update({"camera_extrinsics": [[float("nan")] * 4] * 3}), "cam03 in .*NaN"),
         (lambda content: content["cam03"].update({"camera_intrinsics": [1, 2]}), "cam03 in .*3 x 3"),
-        (lambda content: content["cam03"].pop("camera_extrinsics"), "cam03 in .*misses 'camera_extrinsics'"),
+        (lambda content: content["cam03"].pop("camera_extrinsics"), "cam03 in .*lacks 'camera_extrinsics'"),
         (lambda content: content["cam03"].update({"camera_extrinsics": "x"}), "cam03 in "),
     ],
 )
