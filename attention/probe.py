@@ -40,7 +40,7 @@ class EgoToken:
             ValueError: if the point or the latent frame is outside.
         """
         if not (0.0 <= x <= 1.0 and 0.0 <= y <= 1.0):
-            raise ValueError(f"A point of the ego picture has x and y from 0 to 1, got {x:g} and {y:g}.")
+            raise ValueError(f"A point of the ego frame has x and y from 0 to 1, got {x:g} and {y:g}.")
         if not 0 <= frame < layout.frames:
             raise ValueError(f"The clip has the latent frames 0 to {layout.frames - 1}, got {frame}.")
         row, column = (min(int(at * size), size - 1) for at, size in ((y, layout.rows), (x, layout.ego_columns)))

@@ -177,7 +177,7 @@ def _checked_raymap(raymap: Tensor, width: int, height: int) -> Tensor:
     if raymap.shape != (height, width, 3):
         raise ValueError(
             f"Expected a map of directions [{height}, {width}, 3], got {list(raymap.shape)}. Make it for this size: "
-            "directions must not be scaled as a picture."
+            "directions must not be scaled like an image."
         )
     rays = raymap.detach().to("cpu", torch.float64)
     lengths = torch.linalg.vector_norm(rays, dim=-1)

@@ -122,8 +122,8 @@ def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if "pickle" in str(error):
             raise ValueError(
-                f"{path} holds pickled objects (or is no NumPy file), which this pack refuses: a pickle can run code. "
-                "Save plain numbers with numpy.save or numpy.savez."
+                f"{path} holds pickled objects (or is not a NumPy file), which this pack refuses: a pickle can run "
+                "code. Save plain numbers with numpy.save or numpy.savez."
             ) from error
         raise ValueError(f"{path} is truncated, corrupt or not a NumPy file ({error}). Copy it again.") from error
     for name, array in arrays.items():

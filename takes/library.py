@@ -111,7 +111,7 @@ def _find_take(root: Path, name: str) -> tuple[Path, str | None]:
     if take is not None:
         _check_dataset(folder / META_FILE, take)
     elif not (folder / META_FILE).is_file():
-        raise ValueError(f"The folder {name!r} holds no {META_FILE}, so it is no take. Choose another folder.")
+        raise ValueError(f"The folder {name!r} contains no {META_FILE}, so it is not a take. Choose another folder.")
     return folder, take
 
 
@@ -142,7 +142,9 @@ def _list_views(root: Path) -> list[str]:
 def _find_views(root: Path, name: str) -> TakeFolder:
     folder, take = resolve_named(root, name)
     if take is None:
-        raise ValueError(f"{name!r} names no take. Write FOLDER#TAKE, where FOLDER holds Ego-Exo4D's {TAKES_FILE}.")
+        raise ValueError(
+            f"{name!r} does not name a take. Write FOLDER#TAKE, where FOLDER holds Ego-Exo4D's {TAKES_FILE}."
+        )
     return open_take(root, folder, take)
 
 

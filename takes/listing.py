@@ -91,11 +91,11 @@ def file_or_files_in(path: Path, suffix: str, name: str) -> list[Path]:
     """
     if path.is_file():
         if path.suffix.lower() != suffix:
-            raise ValueError(f"{name!r} is no {suffix} file. Choose a {suffix} file, or a folder of them.")
+            raise ValueError(f"{name!r} is not a {suffix} file. Choose a {suffix} file, or a folder of them.")
         return [path]
     files = [entry for entry in path.iterdir() if entry.suffix.lower() == suffix and entry.is_file()]
     if not files:
-        raise ValueError(f"The folder {name!r} holds no {suffix} file. Choose a folder with one file a frame.")
+        raise ValueError(f"The folder {name!r} contains no {suffix} file. Choose a folder with one file a frame.")
     if len(files) > _MOST_FILES:
         raise ValueError(f"The folder {name!r} holds {len(files):,} files; expected at most {_MOST_FILES:,}.")
     return sorted(files, key=_by_numbers)

@@ -68,7 +68,7 @@ def read_video(
             if progress:
                 progress(len(frames), max(claimed, len(frames)))
     if not frames or not rate:
-        raise ValueError(f"{path} holds no frame or no frame rate. Re-encode it to H.264 in an MP4.")
+        raise ValueError(f"{path} contains no frames or no frame rate. Re-encode it to H.264 in an MP4.")
     return torch.from_numpy(np.stack(frames)).float().div_(255), float(rate)
 
 
@@ -76,13 +76,13 @@ def probe_video(path: str | os.PathLike[str]) -> VideoInfo:
     """Read a video's header.
 
     Raises:
-        ValueError: if the file is no readable video, or does not tell its frame rate or number of frames.
+        ValueError: if the file is not a readable video, or does not state its frame rate or number of frames.
     """
     with open_video(path) as (_, stream):
         rate, n_frames = stream.average_rate, stream.frames
         if not rate or not n_frames:
             raise ValueError(
-                f"{path} does not tell its frame rate or number of frames. Re-encode it to H.264 in an MP4."
+                f"{path} does not state its frame rate or number of frames. Re-encode it to H.264 in an MP4."
             )
         return VideoInfo(n_frames, float(rate), stream.width, stream.height)
 
@@ -108,7 +108,7 @@ def read_frames(
         [N, H, W, 3] float32 in [0, 1].
 
     Raises:
-        ValueError: if the file is no readable video, or has no such frame.
+        ValueError: if the file is not a readable video, or has no such frame.
     """
     wanted = list(indices)
     if not wanted or wanted[0] < 0 or wanted != sorted(set(wanted)):
@@ -139,13 +139,13 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, V
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
-                raise ValueError(f"{path} holds no video stream. Give a video file, such as an MP4.")
+                raise ValueError(f"{path} contains no video stream. Give a video file, such as an MP4.")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             yield container, stream
     except av.FFmpegError as error:
         raise ValueError(
-            f"{path} is no readable video ({error.strerror}). Copy it again, or re-encode it to H.264 in an MP4."
+            f"{path} is not a readable video ({error.strerror}). Copy it again, or re-encode it to H.264 in an MP4."
         ) from error
 
 

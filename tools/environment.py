@@ -82,7 +82,7 @@ def _given_comfyui() -> Path | None:
     path = Path(chosen).expanduser().resolve()
     missing = [name for name in ("main.py", "comfy", "requirements.txt") if not (path / name).exists()]
     if missing:
-        raise SystemExit(f"COMFYUI_PATH={chosen} is no ComfyUI folder: it lacks {', '.join(missing)}.")
+        raise SystemExit(f"COMFYUI_PATH={chosen} is not a ComfyUI folder: it lacks {', '.join(missing)}.")
     return path
 
 
@@ -166,7 +166,7 @@ def main() -> None:
     try:
         environment = prepare()
     except subprocess.CalledProcessError as error:
-        raise SystemExit(f"[environment] pip failed ({error.returncode}); its words stand above") from error
+        raise SystemExit(f"[environment] pip failed ({error.returncode}); its output is above") from error
     except KeyboardInterrupt:
         raise SystemExit("[environment] stopped; the next run starts the set-up anew") from None
     print(environment.comfyui if arguments.comfyui else environment.python)

@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return BROKEN if isinstance(error, ServersGoneError) else WRONG
     except (OSError, sqlite3.Error) as error:
-        print(f"error: {error}. The same command goes on from here.", file=sys.stderr)
+        print(f"error: {error}. Run the same command again to resume.", file=sys.stderr)
         return BROKEN
     except KeyboardInterrupt:
         print("Stopped. Servers finish their current clips; run the same command to resume.", file=sys.stderr)
@@ -129,7 +129,7 @@ def _run_on_ray(plan: Plan, journal: Journal, folder: OutputFolder, emit: Emit, 
     from .ray_cluster import RayOptions, run_on_ray
 
     if options.comfyui is None:
-        raise BatchError("--ray needs --comfyui DIR: where ComfyUI lies on every machine of the cluster.")
+        raise BatchError("--ray needs --comfyui DIR: ComfyUI's folder on every machine of the cluster.")
     settings = RayOptions(
         address=None if options.ray == "local" else options.ray,
         comfyui=str(options.comfyui),
@@ -217,15 +217,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    run_ = commands.add_parser("run", help="run a manifest, or go on with it", description=run.__doc__)
+    run_ = commands.add_parser("run", help="run a manifest, or resume it", description=run.__doc__)
     run_.set_defaults(command=run)
     run_.add_argument("manifest", type=Path, help="JSON, JSONL or CSV; EgoX's meta.json; or a folder of takes")
     run_.add_argument("--workflow", type=Path, required=True, help="a workflow in API format")
     run_.add_argument("--server", type=_url, action="append", default=[], metavar="URL", help="a ComfyUI; repeatable")
     run_.add_argument("--out", type=Path, required=True, metavar="DIR", help="journal, outputs and report go here")
     run_.add_argument("--dry-run", action="store_true", help="check everything, queue nothing")
-    run_.add_argument("--json", action="store_true", help="tell everything as JSON lines")
-    run_.add_argument("--queue", type=_count, default=2, metavar="N", help="clips a server has at once (default: 2)")
+    run_.add_argument("--json", action="store_true", help="print every event as a JSON line")
+    run_.add_argument(
+        "--queue", type=_count, default=2, metavar="N", help="clips queued on each server at a time (default: 2)"
+    )
     run_.add_argument(
         "--lost-after", type=float, default=120, metavar="SECONDS",
         help="silence after which a server's clips go to others (default: 120)",
@@ -240,16 +242,18 @@ def _parser() -> argparse.ArgumentParser:
     ray.add_argument("--workers", type=_count, default=1, metavar="N", help="headless ComfyUIs to start (default: 1)")
     ray.add_argument("--gpus-per-worker", type=float, default=1, metavar="N", help="0 for the CPU (default: 1)")
     ray.add_argument("--base-directory", metavar="DIR", help="ComfyUI's --base-directory on every machine")
-    ray.add_argument("--comfyui-argument", action="append", default=[], metavar="ARG", help="more for ComfyUI")
+    ray.add_argument(
+        "--comfyui-argument", action="append", default=[], metavar="ARG", help="further options for ComfyUI"
+    )
 
-    for command, text in ((status, "count the clips by state"), (retry, "queue failed clips anew"),
-                          (report, "write the report anew")):  # fmt: skip
+    for command, text in ((status, "count the clips by state"), (retry, "queue failed clips again"),
+                          (report, "write the report again")):  # fmt: skip
         sub = commands.add_parser(command.__name__, help=text, description=command.__doc__)
         sub.set_defaults(command=command)
         sub.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder of the batch")
         if command is status:
             sub.add_argument("--json", action="store_true", help="all clips as one JSON object")
-            sub.add_argument("--all", action="store_true", help="list all clips, not the failed ones alone")
+            sub.add_argument("--all", action="store_true", help="list all clips, not only the failed ones")
         if command is retry:
             sub.add_argument("clip", nargs="*", help="names of failed clips (default: all)")
     return parser
@@ -257,7 +261,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _url(text: str) -> str:
     if not text.startswith(("http://", "https://")):
-        raise argparse.ArgumentTypeError(f"{text!r} is no address: expected http://HOST:PORT")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an address: expected http://HOST:PORT")
     return text.rstrip("/")  # one server, one name in the journal
 
 

@@ -82,7 +82,7 @@ class Journal:
                         self._db.execute(statement)
                     self._db.execute(f"PRAGMA user_version={VERSION}")
         except sqlite3.DatabaseError as error:
-            raise BatchError(f"{path} is no journal of a batch: {error}.") from error
+            raise BatchError(f"{path} is not the journal of a batch: {error}.") from error
         if version not in (0, VERSION):
             raise BatchError(
                 f"{path} is of version {version}; this program reads {VERSION}. Use the one that wrote it."

@@ -66,7 +66,7 @@ def read_manifest(path: Path) -> Manifest:
     else:
         rows, folder = _rows_of_file(path), path.parent
     if not rows:
-        raise BatchError(f"{path} holds no clip.")
+        raise BatchError(f"{path} contains no clips.")
     _check_names(rows, str(path))
     return Manifest(rows, folder, str(path))
 
@@ -129,7 +129,7 @@ def _takes_of_meta(path: Path) -> list[Row]:
     """Return a row for every take of EgoX's meta.json, which lies in its dataset's folder."""
     folder, names = path.parent.resolve(), names_in_meta(path)
     if not names:
-        raise BatchError(f"{path} names no take: expected entries with an exo_path under {DATASET_KEY!r}.")
+        raise BatchError(f"{path} contains no takes: expected entries with an exo_path under {DATASET_KEY!r}.")
     if path.name != META_FILE:
         raise BatchError(f"{path}: a dataset's file must be called {META_FILE} and lie in the dataset's folder.")
     if names == (None,):
@@ -143,7 +143,7 @@ def _takes_below(folder: Path) -> list[Row]:
         return _takes_of_meta(folder / META_FILE)
     rows = [row for path in sorted(folder.glob(f"*/{META_FILE}")) for row in _takes_of_meta(path)]
     if not rows:
-        raise BatchError(f"{folder} holds no take: no folder in it has a {META_FILE}.")
+        raise BatchError(f"{folder} contains no takes: no folder in it has a {META_FILE}.")
     return rows
 
 
@@ -163,7 +163,7 @@ def _json(text: str, where: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise BatchError(f"{where} is no valid JSON: {error}.") from error
+        raise BatchError(f"{where} is not valid JSON: {error}.") from error
 
 
 def _lines(text: str) -> list[tuple[int, str]]:

@@ -107,8 +107,8 @@ def _target(workflow: Workflow, manifest: Manifest, row: Row, column: str, info:
         raise BatchError(f"{manifest.source}, {row.where}: {error}") from None
     if target[1] == PREFIX:
         raise BatchError(
-            f"{manifest.source}, {row.where}: the column {column!r} is refused: where outputs go is the batch's own "
-            "business. Name the clip with the column 'name'."
+            f"{manifest.source}, {row.where}: the column {column!r} is refused: the batch "
+            "decides where outputs go. Name the clip with the column 'name'."
         )
     return target
 

@@ -20,13 +20,13 @@ def name_problem(name: str) -> str | None:
     if not name.strip():
         return "it is empty"
     if "\0" in name or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
-        return "it holds control characters"
+        return "it contains control characters"
     if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
         return "it is an absolute path; give a plain name"
     if ".." in re.split(r"[/\\]", name):
-        return "it climbs with '..'; give a plain name"
+        return "it leaves its folder with '..'; give a plain name"
     if found := sorted(set(name) & _FORBIDDEN):
-        return f"it holds {' '.join(found)}"
+        return f"it contains {' '.join(found)}"
     if name != name.strip() or name.endswith(".") or name.startswith("."):
         return "it begins or ends with a space or a dot"
     if name.split(".")[0].strip().lower() in _DEVICES:

@@ -129,7 +129,7 @@ def only_one(folder: Path) -> Iterator[None]:
     """Hold a folder for the block; a killed program leaves no lock behind.
 
     Raises:
-        BatchError: if another program has it, or its disk knows no locks.
+        BatchError: if another program has it, or its file system does not support locks.
     """
     with open(folder / _LOCK, "a+b") as file:
         try:
@@ -137,7 +137,9 @@ def only_one(folder: Path) -> Iterator[None]:
         except (BlockingIOError, PermissionError) as error:
             raise BatchError(f"Another program runs a batch into {folder}. Wait for it, or stop it.") from error
         except OSError as error:
-            raise BatchError(f"{folder} cannot be locked ({error.strerror}). Take a disk that knows locks.") from error
+            raise BatchError(
+                f"Cannot lock {folder}: this file system does not support file locks. Choose a folder on a local disk."
+            ) from error
         yield
 
 

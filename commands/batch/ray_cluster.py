@@ -193,7 +193,7 @@ class _Cluster:
         seat.starting, seat.ready = None, False
         self._life.emit("server down", server=seat.name, reason=str(error).rstrip().rpartition("\n")[2])
         if not any(other.ready or other.starting for other in self._seats):
-            raise BatchError(f"No worker comes up. The last said: {error}") from error
+            raise BatchError(f"No worker started. The last error: {error}") from error
 
     def _check(self, seat: _Seat) -> None:
         types = self._life.plan.workflow.types()

@@ -94,7 +94,7 @@ class Batch:
             if self._queue.silent_for() > self._options.give_up_after:
                 raise ServersGoneError(
                     f"No server has answered for {self._options.give_up_after:.0f} s. Start one; the same command "
-                    "then goes on where this one ends."
+                    "then resumes where this one ends."
                 )
 
 

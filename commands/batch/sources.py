@@ -74,7 +74,7 @@ def _take(value: str, folder: Path) -> Source:
     names = _names_in_meta(path / META_FILE) if (path / META_FILE).is_file() else ()
     if take not in names:
         known = ", ".join(f"{path.name}#{name}" for name in names if name) or f"a folder with a take's {META_FILE}"
-        raise ClipError(f"{value!r} is no take: expected {known}.")
+        raise ClipError(f"{value!r} is not a take: expected {known}.")
     files = files_of_take(path, take)
     exo = (path / VIDEOS_FOLDER / take if take else path) / EXO_FILE
     if exo not in files:
@@ -89,7 +89,7 @@ def _ego_exo4d(value: str, folder: Path) -> Source:
     limit = Path(path.anchor)
     if name is None:
         names = [_joined(path.name, known) for known in takes_on_disk(limit, path)[:12]]
-        raise ClipError(f"{value!r} names no take: expected {', '.join(names) or 'FOLDER#TAKE'}.")
+        raise ClipError(f"{value!r} does not name a take: expected {', '.join(names) or 'FOLDER#TAKE'}.")
     try:
         take = open_take(limit, path, name)
         if not take.exo_videos() or not take.ego_videos():

@@ -291,7 +291,7 @@ def _error_of(entry: Mapping[str, Any], graph: Graph) -> ComfyError | None:
             trace = "".join(data.get("traceback") or [])
             return ExecutionFailedError(title, data["exception_type"], data["exception_message"], trace)
         if kind == "execution_interrupted":
-            return ExecutionInterruptedError(f"Somebody interrupted it in the node {title!r}.")
+            return ExecutionInterruptedError(f"It was interrupted in the node {title!r}.")
     said = status.get("status_str", "success")
     return None if said == "success" else ComfyError(f"It ended as {said!r}.")
 

@@ -132,7 +132,7 @@ def load_workflow(path: Path) -> Workflow:
         )
     nodes = graph.values() if isinstance(graph, dict) else ()
     if not nodes or not all(isinstance(node, dict) and {"class_type", "inputs"} <= node.keys() for node in nodes):
-        raise WorkflowError(f"{path} is no workflow in API format: expected nodes with class_type and inputs.")
+        raise WorkflowError(f"{path} is not a workflow in API format: expected nodes with class_type and inputs.")
     return Workflow(graph, str(path))
 
 

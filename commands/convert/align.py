@@ -79,7 +79,7 @@ def align_part(metadata: AlignMetadata, checkpoint: Checkpoint) -> Part:
     notes = [
         f"width {config.dim}, {config.num_blocks} blocks, {config.heads} heads of {config.dim_head}, patches of "
         f"{config.patch_size} x {config.patch_size}.",
-        "Names do not tell the order of the halves, nor whether it is causal: it must be order='st', causal=False, "
+        "Names do not show the order of the halves, nor whether it is causal: it must be order='st', causal=False, "
         "peg_causal=False, as in the paper.",
     ]
     if unused:
@@ -92,7 +92,7 @@ def _prefix(checkpoint: Checkpoint) -> str:
     prefixes = {match["prefix"] for match in map(_HALF.fullmatch, checkpoint.tensors) if match}
     if not prefixes:
         raise ValueError(
-            f"{checkpoint.name} holds no STTransformer in GenieRedux's names, such as "
+            f"{checkpoint.name} contains no STTransformer in GenieRedux's names, such as "
             f"layers.0.0.spatial_attention.to_q.weight; it has {some(checkpoint.tensors)}."
         )
     if len(prefixes) > 1:

@@ -67,7 +67,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         tensors.update(found)
         strings = strings or said
     if not tensors:
-        raise ValueError(f"{files[0].name} holds no tensors. {_WHAT_FILE}")
+        raise ValueError(f"{files[0].name} contains no tensors. {_WHAT_FILE}")
     if strings.get("format") == "exo2egosyn":
         raise ValueError(f"{files[0].name} is a component of Exo2EgoSyn already: the loader reads it as it is.")
     return Checkpoint(files[0], tensors, strings)

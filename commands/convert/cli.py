@@ -46,7 +46,7 @@ _HEADER = {
     "stage": "stage of the training: 0 Align, 1 MultiExoCon, 2 PoseInj",
     "step": "steps of the training",
     "num_views": "exo views it was trained with",
-    "image_size": "pictures in training, WIDTHxHEIGHT (default: 256x256)",
+    "image_size": "image size in training, WIDTHxHEIGHT (default: 256x256)",
     "num_frames": "frames of a clip, 4n+1 (default: 9)",
     "frame_stride": "source frames from one frame to the next (default: 4)",
     "pose_reference": "exo1 or per_view",
@@ -54,8 +54,8 @@ _HEADER = {
     "dtype": None,  # the option --dtype converts
     "license": "licence of the weights",
     "trained_by": "who trained it",
-    "alpha": "the LoRA's alpha, where its file does not say",
-    "cond_dropout": "share of the training samples without exo views, 0 to 1; unsaid, CFG 1 is advised",
+    "alpha": "the LoRA's alpha, where its file does not state it",
+    "cond_dropout": "share of the training samples without exo views, 0 to 1; if not given, CFG 1 is advised",
     "cond_tail": "frames after the first in training: gray or pixel",
     "guidance": "CFG to sample with (default: 3.5)",
     "exo_pos": "none or learned (default: by the tensors)",
@@ -198,7 +198,7 @@ def _parser() -> argparse.ArgumentParser:
             add("--base", type=Path, metavar="FILE", help="the model it was trained from, to compare everything else")
             add("--exo-patch-embed", type=Path, metavar="FILE", help="the exo patch embedding, if not in the same file")
             add("--exo-name", default="exo_patch_embed", metavar="NAME", help="its name there (default: %(default)s)")
-        header = sub.add_argument_group("what the header says")
+        header = sub.add_argument_group("what the header states")
         for name in _header_options(component):
             header.add_argument(f"--{name.replace('_', '-')}", metavar="VALUE", help=_HEADER[name])
     return parser

@@ -53,7 +53,7 @@ def _sorted(checkpoint: Checkpoint) -> dict[str, dict[str, Tensor]]:
             factors[split[0]][split[1]] = tensor
     if unknown:
         raise ValueError(
-            f"{checkpoint.name}: {len(unknown)} of {len(checkpoint.tensors)} tensors are no LoRA on Wan's blocks "
+            f"{checkpoint.name}: {len(unknown)} of {len(checkpoint.tensors)} tensors are not a LoRA on Wan's blocks "
             f"({some(unknown)}). Give the LoRA's file alone."
         )
     if others := sorted(layer for layer in factors if ".self_attn." not in layer):

@@ -72,8 +72,8 @@ def multiexocon_part(
         notes.append(f"{len(factors)} tensors of a LoRA are not kept here: convert them with `convert lora`.")
     if metadata.cond_dropout is None:
         notes.append(
-            "The header will not say cond_dropout, so CFG 1 is advised with this part: give --cond-dropout if training "
-            "left the exo views out at times."
+            "The header will not state cond_dropout, so CFG 1 is advised with this component: give --cond-dropout if "
+            "training left the exo views out at times."
         )
     return Part(metadata, {**exo, **cross}, notes)
 
@@ -92,8 +92,8 @@ def _named(checkpoint: Checkpoint) -> dict[str, Tensor]:
 def _check_cross(file: str, cross: Mapping[str, Tensor]) -> None:
     if not cross:
         raise ValueError(
-            f"{file} holds no cross-attention of Wan (blocks.0.cross_attn.q.weight, or blocks.0.attn2.to_q.weight in "
-            "diffusers' names). Give the fine-tuned transformer."
+            f"{file} contains no cross-attention of Wan (blocks.0.cross_attn.q.weight, or blocks.0.attn2.to_q.weight "
+            "in diffusers' names). Give the fine-tuned transformer."
         )
     blocks = {match[1] for match in map(_CROSS.fullmatch, cross) if match}
     first = next((tensor for name, tensor in cross.items() if name.endswith(".cross_attn.q.weight")), None)
@@ -145,14 +145,16 @@ def _compare(
     """
     of_base = _named(base)
     if odd := [name for name, tensor in of_base.items() if tensor.dtype.itemsize < 2]:
-        raise ValueError(f"{base.name} stores {odd[0]} as {of_base[odd[0]].dtype}: give the base in 16 or 32 bits.")
+        raise ValueError(
+            f"{base.name} stores {odd[0]} as {of_base[odd[0]].dtype}: give the base model in 16 or 32 bits."
+        )
     for name, tensor in cross.items():
         there = of_base.get(name)
         if there is None or there.shape != tensor.shape:
             shape = "none" if there is None else list(there.shape)
             raise ValueError(
-                f"{base.name} is no base of {file}: its {name} is {shape}, expected {list(tensor.shape)}. Give the Wan "
-                "2.2 I2V A14B model (low noise) that was fine-tuned."
+                f"{base.name} is not the base model of {file}: its {name} is {shape}, expected {list(tensor.shape)}. "
+                "Give the Wan 2.2 I2V A14B model (low noise) that was fine-tuned."
             )
     both = [name for name in (*cross, *rest) if name in of_base]
     trained, changed = 0, []
@@ -166,7 +168,7 @@ def _compare(
     progress(len(both), len(both))
     notes = [f"Cross-attention: {trained} of {len(cross)} tensors differ from {base.name}."]
     if not trained:
-        notes[0] += " It is the base's own: nothing was trained in it."
+        notes[0] += " It is the base model's own: nothing was trained in it."
     if changed:
         kinds = Counter(re.sub(r"blocks\.\d+\.", "blocks.*.", name) for name in changed)
         notes.append(
@@ -176,7 +178,7 @@ def _compare(
     else:
         notes.append(f"{len(both) - len(cross)} other tensors equal those of {base.name}.")
     if unknown := [name for name in rest if name not in of_base and not _LORA_FACTOR.search(name)]:
-        notes.append(f"Not kept: {len(unknown)} tensors that {base.name} has not ({some(unknown)}).")
+        notes.append(f"Not kept: {len(unknown)} tensors that {base.name} does not have ({some(unknown)}).")
     return notes
 
 

@@ -33,7 +33,7 @@ def check_components(library: Library, paths: Mapping[str, Path], base: Path | N
     except ImportError as error:
         return [
             _finding(
-                f"the parts were not looked into: this Python lacks {error.name}",
+                f"the components were not checked: this Python lacks {error.name}",
                 "ComfyUI's own Python",
                 "Run the doctor with the Python that runs ComfyUI.",
                 Severity.WARNING,
@@ -47,12 +47,14 @@ def check_components(library: Library, paths: Mapping[str, Path], base: Path | N
         except ValueError as error:
             findings.append(_finding(str(error), _EXPECTED, _EXPORT))
     together = SynComponents(parts)
-    findings += [_finding(note, "parts of one training run", _EXPORT, Severity.WARNING) for note in together.notes()]
+    findings += [
+        _finding(note, "components of one training run", _EXPORT, Severity.WARNING) for note in together.notes()
+    ]
     if base is not None and (size := wan_size(library.header(base).tensors)) is not None:
         try:
             together.check_fits(*size)
         except ValueError as error:
-            findings.append(_finding(str(error), f"parts that were trained on {base.name}", _EXPORT))
+            findings.append(_finding(str(error), f"components that were trained on {base.name}", _EXPORT))
     return findings
 
 

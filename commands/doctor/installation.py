@@ -77,13 +77,15 @@ def find_installation(
     """
     around = pack.parent.parent if pack.parent.name == CUSTOM_NODES else None
     if comfyui is not None and (missing := _lacks(comfyui)):
-        raise DoctorError(f"{comfyui} is no ComfyUI: it lacks {', '.join(missing)}. Give the folder of its main.py.")
+        raise DoctorError(
+            f"{comfyui} is not a ComfyUI folder: it lacks {', '.join(missing)}. Give the folder of its main.py."
+        )
     if comfyui is None and around is not None and not _lacks(around):
         comfyui = around
     base = base or (around if comfyui is None else comfyui)
     if base is None:
         raise DoctorError(
-            f"This pack lies in {pack}, which is no custom_nodes folder of a ComfyUI. Say where ComfyUI is: --comfyui "
+            f"This pack is in {pack}, which is not a custom_nodes folder of a ComfyUI. Say where ComfyUI is: --comfyui "
             "FOLDER (with main.py), or --server http://127.0.0.1:8188 for one that runs."
         )
     if not base.is_dir():
@@ -124,7 +126,7 @@ def _add_folders(folders: dict[str, list[Path]], config: Path) -> list[Finding]:
         for section in sections.values():
             _add_section(folders, section, config.absolute().parent)
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        return [_bad(config, f"it cannot be read ({str(error).splitlines()[0]})", "mend it or move it away")]
+        return [_bad(config, f"it cannot be read ({str(error).splitlines()[0]})", "fix it or move it away")]
     except (AttributeError, TypeError) as error:
         return [_bad(config, f"it is not of the expected form ({error})", f"write it as {config.name}.example shows")]
     return []

@@ -173,7 +173,7 @@ def _check_card(card: str, total: int, free: int | None, need: Need) -> list[Fin
     expected = f"for {need.describe()}"
     if total < need.least:
         found = f"{card} has {gigabytes(total)}"
-        remedy = "Use a larger card, or fewer frames and smaller pictures (multiples of 16, 4n + 1 frames)."
+        remedy = "Use a larger card, or fewer frames and smaller images (multiples of 16, 4n + 1 frames)."
         return [_finding(Severity.WARNING, found, expected, remedy)]
     if free is not None and free < need.least:
         found = f"only {gigabytes(free)} of {gigabytes(total)} on {card} are free"

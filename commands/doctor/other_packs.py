@@ -45,7 +45,8 @@ KNOWN = (
     Pack(
         "comfyui-wanvideowrapper",
         "loads and samples Wan by nodes of its own, whose model does not fit the MODEL sockets of this pack",
-        "Load the base with Load Diffusion Model or Unet Loader (GGUF), and sample with KSampler, as the templates do.",
+        "Load the base model with Load Diffusion Model or Unet Loader (GGUF), and sample with KSampler, as the "
+        "templates do.",
     ),
     # kijai/ComfyUI-KJNodes, nodes/model_optimization_nodes.py: WanVideoEnhanceAVideoKJ patches
     # "diffusion_model.blocks.N.self_attn.forward". Patch Sage Attention KJ is fine: GGA passes exo queries on to it.

@@ -241,7 +241,7 @@ class Camera:
             poses = torch.tensor(content["world_to_camera"], dtype=torch.float64)
             return cls(lens, int(content["width"]), int(content["height"]), poses)
         except KeyError as error:
-            raise ValueError(f"The camera misses the key {error}; found {sorted(content)}.") from error
+            raise ValueError(f"The camera has no key {error}; found {sorted(content)}.") from error
         except (TypeError, OverflowError) as error:
             raise ValueError(f"The camera holds a value of the wrong kind: {error}.") from error
 
@@ -285,7 +285,7 @@ def _check_rotations(rotations: Tensor) -> None:
             "Its source has a left-handed or OpenGL axis: flip it into OpenCV's (x right, y down, z forward).",
         )
     else:
-        what, advice = "no rotation", "Remove scale and shear from it."
+        what, advice = "not a rotation", "Remove scale and shear from it."
     raise ValueError(
         f"The world-to-camera matrix of frame {frame} is {what} (determinant {determinant:.4g}, "
         f"R R^T off the identity by {float(error[frame]):.3g}). {advice}"

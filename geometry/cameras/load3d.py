@@ -38,7 +38,9 @@ def camera_from_load3d(info: dict[str, Any], width: int, height: int, fov_degree
     if not isinstance(info, dict):
         raise ValueError(f"Expected a LOAD3D_CAMERA, which is a dictionary, got {type(info).__name__}.")
     if info.get("cameraType", "perspective") != "perspective":
-        raise ValueError("The 3D viewer's camera is orthographic, which no lens of ours is. Switch it to perspective.")
+        raise ValueError(
+            "The 3D viewer's camera is orthographic, which this pack does not support. Switch it to perspective."
+        )
     position = _vector(info, "position", "xyz")
     if info.get("quaternion"):
         quaternion = _vector(info, "quaternion", "wxyz")
@@ -49,7 +51,7 @@ def camera_from_load3d(info: dict[str, Any], width: int, height: int, fov_degree
     else:
         target = _vector(info, "target", "xyz")
         if not float((position - target).norm()) > 1e-9:
-            raise ValueError("The 3D viewer's camera stands on its target, so it looks nowhere. Move it back.")
+            raise ValueError("The 3D viewer's camera is at its target, so it has no viewing direction. Move it back.")
         position, target = (HALF_TURN[:3, :3] @ place for place in (position, target))
         pose = rigid(look_at(position, target), position)
     fov = _number(info, "fov", fov_degrees)

@@ -99,7 +99,7 @@ class Trajectory:
 
     def __post_init__(self) -> None:
         if not (0 < self.width <= MAX_SIDE and 0 < self.height <= MAX_SIDE):
-            raise ValueError(f"The picture's sides are 1 to {MAX_SIDE} pixels, got {self.width} x {self.height}.")
+            raise ValueError(f"Width and height are 1 to {MAX_SIDE} pixels, got {self.width} x {self.height}.")
         if self.lens in OWN_NUMBERS:
             raise ValueError("A trajectory with a lens of its own holds the lens' numbers, not the name of a preset.")
         frames = [key.frame for key in self.keyframes]
@@ -121,7 +121,7 @@ class Trajectory:
             ValueError: if there are no keyframes.
         """
         if not self.keyframes:
-            raise ValueError("A trajectory without keyframes is nowhere. Set at least one key.")
+            raise ValueError("A trajectory needs keyframes. Set at least one key.")
         keys, positions, rotations = self._columns
         if len(keys) == 1:
             return positions.expand(len(frames), 3), rotations.expand(len(frames), 4)

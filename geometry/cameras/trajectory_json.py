@@ -100,7 +100,7 @@ def _keyframe(number: int, entry: Any) -> Keyframe:
         raise ValueError(f"Expected {what} as an object with frame, position and rotation, got {entry!r:.60}.")
     missing = {"frame", "position", "rotation"} - set(entry)
     if missing:
-        raise ValueError(f"A trajectory's {what} misses {', '.join(sorted(missing))}.")
+        raise ValueError(f"A trajectory's {what} lacks {', '.join(sorted(missing))}.")
     return Keyframe(
         frame=_whole_number(f"frame of {what}", entry["frame"]),
         position=_numbers(f"position of {what}", entry["position"], 3),
@@ -121,7 +121,7 @@ def _lens(entry: Any) -> LensPreset | Lens:
     try:
         return lens_from_json(entry)
     except (KeyError, TypeError, OverflowError) as error:
-        raise ValueError(f"The trajectory's lens misses a number or has one of the wrong kind: {error}.") from error
+        raise ValueError(f"The trajectory's lens lacks a number or has one of the wrong kind: {error}.") from error
 
 
 def _whole_number(what: str, value: Any) -> int:
@@ -147,4 +147,4 @@ def _number(what: str, value: Any) -> float:
 
 
 def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is no number a trajectory can hold")
+    raise ValueError(f"{constant} is not a number that a trajectory can hold")

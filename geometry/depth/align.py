@@ -197,7 +197,7 @@ def _of_one_size(temporal: Depth, metric: Depth) -> Depth:
     if abs(aspects[0] / aspects[1] - 1) > _ASPECT_TOLERANCE:
         raise ValueError(
             f"The temporal depth is {temporal.width} x {temporal.height} and the metric depth {metric.width} x "
-            f"{metric.height} pixels: they show different parts of the picture. Run both models on the same frames."
+            f"{metric.height} pixels: they show different parts of the image. Run both models on the same frames."
         )
     return temporal.resized(metric.width, metric.height)
 

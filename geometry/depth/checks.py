@@ -64,8 +64,8 @@ def colour_finding(channels: Tensor) -> tuple[str, ...]:
     if not span or float((high - low > _CHANNEL_TOLERANCE * span).float().mean()) < 0.01:
         return ()
     return (
-        "The depth image is coloured, so its channels were averaged. Switch the depth node's colour map to grey: "
-        "a colour map cannot be turned back into depth.",
+        "The depth image is colored, so its channels were averaged. Switch the depth node's color map to gray: "
+        "a color map cannot be turned back into depth.",
     )
 
 
@@ -93,7 +93,7 @@ def _range_warnings(values: Tensor, low: float, high: float, form: Form) -> list
         if median > _LARGEST_MEDIAN_METRES:
             return [
                 f"Declared metric depth, but half the pixels lie beyond {median:.4g} m: these look like millimetres "
-                "or 8-bit grey values. Divide them by their unit."
+                "or 8-bit gray values. Divide them by their unit."
             ]
     outside = low < -_STRETCH_TOLERANCE or high > 1 + _STRETCH_TOLERANCE
     if form is Form.NORMALISED_INVERSE and outside:
@@ -114,13 +114,13 @@ def _shape_warnings(values: Tensor, finite: Tensor, span: float, form: Form) -> 
     lower_excess = float(lower.median() - upper.median()) / span
     if form is Form.METRES and lower_excess > _CLEAR_DIRECTION:
         return [
-            "Declared metric depth, but the lower part of the picture has larger values than the upper part, so it "
-            "may be inverse depth. Check the meaning unless a ceiling or an object overhead fills the picture."
+            "Declared metric depth, but the lower part of the image has larger values than the upper part, so it "
+            "may be inverse depth. Check the meaning unless a ceiling or an object overhead fills the image."
         ]
     if form is not Form.METRES and lower_excess < -_CLEAR_DIRECTION:
         return [
             f"Declared {'inverse' if form is Form.INVERSE else 'normalised inverse'} depth (near is bright), but "
-            "the lower part of the picture is darker than the upper part, so it looks inverted. Invert the image or "
+            "the lower part of the image is darker than the upper part, so it looks inverted. Invert the image or "
             "declare metric depth."
         ]
     median = float(values[finite].median())

@@ -29,8 +29,8 @@ def at_image_size(images: Tensor, depth: Depth, camera: Camera) -> tuple[Depth, 
     height, width = images.shape[1:3]
     if not same_aspect((depth.width, depth.height), (width, height)):
         raise ValueError(
-            f"The images are {width} x {height} pixels and the depth {depth.width} x {depth.height}: the shapes "
-            "differ, so they show different parts of the picture. Bring the video to "
+            f"The images are {width} x {height} pixels and the depth {depth.width} x {depth.height}: the aspect "
+            "ratios differ, so they show different parts of the image. Bring the video to "
             f"{depth.width} x {depth.height} pixels as the depth model saw it, or run the depth model on these images."
         )
     return depth.resized(width, height), camera.resized(width, height)

@@ -114,7 +114,7 @@ def mask_to_frames(mask: Tensor, n_frames: int, height: int, width: int, thresho
 
 def _metres_of(depth: Depth, images: Tensor) -> Tensor:
     if depth.meaning is not DepthMeaning.METRIC:
-        raise ValueError("Motion shows in metric depth only: align the depth first, or leave it out (colour only).")
+        raise ValueError("Motion shows in metric depth only: align the depth first, or leave it out (color only).")
     if depth.values.shape != images.shape[:3]:
         raise ValueError(
             f"The depth is {list(depth.values.shape)} and the images are {list(images.shape[:3])} (frames, height, "

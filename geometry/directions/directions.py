@@ -127,7 +127,7 @@ def _check_shape(what: str, size: tuple[int, int], part: str, tokens: tuple[int,
     if not same_aspect(size, (width, height)):
         raise ValueError(
             f"The {what} is {size[0]} x {size[1]} pixels, but the {part} part of the video is {width} x {height}: the "
-            "shapes differ, so they show different parts of the picture. Crop video, depth and camera alike."
+            "aspect ratios differ, so they show different parts of the image. Crop video, depth and camera alike."
         )
 
 

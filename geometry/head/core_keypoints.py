@@ -122,7 +122,7 @@ def _numbers(entry: Mapping[str, Any], key: str, shape: tuple[int | None, ...], 
     except KeyError as error:
         raise ValueError(f'{where}: "{key}" is missing; found {sorted(map(str, entry))}.') from error
     except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f'{where}: "{key}" is no array of numbers ({error}).') from error
+        raise ValueError(f'{where}: "{key}" is not an array of numbers ({error}).') from error
     if values.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, values.shape)):
         wanted = [size or "N" for size in shape]
         raise ValueError(f'{where}: expected "{key}" of the shape {wanted}, got {list(values.shape)}.')

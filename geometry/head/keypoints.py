@@ -131,7 +131,7 @@ class People:
         if not self.frames:
             raise ValueError("Expected the keypoints of at least one frame, got none.")
         if self.width < 1 or self.height < 1:
-            raise ValueError(f"Expected the size of the picture in pixels, got {self.width} x {self.height}.")
+            raise ValueError(f"Expected the size of the image in pixels, got {self.width} x {self.height}.")
 
     @property
     def n_frames(self) -> int:
@@ -146,8 +146,8 @@ class People:
         """
         if not same_aspect((self.width, self.height), (width, height)):
             raise ValueError(
-                f"The keypoints belong to a picture of {self.width} x {self.height} pixels, the clip has {width} x "
-                f"{height}: the shapes differ. Run the pose estimator on the same pictures as the depth."
+                f"The keypoints belong to an image of {self.width} x {self.height} pixels, the clip has {width} x "
+                f"{height}: the aspect ratios differ. Run the pose estimator on the same images as the depth."
             )
         scale = torch.tensor([width / self.width, height / self.height], dtype=torch.float64)
         frames = tuple(replace(people, pixels=people.pixels * scale) for people in self.frames)

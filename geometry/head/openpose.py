@@ -77,7 +77,7 @@ def read_openpose(payload: Any, size: Size | None = None) -> People:
         raise ValueError(f"The frames' canvas sizes differ: {sorted(sizes)}. Take all keypoints from one clip.")
     if not sizes:
         raise ValueError(
-            "The keypoints do not tell their picture's size (canvas_width, canvas_height). Give the size, or use files "
+            "The keypoints do not state their image's size (canvas_width, canvas_height). Give the size, or use files "
             "that hold it, as DWPose saves them."
         )
     width, height = sizes.pop()
@@ -153,9 +153,9 @@ def _triples(numbers: Any, index: int) -> Tensor | None:
     try:
         values = torch.tensor([math.nan if value is None else float(value) for value in numbers], dtype=torch.float64)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"The keypoints of frame {index} are no list of numbers: {error}.") from error
+        raise ValueError(f"The keypoints of frame {index} are not a list of numbers: {error}.") from error
     if len(values) % 3:
-        raise ValueError(f"The keypoints of frame {index} are no triples: {len(values)} numbers.")
+        raise ValueError(f"The keypoints of frame {index} are not triples: {len(values)} numbers.")
     points = values.view(-1, 3)
     found = torch.isfinite(points).all(dim=-1) & (points[:, 2] >= _LEAST_CONFIDENCE)
     found &= ~(points[:, :2] <= 0).all(dim=-1)  # (0, 0) or (-1, -1) stands for "not found"

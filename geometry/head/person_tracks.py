@@ -43,7 +43,7 @@ def follow_person(people: People, choice: PersonChoice, number: int = 0) -> Keyp
     tracks = follow_people(people)
     if not tracks:
         raise ValueError(
-            f"The keypoints hold nobody in any of the {people.n_frames} frames. Check the pose estimator's picture, "
+            f"The keypoints contain nobody in any of the {people.n_frames} frames. Check the pose estimator's image, "
             "lower its detection threshold, or set the ego camera by hand."
         )
     if choice is PersonChoice.NUMBER:

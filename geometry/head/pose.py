@@ -155,7 +155,7 @@ def _why_nothing(keypoints: Keypoints, distance: Tensor) -> str:
         return "No joint of this person was found in any frame. Choose another person, or check the keypoints."
     if not distance.isfinite().any():
         return (
-            "There is no depth at any joint of this person. Check that keypoints and depth come from the same pictures."
+            "There is no depth at any joint of this person. Check that keypoints and depth come from the same images."
         )
     return (
         "The head was found in no frame: at least three of nose, eyes and ears, or both shoulders, are needed in some "

@@ -84,7 +84,7 @@ def unpack_cloud(data: bytes) -> PointCloud:
     count = n_static + n_dynamic
     starts = np.cumsum([_HEADER_BYTES, 4 * (n_frames + 1), 6 * count, 3 * count])
     if len(data) != starts[-1]:
-        raise ValueError(f"The packed cloud has {len(data):,} bytes, and its header tells of {starts[-1]:,}.")
+        raise ValueError(f"The packed cloud has {len(data):,} bytes, and its header states {starts[-1]:,}.")
     offsets = np.frombuffer(data, "<u4", n_frames + 1, starts[0]).astype("int64")
     values = np.frombuffer(data, "<u2", 3 * count, starts[1]).astype("float64").reshape(-1, 3)
     colors = np.frombuffer(data, "u1", 3 * count, starts[2]).astype("float32").reshape(-1, 3) / np.float32(255)

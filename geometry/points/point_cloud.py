@@ -49,13 +49,13 @@ class PointCloud:
     def __post_init__(self) -> None:
         if not self.frame_points or len(self.frame_points) != len(self.frame_colors):
             raise ValueError(
-                f"Expected points and colours of at least one frame, got {len(self.frame_points)} frames of points "
-                f"and {len(self.frame_colors)} of colours."
+                f"Expected points and colors of at least one frame, got {len(self.frame_points)} frames of points "
+                f"and {len(self.frame_colors)} of colors."
             )
         pairs = [(self.background_points, self.background_colors), *zip(self.frame_points, self.frame_colors)]
         for points, colors in pairs:
             if points.ndim != 2 or points.shape[1] != 3 or points.shape != colors.shape:
-                raise ValueError(f"Expected points and colours [N, 3], got {list(points.shape)}, {list(colors.shape)}.")
+                raise ValueError(f"Expected points and colors [N, 3], got {list(points.shape)}, {list(colors.shape)}.")
 
     @property
     def n_frames(self) -> int:

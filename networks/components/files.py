@@ -111,7 +111,7 @@ def write_component(
     """
     path = Path(path)
     if path.suffix != ".safetensors" or shard_number(path.name) is not None:
-        raise ValueError(f"A component is written to NAME.safetensors, which is no shard's name; got {path.name}.")
+        raise ValueError(f"A component is written to NAME.safetensors, which is not a shard's name; got {path.name}.")
     check_tensors(metadata, state_dict)
     dtypes = dtypes or {}
     shards = _split(state_dict, max_shard_bytes, dtypes)
@@ -149,7 +149,7 @@ def files_of(path: Path) -> list[Path]:
     """
     if (names := siblings(path.name)) is not None:
         if path.name not in names:
-            raise ValueError(f"{path.name} is no shard of {len(names)}. {_WHAT_FILE}")
+            raise ValueError(f"{path.name} is not a shard of {len(names)}. {_WHAT_FILE}")
         return [path.with_name(name) for name in names]
     index = path.with_name(path.name + _INDEX_SUFFIX)
     if path.name.endswith(_INDEX_SUFFIX):
@@ -163,10 +163,12 @@ def _files_of_index(index: Path) -> list[Path]:
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{index.name} is torn or no index of shards ({error!r}): download it again.") from error
+        raise ValueError(
+            f"{index.name} is truncated, corrupt or not an index of shards ({error!r}): download it again."
+        ) from error
     # An index names its neighbours; a path would lead out of the folder.
     if not names or any(not isinstance(name, str) or Path(name).name != name for name in names):
-        raise ValueError(f"{index.name} names no files of its own folder: {names[:3]}. Download it again.")
+        raise ValueError(f"{index.name} does not name files of its own folder: {names[:3]}. Download it again.")
     return [index.with_name(name) for name in names]
 
 
@@ -181,8 +183,8 @@ def _read_files(files: list[Path]) -> tuple[dict[str, Tensor], dict[str, str]]:
         if its_header != header:
             differs = sorted(key for key in {*header, *its_header} if header.get(key) != its_header.get(key))
             raise ValueError(
-                f"{file.name} and {files[0].name} are no shards of one file: {', '.join(differs[:3])} differ. Download "
-                "or export all shards again."
+                f"{file.name} and {files[0].name} are not shards of one file: {', '.join(differs[:3])} differ. "
+                "Download or export all shards again."
             )
         if twice := sorted(set(more) & set(tensors)):
             raise ValueError(f"{file.name} repeats {twice[0]} of another shard. Download or export all shards again.")

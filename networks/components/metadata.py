@@ -223,7 +223,7 @@ def parse_metadata(header: Mapping[str, str]) -> ComponentMetadata:
     """
     if header.get("format") != FORMAT:
         raise ValueError(
-            f"no component of Exo2EgoSyn, its header lacks format={FORMAT}. Models and LoRAs of other kinds load in "
+            f"not a component of Exo2EgoSyn: its header lacks format={FORMAT}. Models and LoRAs of other kinds load in "
             "ComfyUI's own loaders."
         )
     if (version := header.get("format_version")) != FORMAT_VERSION:

@@ -66,7 +66,7 @@ class SynComponents:
     def describe(self) -> str:
         """Return what was read, a line for each part."""
         if not self.parts:
-            return "No part chosen: the model stays as it is."
+            return "No component chosen: the model stays as it is."
         return "\n".join(_describe(part) for part in self.parts.values())
 
     def notes(self) -> list[str]:
@@ -74,7 +74,7 @@ class SynComponents:
         notes = []
         categories = {part.metadata.category for part in self.parts.values() if part.metadata.category}
         if len(categories) > 1:
-            notes.append(f"The parts were trained on different activities: {', '.join(sorted(categories))}.")
+            notes.append(f"The components were trained on different activities: {', '.join(sorted(categories))}.")
         lora, poses = self.get(Component.LORA), self.get(Component.POSEINJ)
         if poses is not None and lora is not None and lora.metadata.stage not in (None, _POSE_STAGE):
             notes.append(
@@ -84,8 +84,8 @@ class SynComponents:
         trained_with_lora = [key.value for key in (Component.MULTIEXOCON, Component.POSEINJ) if key in self.parts]
         if trained_with_lora and lora is None and Component.VAWAN not in self.parts:
             notes.append(
-                f"{' and '.join(trained_with_lora)} came out of a training together with a LoRA of the self-attention, "
-                "and none is loaded: choose it under lora."
+                f"Trained together with a self-attention LoRA, and none is loaded: {' and '.join(trained_with_lora)}. "
+                "Choose that LoRA under lora."
             )
         return notes
 
@@ -112,7 +112,7 @@ def guidance_note(part: LoadedComponent) -> str | None:
     if not isinstance(part.metadata, MultiExoConMetadata | VawanMetadata) or part.metadata.cond_dropout:
         return None
     if part.metadata.cond_dropout is None:
-        return f"{part.file} does not say whether exo views were left out in its training (cond_dropout)"
+        return f"{part.file} does not state whether exo views were left out in its training (cond_dropout)"
     return f"{part.file} was trained without leaving exo views out"
 
 

@@ -112,8 +112,8 @@ class ExoTokenizer(nn.Module):
         """
         if exo.ndim != 6 or exo.shape[2] != LATENT_CHANNELS or 0 in exo.shape or exo.shape[4] % 2 or exo.shape[5] % 2:
             raise ValueError(
-                f"Exo latents are expected as [B, V, {LATENT_CHANNELS}, t, h, w] with even h and w (pictures whose "
-                f"sides are multiples of 16), got the shape {list(exo.shape)}."
+                f"Exo latents are expected as [B, V, {LATENT_CHANNELS}, t, h, w] with even h and w (images whose "
+                f"width and height are multiples of 16), got the shape {list(exo.shape)}."
             )
         if exo.shape[1] > self.config.views:
             raise ValueError(

@@ -79,8 +79,8 @@ class PoseEncoder(nn.Module):
         batch, _, frames, height, width = plucker.shape
         if not fits_wan(frames) or height % side or width % side:
             raise ValueError(
-                f"Pluecker maps are expected for 4 n + 1 frames (1, 5, 9, ...) of pictures whose sides are multiples "
-                f"of {side}, got {frames} frames of {width} x {height}."
+                f"Pluecker maps are expected for 4 n + 1 frames (1, 5, 9, ...) of images whose width and height are "
+                f"multiples of {side}, got {frames} frames of {width} x {height}."
             )
         series = rearrange(plucker, "b c t (h p) (w q) -> (b h w) (c p q) t", p=side, q=side)
         series = silu(self.stem(series))

@@ -72,7 +72,7 @@ def read(file: BinaryIO) -> GGUF:
     try:
         return _read(file)
     except (struct.error, KeyError, UnicodeDecodeError, OverflowError, RecursionError) as error:
-        raise TornError("its GGUF header is torn or of a version that is not known") from error
+        raise TornError("its GGUF header is truncated or of a version that is not known") from error
 
 
 def _read(file: BinaryIO) -> GGUF:

@@ -170,4 +170,4 @@ def _check_start(start: bytes, size: int) -> None:
     if size < 10_000 and start.isascii():
         words = start.decode("ascii").strip().splitlines()[0][:80]
         raise DamagedFileError(f"it is a text ({words!r}): an error message of the site", f"{_AGAIN} from its page.")
-    raise DamagedFileError("it is no safetensors file", f"{_AGAIN}, from the model's own page.")
+    raise DamagedFileError("it is not a safetensors file", f"{_AGAIN}, from the model's own page.")

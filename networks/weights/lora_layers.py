@@ -52,7 +52,7 @@ def factors_by_layer(file: str, tensors: Mapping[str, T]) -> dict[str, dict[str,
     shown = f" ({few(unknown)})" if unknown else ""
     if not factors:
         raise ValueError(
-            f"{file} holds no LoRA for Wan: none of its {len(tensors)} keys names a layer of Wan{shown}. "
+            f"{file} contains no LoRA for Wan: none of its {len(tensors)} keys names a layer of Wan{shown}. "
             f"{WHAT_FILE} {_OTHER_LORAS}"
         )
     if unknown:

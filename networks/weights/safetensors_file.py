@@ -44,7 +44,7 @@ def read_safetensors(path: str | Path, what: str) -> tuple[dict[str, Tensor], di
     pickled = start.startswith(PICKLES) and not start.endswith(b"{")
     if pickled or path.suffix.lower() != ".safetensors":
         raise ValueError(
-            f"{path.name} is no safetensors file. Pickled files (.pt, .bin, .ckpt) can run code and are not opened. "
+            f"{path.name} is not a safetensors file. Pickled files (.pt, .bin, .ckpt) can run code and are not opened. "
             f"{what}"
         )
     try:
@@ -52,7 +52,9 @@ def read_safetensors(path: str | Path, what: str) -> tuple[dict[str, Tensor], di
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  no mapping
             return tensors, file.metadata() or {}
     except SafetensorError as error:
-        raise ValueError(f"{path.name} is torn or no safetensors file ({error}): download it again. {what}") from error
+        raise ValueError(
+            f"{path.name} is truncated, corrupt or not a safetensors file ({error}): download it again. {what}"
+        ) from error
 
 
 def write_safetensors(

@@ -62,13 +62,13 @@ def read_gltf(path: str | os.PathLike[str], width: int = 0, height: int = 0) -> 
         said = (
             str(error) if isinstance(error, ValueError) else f"something is missing or of the wrong kind, {error!r:.80}"
         )
-        raise ValueError(f"{path} holds no camera this pack can read: {said.rstrip('.')}.") from error
+        raise ValueError(f"{path} contains no camera that this pack can read: {said.rstrip('.')}.") from error
 
 
 def _with_lens(entry: dict[str, Any], poses: Tensor, width: int, height: int) -> Camera:
     """Make the camera of poses [F, 4, 4], camera-to-world, with the lens of a glTF camera."""
     if entry.get("type") != "perspective":
-        raise ValueError("its camera is orthographic, which no lens here is. Switch it to perspective")
+        raise ValueError("its camera is orthographic, which this pack does not support. Switch it to perspective")
     world_to_camera = torch.linalg.inv(poses)
     perspective = entry["perspective"]
     fov = float(perspective["yfov"])
@@ -80,7 +80,7 @@ def _with_lens(entry: dict[str, Any], poses: Tensor, width: int, height: int) ->
             return camera
         width, height = (width, height) if width or height else size  # the lens was changed since: its own is out
     if not width and not height:
-        raise ValueError("glTF tells no picture size in pixels: give width and height")
+        raise ValueError("glTF does not store the image size in pixels: give width and height")
     aspect = float(perspective.get("aspectRatio", 1))
     if not 0 < aspect < math.inf:
         raise ValueError(f"its camera's aspect ratio is {aspect}")
@@ -160,7 +160,7 @@ class _Scene:
         """Return an accessor's float32 numbers as [N, width] float64."""
         entry = self.content["accessors"][accessor]
         if entry["componentType"] != _FLOAT or _WIDTHS.get(entry["type"]) != width or "sparse" in entry:
-            raise ValueError(f"its accessor {accessor} is no plain float32 of width {width}. Export it sampled")
+            raise ValueError(f"its accessor {accessor} is not plain float32 of width {width}. Export it sampled")
         view = self.content["bufferViews"][entry["bufferView"]]
         start = int(view.get("byteOffset", 0)) + int(entry.get("byteOffset", 0))
         values = np.frombuffer(self._buffer(view["buffer"]), "<f4", int(entry["count"]) * width, start)
@@ -224,18 +224,18 @@ def _parsed(path: Path) -> tuple[dict[str, Any], bytes]:
     text, binary = data, b""
     if path.suffix.lower() == ".glb":
         if len(data) < 20 or struct.unpack_from("<2I", data) != (_GLB_MAGIC, 2):
-            raise ValueError("it is no binary glTF 2.0")
+            raise ValueError("it is not a binary glTF 2.0")
         length, kind = struct.unpack_from("<2I", data, 12)
         text, rest = data[20 : 20 + length], data[20 + length :]
         if kind != _GLB_JSON:
-            raise ValueError("it is no binary glTF 2.0")
+            raise ValueError("it is not a binary glTF 2.0")
         if len(rest) >= 8:
             length, kind = struct.unpack_from("<2I", rest)
             binary = rest[8 : 8 + length] if kind == _GLB_BINARY else b""
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"it is no JSON ({error})") from error
+        raise ValueError(f"it is not JSON ({error})") from error
     if not isinstance(content, dict) or not str(content.get("asset", {}).get("version", "")).startswith("2"):
-        raise ValueError("it is no glTF 2.0")
+        raise ValueError("it is not glTF 2.0")
     return content, binary

@@ -66,7 +66,7 @@ def read_chan(path: str | os.PathLike[str], width: int, height: int) -> Camera:
     if not path.is_file():
         raise ValueError(f"There is no file {path}. Check the name.")
     if path.stat().st_size > _LARGEST_FILE:
-        raise ValueError(f"{path} has {path.stat().st_size:,} bytes: too many for a camera's way. Export it again.")
+        raise ValueError(f"{path} has {path.stat().st_size:,} bytes: too many for a camera path. Export it again.")
     rows = []
     for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
         if line.strip():

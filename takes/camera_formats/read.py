@@ -79,13 +79,13 @@ def read_camera(
         camera = Camera.from_json(json.dumps(content))
     elif path.suffix.lower() == ".chan":
         if not width and not height:
-            raise ValueError(f"{path} tells no picture size, as no .chan file does: give width and height.")
+            raise ValueError(f"{path} does not store the image size, as no .chan file does: give width and height.")
         return read_chan(path, width or height, height or width)
     elif path.suffix.lower() in (".gltf", ".glb"):
         camera = read_gltf(path, width, height)
     else:
         raise ValueError(
-            f"{path} is no camera file: expected {', '.join(CAMERA_SUFFIXES)}; .json is ours or EgoX's meta.json."
+            f"{path} is not a camera file: expected {', '.join(CAMERA_SUFFIXES)}; .json is ours or EgoX's meta.json."
         )
     try:
         return fit(camera, width, height)
@@ -158,8 +158,8 @@ def _camera_of_meta(meta: EgoXMeta, role: CameraRole, width: int, height: int, l
     whole_width = round(height * meta.exo_aspect())
     if width > whole_width and not same_aspect((width, height), (whole_width, height)):
         raise ValueError(
-            f"A picture of {width} x {height} is wider than the one that {meta.source} describes ({whole_width} x "
-            f"{height}). Crop the video to at most that shape, or give a camera file of the video as it is."
+            f"Images of {width} x {height} are wider than those that {meta.source} describes ({whole_width} x "
+            f"{height}). Crop the video to at most that aspect ratio, or give a camera file of the video as it is."
         )
     whole_width = max(width, whole_width)
     return meta.exo_camera(whole_width, height).cropped((whole_width - width) // 2, 0, width, height)

@@ -74,14 +74,14 @@ def _content(camera: Camera, kind: CameraFormat, name: str, exo_camera: Camera |
         return _npz(camera), ""
     if kind is CameraFormat.CHAN:
         size = f"{camera.width} x {camera.height}"
-        return chan_text(camera).encode(), f"A .chan file tells no picture size: this one is for {size} pixels."
+        return chan_text(camera).encode(), f"A .chan file does not store the image size: this one is for {size} pixels."
     if kind is CameraFormat.GLTF:
         lost = lost_without_lens(camera)
         return gltf_text(camera, fps).encode(), f"For other programs {lost}." if lost else ""
     if exo_camera is None:
         raise ValueError("EgoX's meta.json holds both cameras: connect exo_camera too.")
     meta = json.dumps(meta_entry(name, "", exo_camera, camera), indent=1)
-    return meta.encode(), "meta.json tells no ego lens and no prompt: choose the lens when you load it."
+    return meta.encode(), "meta.json stores no ego lens and no prompt: choose the lens when you load it."
 
 
 def _npz(camera: Camera) -> bytes:

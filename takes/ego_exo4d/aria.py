@@ -85,7 +85,7 @@ def read_colour_camera(path: Path) -> ColourCamera:
     Raises:
         ValueError: if its first line holds no such camera.
     """
-    with _explained(path, "a colour camera"):
+    with _explained(path, "a color camera"):
         with path.open(encoding="utf-8") as lines:
             content = json.loads(lines.readline())
         by_label = {camera["Label"]: camera for camera in content["CameraCalibrations"]}
@@ -98,7 +98,7 @@ def read_colour_camera(path: Path) -> ColourCamera:
         lens = lens.cropped(_RGB_BORDER, _RGB_BORDER).scaled(0.5, 0.5)
     elif abs(lens.cx / (RGB_SIZE / 2) - 1) > 0.1:
         raise ValueError(
-            f"{path}: the colour camera's centre at column {lens.cx:.0f} belongs neither to {_RGB_NATIVE_SIZE} nor to "
+            f"{path}: the color camera's centre at column {lens.cx:.0f} belongs neither to {_RGB_NATIVE_SIZE} nor to "
             f"{RGB_SIZE} pixels."
         )
     return ColourCamera(lens, to_device)
@@ -148,7 +148,7 @@ def read_clock(path: Path, column: str, rows: Sequence[int]) -> list[int]:
         for number, row in enumerate(table):
             if number in wanted:
                 if not row[column]:
-                    raise ValueError(f"row {number} holds no time of {column}: that frame was not recorded.")
+                    raise ValueError(f"row {number} has no time for {column}: that frame was not recorded.")
                 times[number] = round(float(row[column])) if "." in row[column] else int(row[column])
     missing = sorted(wanted - set(times))
     if missing:
@@ -173,7 +173,7 @@ def _table(path: Path, columns: Sequence[str]) -> Iterator[Iterator[dict[str, st
         names = [name.strip() for name in next(reader, [])]
         missing = [name for name in columns if name not in names]
         if missing:
-            raise ValueError(f"it misses the columns {missing}.")
+            raise ValueError(f"it lacks the columns {missing}.")
         yield ({name: value.strip() for name, value in zip(names, row)} for row in reader if row)
 
 
@@ -183,5 +183,5 @@ def _explained(path: Path, expected: str) -> Iterator[None]:
     try:
         yield
     except _UNREADABLE as error:
-        what = f"it misses {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
+        what = f"it lacks {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
         raise ValueError(f"{path} cannot be used; expected {expected}, but {what}") from error

@@ -35,7 +35,7 @@ class CameraPoseFile:
     def __init__(self, path: Path) -> None:
         content = load_json(path)
         if not isinstance(content, dict):
-            raise ValueError(f"{path} is no camera_pose file: expected an object with one entry a camera.")
+            raise ValueError(f"{path} is not a camera_pose file: expected an object with one entry a camera.")
         self.path = path
         self._content: dict[str, Any] = content
 
@@ -111,13 +111,13 @@ class CameraPoseFile:
     def _numbers(self, name: str, key: str) -> Tensor:
         entry = self._entry(name)
         if key not in entry:
-            raise ValueError(f"it misses {key!r}.")
+            raise ValueError(f"it lacks {key!r}.")
         return torch.tensor(entry[key], dtype=torch.float64)
 
     def _entry(self, name: str) -> dict[str, Any]:
         entry = self._content[name]
         if not isinstance(entry, dict):
-            raise ValueError(f"{name} in {self.path} is no object with a camera's matrices.")
+            raise ValueError(f"{name} in {self.path} is not an object with a camera's matrices.")
         return entry
 
     @contextmanager

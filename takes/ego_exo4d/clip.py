@@ -60,7 +60,7 @@ def read_ego_exo4d(
     videos = {name: take.exo_videos()[name] for name in exo} | {glasses: ego_video}
     infos = {name: _checked_info(path) for name, path in videos.items()}
     if infos[glasses].width != infos[glasses].height:
-        raise ValueError(f"{ego_video} is not square, so it is no frame-aligned video of the glasses. Use that.")
+        raise ValueError(f"{ego_video} is not square, so it is not a frame-aligned video of the glasses. Use that.")
     frames = _frames(take, clip, track, infos, remarks)
     # Cameras come before any picture, so that a missing pose is told at once.
     linear = Camera(track.lens, LINEAR_SIZE, LINEAR_SIZE, track.sensor_poses(frames)).turned_clockwise()
@@ -128,7 +128,10 @@ def _frames(
     """
     start, end = take.entry.task_seconds
     if start is None:
-        remarks.append("takes.json tells no start of the task: frames count from the video's, which may show a code.")
+        remarks.append(
+            "takes.json states no start of the task: frames count from the video's, which may show the "
+            "cameras' QR code."
+        )
     shortest = min(info.n_frames for info in infos.values())
     last_of_task = shortest if end is None else int(end * FPS)
     first = max(round((start or 0) * FPS), track.frames.start)

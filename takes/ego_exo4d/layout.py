@@ -135,12 +135,13 @@ def open_take(limit: Path, root: Path, name: str) -> TakeFolder:
     """
     if not (root / TAKES_FILE).is_file():
         raise ValueError(
-            f"{root} holds no {TAKES_FILE}, so it is no Ego-Exo4D folder. The file comes with the release's metadata."
+            f"{root} contains no {TAKES_FILE}, so it is not an Ego-Exo4D folder. The file comes with the "
+            "release's metadata."
         )
     entries = take_entries(resolve_inside(limit, str(root / TAKES_FILE)))
     if name not in entries:
         some = ", ".join(sorted(entries)[:3])
-        raise ValueError(f"{root / TAKES_FILE} knows no take {name!r}; it has {len(entries)} takes, such as {some}.")
+        raise ValueError(f"{root / TAKES_FILE} lists no take {name!r}; it has {len(entries)} takes, such as {some}.")
     resolve_inside(root / TAKES_FOLDER, name)  # it exists, and its name does not climb
     return TakeFolder(limit, root, entries[name])
 
@@ -157,7 +158,7 @@ def takes_on_disk(limit: Path, root: Path) -> list[str]:
 def _read_entries(path: Path) -> dict[str, TakeEntry]:
     content = load_json(path)
     if not isinstance(content, list) or not all(isinstance(take, dict) for take in content):
-        raise ValueError(f"{path} is no list of takes. Use the file of the Ego-Exo4D release.")
+        raise ValueError(f"{path} is not a list of takes. Use the file of the Ego-Exo4D release.")
     takes = [_entry(take, path) for take in content]
     return {take.name: take for take in takes}
 
@@ -169,7 +170,7 @@ def _entry(take: dict[str, Any], path: Path) -> TakeEntry:
     """Check one entry of `takes.json`: names become paths, so each must be one."""
     name, uid = take.get("take_name"), take.get("take_uid")
     if not isinstance(name, str) or not isinstance(uid, str) or not _UID.fullmatch(uid):
-        raise ValueError(f"{path} has a take with the name {name!r} and the uid {uid!r}, which are none.")
+        raise ValueError(f"{path} has a take with the name {name!r} and the uid {uid!r}, which are not valid.")
     capture = take.get("capture")
     capture_name = capture.get("capture_name") if isinstance(capture, dict) else None
     start, end = (_number(take.get(key)) for key in ("task_start_sec", "task_end_sec"))

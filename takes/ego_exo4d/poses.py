@@ -125,6 +125,6 @@ class CameraPoses:
             away = float(torch.linalg.vector_norm(camera.centers[0] - self._file.exo_camera(name).centers[0]))
             if away > _SAME_PLACE:
                 raise ValueError(
-                    f"{name} stands at two places, {away:.2f} m apart: by {self._file.path} and by {_EXO_CALIBRATION}. "
+                    f"{name} is at two positions, {away:.2f} m apart: by {self._file.path} and by {_EXO_CALIBRATION}. "
                     "They count from different worlds and cannot be joined; remove one of them."
                 )

@@ -58,7 +58,7 @@ def entries_of(content: Any, source: str | os.PathLike[str]) -> list[dict[str, A
     """Return the entries of a dataset's meta.json; refuse anything that is no list of objects."""
     entries = content.get(DATASET_KEY) if isinstance(content, dict) else None
     if not isinstance(entries, list):
-        raise ValueError(f"{source} is no EgoX dataset: expected a list under the key {DATASET_KEY!r}.")
+        raise ValueError(f"{source} is not an EgoX dataset: expected a list under the key {DATASET_KEY!r}.")
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict):
             raise ValueError(

@@ -30,7 +30,7 @@ class EgoXMeta:
 
     def __getitem__(self, key: str) -> Any:
         if key not in self.entry:
-            raise ValueError(f"{self.source} misses the key {key!r}; it has {sorted(self.entry)}. Fill it in.")
+            raise ValueError(f"{self.source} lacks the key {key!r}; it has {sorted(self.entry)}. Fill it in.")
         return self.entry[key]
 
     def prompt(self) -> str:
@@ -88,4 +88,4 @@ class EgoXMeta:
         try:
             return torch.tensor(value, dtype=torch.float64)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{key!r} of {self.source} is no array of numbers: {error}.") from error
+            raise ValueError(f"{key!r} of {self.source} is not an array of numbers: {error}.") from error

@@ -80,7 +80,7 @@ def read_take(
     depth_files = [folder / name for name in DEPTH_FILES if (folder / name).is_file()][:1]
     depth_files = depth_files or maps_in(folder / MAPS_FOLDER)
     if not depth_files:
-        raise ValueError(f"{folder} holds no depth: expected {', '.join(DEPTH_FILES)} or {MAPS_FOLDER}/*.npy.")
+        raise ValueError(f"{folder} contains no depth: expected {', '.join(DEPTH_FILES)} or {MAPS_FOLDER}/*.npy.")
     meta = EgoXMeta(entry, folder / META_FILE)
     return _assemble(folder.name, meta, folder, depth_files, lens, max_frames, progress)
 

@@ -80,7 +80,7 @@ def test_a_name_in_a_path(root, text, path, name):
     [
         ("absent", "no 'absent'"),
         ("absent#x", "no 'absent'"),
-        ("../a#x", "climbs"),
+        ("../a#x", "points outside its folder"),
         ("link#x", "leads out"),
         ("#", "empty one"),
     ],
@@ -143,13 +143,13 @@ def test_a_damaged_npz(tmp_path):
     content = bytearray(path.read_bytes())
     content[2000:2100] = bytes(100)
     path.write_bytes(content)
-    with pytest.raises(ValueError, match="torn"):
+    with pytest.raises(ValueError, match="truncated, corrupt"):
         load_array(path)
 
 
 def test_an_empty_file_and_no_file(tmp_path):
     (tmp_path / "empty.npy").touch()
-    with pytest.raises(ValueError, match="torn"):
+    with pytest.raises(ValueError, match="truncated, corrupt"):
         load_array(tmp_path / "empty.npy")
     with pytest.raises(ValueError, match="no file"):
         load_array(tmp_path / "absent.npy")

@@ -61,8 +61,8 @@ def test_the_example_figure(root):
         ("../all.json", "outside"),
         ("/etc/passwd", "leads out"),
         ("nothing.json", "There is no"),
-        ("notes.txt", "no .json file"),
-        ("empty", "holds no .json file"),
+        ("notes.txt", "not a .json file"),
+        ("empty", "no .json file"),
         ("openpose", "canvas_width"),
     ],
 )

@@ -170,7 +170,7 @@ def test_a_dataset_file_of_another_name(root, dataset_folder):
     [
         ("dataset", "is a folder"),
         ("dataset/meta.json#absent", r"no take 'absent'; it has \['other', 'small_take'\]"),
-        ("camera.json#absent", "no EgoX dataset"),
+        ("camera.json#absent", "not an EgoX dataset"),
         ("absent.json", "There is no 'absent.json'"),
         ("../x.json#a", "outside"),
     ],

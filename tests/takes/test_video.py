@@ -67,7 +67,7 @@ def test_torn_file(tmp_path, keep):
 
 def test_text_file(tmp_path):
     (tmp_path / "clip.mp4").write_text("no video at all")
-    with pytest.raises(ValueError, match="no readable video"):
+    with pytest.raises(ValueError, match="not a readable video"):
         read_video(tmp_path / "clip.mp4")
 
 
@@ -170,5 +170,5 @@ def test_a_torn_file(video, tmp_path):
     torn = tmp_path / "torn.mp4"
     torn.write_bytes(video.read_bytes()[:3000])
     for read in (probe_video, lambda path: read_frames(path, [0])):
-        with pytest.raises(ValueError, match=r"torn\.mp4 is no readable video"):
+        with pytest.raises(ValueError, match=r"torn\.mp4 is not a readable video"):
             read(torn)

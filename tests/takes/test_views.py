@@ -42,12 +42,12 @@ def test_a_foreign_takes_json_hides_nothing(tree, text):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("egoexo", "names no take. Write FOLDER#TAKE"),
-        ("egoexo#absent", r"knows no take 'absent'; it has 1 takes, such as made_up_bike_1"),
+        ("egoexo", "not name a take. Write FOLDER#TAKE"),
+        ("egoexo#absent", r"no take 'absent'; it has 1 takes, such as made_up_bike_1"),
         ("absent#a", "There is no 'absent'"),
         ("../input/egoexo#made_up_bike_1", "outside"),
         ("/etc#passwd", "leads out"),
-        ("egoexo/takes#made_up_bike_1", r"holds no takes\.json"),
+        ("egoexo/takes#made_up_bike_1", r"contains no takes\.json"),
         ("", "empty one"),
     ],
 )
@@ -63,8 +63,8 @@ def test_a_name_that_is_no_take(tree, name, message):
     [
         ("take_name", "../../outside", "outside"),
         ("take_name", "/etc", "leads out"),
-        ("take_uid", "../../../outside", "which are none"),
-        ("take_uid", "", "which are none"),
+        ("take_uid", "../../../outside", "which are not valid"),
+        ("take_uid", "", "which are not valid"),
     ],
 )
 def test_names_in_takes_json_that_climb(tree, key, value, message):

@@ -51,7 +51,7 @@ def test_a_path_that_is_no_comfyui(tmp_path):
     command = [sys.executable, str(SCRIPT)]
     run = subprocess.run(command, env={"COMFYUI_PATH": str(tmp_path)}, capture_output=True, text=True)
     assert run.returncode == 1
-    assert run.stderr.strip() == f"COMFYUI_PATH={tmp_path} is no ComfyUI folder: it lacks comfy, requirements.txt."
+    assert run.stderr.strip() == f"COMFYUI_PATH={tmp_path} is not a ComfyUI folder: it lacks comfy, requirements.txt."
 
 
 def test_a_pip_that_fails_is_one_line(tmp_path):

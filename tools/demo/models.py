@@ -60,7 +60,7 @@ def find_models(models_dir: Path) -> dict[str, str]:
     ]
     if missing:
         raise ValueError(
-            f"{models_dir} misses (the README lists the downloads, and how to rename EgoX's LoRA):\n"
+            f"{models_dir} lacks (the README lists the downloads, and how to rename EgoX's LoRA):\n"
             + "\n".join(missing)
         )
     return found

@@ -136,7 +136,7 @@ class Placement:
 
     def describe(self) -> str:
         """Return the form and why, in a few words."""
-        stored = "a base that is not quantised" if self.quantised is None else f"a base in {self.quantised}"
+        stored = "a base model that is not quantised" if self.quantised is None else f"a base model in {self.quantised}"
         what = "merged into the weights" if self.form is LoraForm.MERGE else "beside the weights"
         return f"{what} ({stored})"
 

@@ -70,6 +70,6 @@ def match_of_latent(latent: dict[str, Any]) -> Match | None:
     except ValueError:
         known = " or ".join(f"'{match.value}'" for match in Match)
         raise ValueError(
-            f"The exo latent says that it is made as {told!r}; expected {known}. Make it with EgoX Conditioning of "
+            f"The exo latent states that it was made as {told!r}; expected {known}. Make it with EgoX Conditioning of "
             "this version."
         ) from None

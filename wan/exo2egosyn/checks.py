@@ -70,8 +70,8 @@ def _check_path(name: str, side: int, plucker: PluckerMaps | None) -> None:
     height, width = plucker.maps.shape[2:]
     if not fits_wan(plucker.n_frames) or height % side or width % side:
         raise ValueError(
-            f"{name} takes 4n+1 frames whose sides are multiples of {side}, got {plucker.n_frames} Pluecker maps of "
-            f"{width} x {height}. Set frames and size of Pluecker Maps to the video's."
+            f"{name} takes 4n+1 frames whose width and height are multiples of {side}, got {plucker.n_frames} Pluecker "
+            f"maps of {width} x {height}. Set frames and size of Pluecker Maps to the video's."
         )
 
 
@@ -140,7 +140,7 @@ def check_guider(components: SynComponents, guider: Any) -> list[str]:
     """
     if unknown := set(guider.conds) - _CONDITIONS:
         raise ValueError(
-            f"Exo2EgoSyn tells CFG's null branch by positive and negative, and this guider also has "
+            f"Exo2EgoSyn recognizes CFG's null branch by positive and negative, and this guider also has "
             f"{', '.join(sorted(unknown))}. Use KSampler, CFGGuider or BasicGuider."
         )
     without_frame = [name for name, conditioning in guider.conds.items() if not all(map(has_first_frame, conditioning))]
@@ -161,7 +161,7 @@ def check_guider(components: SynComponents, guider: Any) -> list[str]:
     tails = {entry.get(COND_TAIL_KEY) for conditioning in guider.conds.values() for entry in conditioning}
     if (trained := components.cond_tail) is not None and tails - {None, trained}:
         notes.append(
-            f"The parts were trained with cond_tail {trained}, and the conditioning was made with "
+            f"The components were trained with cond_tail {trained}, and the conditioning was made with "
             f"{' and '.join(sorted(tails - {None, trained}))}: connect the components to EgoExo-Align Predict, and its "
             "first latent to Exo2EgoSyn Conditioning."
         )

@@ -127,15 +127,15 @@ def _then_grey(picture: Tensor, n_frames: int) -> Tensor:
 
 
 def _described(first: FirstFrame, cond_tail: str) -> str:
-    told = "as the parts were trained" if first.cond_tail is not None else "as the parts do not tell another way"
+    told = "as the components were trained" if first.cond_tail is not None else "as the components state no other way"
     if cond_tail == PIXEL:
         stays = " Its own latent stays as it is." if first.picture is None else ""
-        return f"After {first.origin.value}: grey frames, encoded together with it, {told}.{stays}"
-    text = f"After {first.origin.value}: the latent frames of a grey clip, {told}."
+        return f"After {first.origin.value}: gray frames, encoded together with it, {told}.{stays}"
+    text = f"After {first.origin.value}: the latent frames of a gray clip, {told}."
     if first.origin is Origin.UNKNOWN and first.cond_tail is None:
         text += (
-            " If it is a real frame, give its picture to EgoExo-Align Predict: it is then encoded together with the "
-            "grey frames, as Wan's own start image is."
+            " If it is a real frame, give its image to EgoExo-Align Predict: it is then encoded together with the "
+            "gray frames, as Wan's own start image is."
         )
     return text
 

@@ -60,7 +60,7 @@ def what_it_is(network: Any) -> str:
     """Return a network's name, for people: what `wan_kind` says of its file."""
     name = type(network).__name__
     if not type(network).__module__.startswith("comfy.ldm.wan."):
-        return f"no Wan model (its network is {name})"
+        return f"not a Wan model (its network is {name})"
     if name != "WanModel":
         known = {relative.network: relative.name for relative in RELATIVES}
         return known.get(name, f"a relative of Wan ({name})")

@@ -50,6 +50,6 @@ def check_sides(name: str, width: int, height: int) -> None:
     """
     if width % SPATIAL_STRIDE or height % SPATIAL_STRIDE:
         raise ValueError(
-            f"Sides must be multiples of {SPATIAL_STRIDE} pixels, got {name} pictures of {width} x {height}. Resize "
-            f"them to {nearest_side(width)} x {nearest_side(height)}."
+            f"Width and height must be multiples of {SPATIAL_STRIDE} pixels, got {name} images of {width} x {height}. "
+            f"Resize them to {nearest_side(width)} x {nearest_side(height)}."
         )

@@ -59,5 +59,5 @@ def test_no_comfyui_where_it_was_said_to_be(inputs, tmp_path):
     result = batch(*words, "--ray", "--workers", 2, "--gpus-per-worker", 0)
     assert result.returncode == 2, result.stdout
     assert result.stdout.count("ray:0 does not answer") == result.stdout.count("ray:1 does not answer") == 1
-    assert "No worker comes up" in result.stderr
+    assert "No worker started" in result.stderr
     assert "main.py" in result.stderr, "ComfyUI's own words are missing"

@@ -149,7 +149,7 @@ def test_a_value_that_only_the_server_refuses(inputs, folder, two_servers, tmp_p
     ("change", "message"),
     [
         ({"Sampler.sed": 1}, "Nearest: Sampler.seed"),
-        ({"name": "../out"}, "climbs"),
+        ({"name": "../out"}, "leaves its folder"),
         ({"name": "/abs"}, "absolute"),
         ({"Save video.filename_prefix": "/abs"}, "column 'name'"),
     ],

@@ -131,7 +131,7 @@ def broken(change: str) -> dict[str, torch.Tensor]:
     ("change", "options", "message"),
     [
         ("cross-attention", (), "also updates 8 layers beside the self-attention (blocks.0.cross_attn.k"),
-        ("another model", (), "1 of 25 tensors are no LoRA on Wan's blocks (double_blocks.0"),
+        ("another model", (), "1 of 25 tensors are not a LoRA on Wan's blocks (double_blocks.0"),
         ("a factor missing", (), "1 tensors are missing (diffusion_model.blocks.1.self_attn.v.lora_B.weight)"),
         ("a block missing", (), "lacks the tensor diffusion_model.blocks.0.self_attn.q"),
         ("several alphas", (), "alpha is 1, 8 in 8 of 8 layers"),

@@ -121,7 +121,7 @@ def test_what_else_was_trained_is_said_and_not_kept(convert, tmp_path):
     same_as_trained(out)
     assert "Not kept: 3 other tensors differ" in done.text
     assert "blocks.*.self_attn.q.weight, blocks.*.norm3.bias" in done.text
-    assert "Not kept: 1 tensors that base.safetensors has not (view_head.weight)" in done.text
+    assert "Not kept: 1 tensors that base.safetensors does not have (view_head.weight)" in done.text
     assert "1 tensors of a LoRA are not kept here" in done.text
 
 
@@ -144,7 +144,7 @@ def test_an_untrained_cross_attention_is_said(convert, tmp_path):
     save_file(base, tmp_path / "base.safetensors")
     out = tmp_path / "multiexocon.safetensors"
     done = convert("multiexocon", tmp_path / "tuned.safetensors", "--base", tmp_path / "base.safetensors", "--out", out)
-    assert "0 of 20 tensors differ from base.safetensors. It is the base's own: nothing was trained in it." in done.text
+    assert "0 of 20 tensors differ from base.safetensors. It is the base model's own: nothing was trained" in done.text
 
 
 def test_types_in_the_file(convert, tmp_path):
@@ -202,13 +202,13 @@ def broken(change: str) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor
     ("change", "message"),
     [
         ("no embedding", "lacks the exo patch embedding (exo_patch_embed.weight)"),
-        ("no cross-attention", "holds no cross-attention of Wan"),
+        ("no cross-attention", "no cross-attention of Wan"),
         ("half", "2 tensors of the cross-attention are missing (blocks.1.cross_attn.k.bias"),
         ("wan 2.1", "that Wan 2.2 I2V A14B does not have (blocks.0.cross_attn.k_img.bias"),
         ("fp8", "stored as torch.float8_e4m3fn. Convert a file in 16 or 32 bits"),
-        ("fp8 base", "base.safetensors stores blocks.0.ffn.0.weight as torch.float8_e4m3fn: give the base in"),
+        ("fp8 base", "base.safetensors stores blocks.0.ffn.0.weight as torch.float8_e4m3fn: give the base model in"),
         ("not finite", "blocks.0.cross_attn.k.bias holds values that are not finite"),
-        ("another base", "base.safetensors is no base of tuned.safetensors"),
+        ("another base", "base.safetensors is not the base model of tuned.safetensors"),
         ("another embedding", "exo_patch_embed.weight is expected as [256, 16, 1, 2, 2], got [256, 64, 1, 2, 2]"),
         ("twice", "are both blocks.0.cross_attn.k.bias"),
     ],

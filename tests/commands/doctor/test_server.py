@@ -122,4 +122,4 @@ def test_nobody_answers(visit):
     code, message = visit("--server", url)
     assert code == 2
     assert "Start ComfyUI" in message
-    assert visit("--server", "no address")[0] == 2
+    assert visit("--server", "not an address")[0] == 2

@@ -91,7 +91,7 @@ def test_a_pinhole_stands_in_for_a_fisheye_and_that_is_said():
         ({**PLAIN, "position": None}, "'position' of a LOAD3D_CAMERA"),
         ({**PLAIN, "position": {"x": 1, "y": 2}}, "'position' of a LOAD3D_CAMERA"),
         ({**PLAIN, "target": {"x": 1, "y": 2, "z": float("nan")}}, "must be finite"),
-        ({**PLAIN, "target": PLAIN["position"]}, "looks nowhere"),
+        ({**PLAIN, "target": PLAIN["position"]}, "has no viewing direction"),
         ({**PLAIN, "quaternion": {"x": 0, "y": 0, "z": 0, "w": 0}}, "is zero"),
         ({**PLAIN, "fov": 180}, "between 0 and 180"),
         ({**PLAIN, "fov": "wide"}, "is a number, got 'wide'"),

@@ -203,7 +203,7 @@ def test_colours_get_a_warning_and_the_mean():
     assert Depth.from_images(grey + 0.004 * torch.rand_like(grey), NORMALISED).contradictions() == []
     colours = torch.cat([grey[..., :1], grey[..., :1] ** 2, 0.5 * grey[..., :1]], dim=-1)
     depth = Depth.from_images(colours, NORMALISED)
-    assert "coloured" in depth.contradictions()[0]
+    assert "colored" in depth.contradictions()[0]
     assert torch.allclose(depth.values, colours.mean(dim=-1))
 
 

@@ -88,5 +88,5 @@ def test_two_estimators_of_one_clip_complete_each_other():
 def test_pictures_of_another_shape():
     people = crowd()
     assert people.resized(320, 180).frames[0].pixels[0, 0, 0] == 30
-    with pytest.raises(ValueError, match="the shapes differ"):
+    with pytest.raises(ValueError, match="aspect ratios differ"):
         people.resized(400, 400)

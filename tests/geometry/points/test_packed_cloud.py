@@ -106,8 +106,8 @@ def test_refuses_a_cloud_that_cannot_be_shown(n_points):
         (lambda data: b"E2ED" + data[4:], "begins with"),
         (lambda data: data[:30], "begins with"),
         (lambda data: data[:4] + struct.pack("<I", 2) + data[8:], "version 1, got 2"),
-        (lambda data: data[:-1], "its header tells of"),
-        (lambda data: data[:8] + struct.pack("<I", 2**32 - 1) + data[12:], "its header tells of"),
+        (lambda data: data[:-1], "its header states"),
+        (lambda data: data[:8] + struct.pack("<I", 2**32 - 1) + data[12:], "its header states"),
         (lambda data: data[:68] + struct.pack("<I", 99) + data[72:], "do not follow"),
     ],
 )

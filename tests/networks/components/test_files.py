@@ -208,8 +208,8 @@ def changed(tmp_path):
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ({"format": None}, "no component of Exo2EgoSyn, its header lacks format=exo2egosyn"),
-        ({"format": "pt"}, "no component of Exo2EgoSyn"),
+        ({"format": None}, "not a component of Exo2EgoSyn: its header lacks format=exo2egosyn"),
+        ({"format": "pt"}, "not a component of Exo2EgoSyn"),
         ({"format_version": "2"}, "version 2 of the format, and this version of ComfyUI-Exo2Ego reads 1: update"),
         ({"format_version": None}, "version None of the format"),
         (
@@ -297,7 +297,7 @@ def test_a_file_that_is_not_there(tmp_path):
     refuses(tmp_path / "gone.safetensors", "missing in")
     refuses(tmp_path / "gone.safetensors.index.json", "There is no file")
     for numbers in ("00001-of-00000", "00003-of-00002", "00000-of-00002"):
-        refuses(tmp_path / f"gone-{numbers}.safetensors", "no shard of")
+        refuses(tmp_path / f"gone-{numbers}.safetensors", "not a shard of")
 
 
 def test_a_header_whose_length_looks_like_a_pickle(changed):
@@ -315,7 +315,7 @@ def test_a_torn_file(changed):
     whole = path.read_bytes()
     for size in (0, 4, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
-        refuses(path, "torn or no safetensors file.*download it again")
+        refuses(path, "truncated, corrupt or not a safetensors file.*download it again")
 
 
 class Trap:
@@ -357,7 +357,7 @@ def test_a_missing_shard(sharded):
 def test_a_torn_shard(sharded):
     index, shards = sharded
     shards[1].write_bytes(shards[1].read_bytes()[:-1])
-    with pytest.raises(ValueError, match=f"{shards[1].name} is torn"):
+    with pytest.raises(ValueError, match=f"{shards[1].name} is truncated, corrupt"):
         read_component(index)
 
 
@@ -365,7 +365,7 @@ def test_shards_of_two_steps(sharded):
     index, shards = sharded
     header = tiny_component(Component.ALIGN, step=7).metadata.to_header()
     save_file(load_file(shards[1]), shards[1], header)
-    with pytest.raises(ValueError, match="no shards of one file: step differ"):
+    with pytest.raises(ValueError, match="not shards of one file: step differ"):
         read_component(index)
 
 
@@ -384,7 +384,7 @@ def test_a_tensor_in_two_shards(sharded):
 def test_an_index_that_is_none(sharded, text):
     index, _ = sharded
     index.write_text(text)
-    refuses(index, "no index of shards|names no files of its own folder")
+    refuses(index, "not an index of shards|not name files of its own folder")
 
 
 @pytest.mark.parametrize("place", ["..", "sub", "absolute"])
@@ -394,7 +394,7 @@ def test_an_index_that_leads_elsewhere(sharded, place):
     folder.mkdir()
     elsewhere = {"..": f"../{shards[0].name}", "sub": f"sub/{shards[0].name}", "absolute": str(shards[0])}[place]
     index.write_text(json.dumps({"weight_map": {"head.bias": elsewhere}}))
-    refuses(index, "names no files of its own folder")
+    refuses(index, "not name files of its own folder")
 
 
 # Writing ----------------------------------------------------------------------------------------------------------

@@ -167,7 +167,7 @@ def test_samples_of_a_batch_do_not_mix():
         ((1, 4, 16, 8, 8), r"maps \[B, V, 22, h, w\].*got the shape \[1, 4, 16, 8, 8\]"),
         ((4, 22, 8, 8), "got the shape"),
         ((1, 0, 22, 8, 8), "got the shape"),
-        ((1, 4, 22, 8, 7), "2 x 2 patches; 7 x 8 cannot be cut so. Use pictures whose sides are multiples of 16"),
+        ((1, 4, 22, 8, 7), "7 x 8 cannot be cut like that. Use images whose width and height are multiples of 16"),
     ],
 )
 def test_maps_that_do_not_fit(shape, message):

@@ -65,7 +65,7 @@ def test_every_cut_is_seen_as_safetensors_itself_sees_it(saved):
         (b"PK\x03\x04" + b"\x11" * 100, "pickled"),
         (struct.pack("<Q", 20) + b"{not json at all    " + b"\0" * 9, "header is damaged"),
         (struct.pack("<Q", 12) + b'{"a": [1,2]}', "header is damaged"),
-        (b"\xff" * 30_000, "no safetensors file"),
+        (b"\xff" * 30_000, "not a safetensors file"),
     ],
 )
 def test_what_stands_in_the_place_of_a_model(tmp_path, content, said):

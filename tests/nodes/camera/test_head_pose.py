@@ -186,7 +186,7 @@ def test_keypoints_that_do_not_fit(comfy_client, files):
     for name, content, message in (
         ("short", frames[:3], "keypoints have 3 frames and the depth 5"),
         ("nobody", [frame | {"people": []} for frame in frames], "nobody in any of the 5 frames"),
-        ("square", [frame | {"canvas_width": 300, "canvas_height": 300} for frame in frames], "the shapes differ"),
+        ("square", [frame | {"canvas_width": 300, "canvas_height": 300} for frame in frames], "aspect ratios differ"),
         ("joints", [{"people": [{"pose_keypoints_2d": [1.0] * 51}]}], "17 body joints"),
         ("other", {"version": 4}, 'a list "people"'),
         ("size", [{"people": frame["people"]} for frame in frames], "canvas_width"),
@@ -201,7 +201,7 @@ def test_keypoints_that_do_not_fit(comfy_client, files):
 def test_names_that_are_refused(comfy_server, comfy_client, files, name):
     (comfy_server.base / "outside.json").write_text("[]")
     text = refusal(comfy_client, head_graph(file=name))
-    assert any(part in text for part in ("outside", "leads out", "There is no", "is no .json file", "empty one"))
+    assert any(part in text for part in ("outside", "leads out", "There is no", "is not a .json file", "empty one"))
 
 
 def test_the_take_and_its_video(comfy_client, files, room, small_take):

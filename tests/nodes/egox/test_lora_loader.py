@@ -64,9 +64,9 @@ def expected_samples(record, kind, strength=1.0):
 @pytest.mark.parametrize(
     ("base", "kind", "text"),
     [
-        ("default", "fp32", "merged into the weights (a base that is not quantised)"),
-        ("fp8_e4m3fn", "fp8", "beside the weights (a base in fp8_e4m3fn)"),
-        ("gguf", "gguf", "beside the weights (a base in GGUF Q8_0)"),
+        ("default", "fp32", "merged into the weights (a base model that is not quantised)"),
+        ("fp8_e4m3fn", "fp8", "beside the weights (a base model in fp8_e4m3fn)"),
+        ("gguf", "gguf", "beside the weights (a base model in GGUF Q8_0)"),
     ],
 )
 def test_a_graph_without_the_new_input_takes_the_way_that_suits_the_base(
@@ -84,13 +84,13 @@ def test_a_graph_without_the_new_input_takes_the_way_that_suits_the_base(
 
 def test_the_way_that_is_asked_for(comfy_server, comfy_client, small_take):
     record, shown = run(comfy_server, comfy_client, graph_of("fp8_e4m3fn", apply="merge"), "merged.safetensors")
-    assert shown[0].endswith("merged into the weights (a base in fp8_e4m3fn)")
+    assert shown[0].endswith("merged into the weights (a base model in fp8_e4m3fn)")
     off = (record["samples"] - expected_samples(record, "fp8")).abs().max()
     assert off > 1e-3, "merged weights are rounded"
     record, shown = run(
         comfy_server, comfy_client, graph_of("default", apply="beside the weights"), "beside.safetensors"
     )
-    assert shown[0].endswith("beside the weights (a base that is not quantised)")
+    assert shown[0].endswith("beside the weights (a base model that is not quantised)")
     torch.testing.assert_close(record["samples"], expected_samples(record, "fp32"), rtol=0, atol=1e-4)
 
 

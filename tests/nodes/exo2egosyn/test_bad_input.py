@@ -139,7 +139,7 @@ def test_a_half_written_file(refuse, folder):
     whole = (folder / "tiny_poseinj.safetensors").read_bytes()
     (folder / "half.safetensors").write_bytes(whole[: len(whole) // 2])
     text = refuse(egosyn_graph(parts={"poseinj": "half.safetensors"}))
-    assert "half.safetensors is torn" in text
+    assert "half.safetensors is truncated, corrupt" in text
 
 
 def test_a_file_that_is_not_there(refuse):
@@ -162,7 +162,7 @@ def test_a_file_that_is_no_component(refuse, comfy_server):
     loras = comfy_server.base / "models" / "loras"
     assert (loras / "tiny_egox_lora.safetensors").is_file()
     text = refuse(egosyn_graph(parts={"lora": "tiny_egox_lora.safetensors"}))
-    assert "tiny_egox_lora.safetensors: no component of Exo2EgoSyn" in text
+    assert "tiny_egox_lora.safetensors: not a component of Exo2EgoSyn" in text
 
 
 def test_a_component_of_another_base(refuse, folder):

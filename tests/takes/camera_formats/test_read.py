@@ -129,7 +129,7 @@ def test_another_shape_is_refused(tmp_path, take_folder):
     meta = take_folder.path / "meta.json"
     square = read_camera(meta, CameraRole.EXO, width=320, height=320)
     assert (square.lens.fx, square.lens.fy, square.lens.cx) == (500, 510, 160.5)
-    with pytest.raises(ValueError, match=r"800 x 320 is wider than .*\(720 x 320\).*Crop"):
+    with pytest.raises(ValueError, match=r"800 x 320 are wider than .*\(720 x 320\).*Crop"):
         read_camera(meta, CameraRole.EXO, width=800, height=320)
 
 

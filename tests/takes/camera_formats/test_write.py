@@ -109,7 +109,7 @@ def test_what_a_format_needs_or_cannot_hold(tmp_path):
 
 def test_a_chan_file_needs_a_size(tmp_path):
     write_camera(tmp_path / "a.chan", moving(PLAIN, 2), CameraFormat.CHAN)
-    with pytest.raises(ValueError, match="tells no picture size"):
+    with pytest.raises(ValueError, match="not store the image size"):
         read_camera(tmp_path / "a.chan")
     wide = read_camera(tmp_path / "a.chan", width=896, height=448)
     assert wide.lens.fy == pytest.approx(200)

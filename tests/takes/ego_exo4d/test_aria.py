@@ -128,12 +128,12 @@ def test_a_colour_camera_at_half_resolution(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (calibration(label="camera-slam-left"), "it misses 'camera-rgb'"),
+        (calibration(label="camera-slam-left"), "it lacks 'camera-rgb'"),
         (calibration(PARAMS[:11]), "thin_prism coefficients, got 0"),
         (calibration([*PARAMS[:1], 320.0, *PARAMS[2:]]), "column 320"),
         (calibration(quaternion=(1.0, 2.0)), "cannot be used"),
         (calibration(quaternion=(0.0, [0, 0, 0])), "translation and a quaternion"),
-        ({}, "it misses 'CameraCalibrations'"),
+        ({}, "it lacks 'CameraCalibrations'"),
         ([], "cannot be used"),
     ],
 )
@@ -170,9 +170,9 @@ def test_a_gap_in_the_trajectory(tmp_path, time):
 def test_the_clock(tmp_path):
     path = write(tmp_path / "timesync.csv", "cam01_pts,aria01_ns", "0,100", "1,", "2,166000000001", "3,200.0")
     assert read_clock(path, "aria01_ns", [0, 2, 3]) == [100, 166_000_000_001, 200]
-    with pytest.raises(ValueError, match="row 1 holds no time of aria01_ns"):
+    with pytest.raises(ValueError, match="row 1 has no time for aria01_ns"):
         read_clock(path, "aria01_ns", [0, 1])
     with pytest.raises(ValueError, match="has no row 4"):
         read_clock(path, "aria01_ns", [3, 4])
-    with pytest.raises(ValueError, match=r"misses the columns \['aria02_ns'\]"):
+    with pytest.raises(ValueError, match=r"lacks the columns \['aria02_ns'\]"):
         read_clock(path, "aria02_ns", [0])

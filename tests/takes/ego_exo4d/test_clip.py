@@ -275,7 +275,7 @@ def test_tables_of_different_worlds(tree):
         del content["cam02"]
 
     tree.edit_poses(move)
-    with pytest.raises(ValueError, match=r"cam01 stands at two places, 0\.50 m apart"):
+    with pytest.raises(ValueError, match=r"cam01 is at two positions, 0\.50 m apart"):
         read(tree)
 
 
@@ -329,10 +329,10 @@ def test_a_missing_ego_pose(tree):
         (lambda content: content[GLASSES].update({"camera_extrinsics": []}), "by the number of the frame"),
         (lambda content: content[GLASSES]["camera_extrinsics"].update({"last": []}), "by the number of the frame"),
         (lambda content: content[GLASSES].update({"camera_intrinsics": [[610, 610, 703.5]] * 3}), "column 704"),
-        (lambda content: content.update({GLASSES: 3}), "no object"),
+        (lambda content: content.update({GLASSES: 3}), "not an object"),
         (lambda content: content["cam03"].update({"camera_extrinsics": [[float("nan")] * 4] * 3}), "cam03 in .*NaN"),
         (lambda content: content["cam03"].update({"camera_intrinsics": [1, 2]}), "cam03 in .*3 x 3"),
-        (lambda content: content["cam03"].pop("camera_extrinsics"), "cam03 in .*misses 'camera_extrinsics'"),
+        (lambda content: content["cam03"].pop("camera_extrinsics"), "cam03 in .*lacks 'camera_extrinsics'"),
         (lambda content: content["cam03"].update({"camera_extrinsics": "x"}), "cam03 in "),
     ],
 )
@@ -364,5 +364,5 @@ def test_an_ego_video_of_another_shape(tree):
 def test_a_torn_video(tree):
     path = tree.videos / "cam02.mp4"
     path.write_bytes(path.read_bytes()[:500])
-    with pytest.raises(ValueError, match=r"cam02\.mp4 is no readable video"):
+    with pytest.raises(ValueError, match=r"cam02\.mp4 is not a readable video"):
         read(tree)

@@ -202,16 +202,16 @@ def test_a_missing_key_is_named_with_the_file_and_what_it_has(take_folder, key):
     entry = take_folder.meta()
     del entry[key]
     take_folder.write_meta(entry)
-    with pytest.raises(ValueError, match=rf"meta\.json misses the key '{key}'; it has \[.*'exo_path'"):
+    with pytest.raises(ValueError, match=rf"meta\.json lacks the key '{key}'; it has \[.*'exo_path'"):
         read_take(take_folder.path)
 
 
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("camera_intrinsics", [[500, 0, 360], [0, 510]], "no array of numbers"),
+        ("camera_intrinsics", [[500, 0, 360], [0, 510]], "not an array of numbers"),
         ("camera_intrinsics", [[500, 0, 0], [0, 510, 0], [0, 0, 1]], "positive focal lengths"),
-        ("ego_extrinsics", "none", "no array of numbers"),
+        ("ego_extrinsics", "none", "not an array of numbers"),
         ("camera_extrinsics", [[0, 0, 0, 0]] * 3, "singular"),
         ("camera_extrinsics", [[-1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]], "reflected"),
     ],

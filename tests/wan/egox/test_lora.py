@@ -201,7 +201,7 @@ def test_torn_file(tiny_files, tmp_path):
     for size in (4, 100, len(whole) // 2, len(whole) - 1):
         torn = tmp_path / "torn.safetensors"
         torn.write_bytes(whole[:size])
-        refuses(torn, "torn.*download it again")
+        refuses(torn, "truncated.*download it again")
 
 
 @pytest.mark.parametrize("name", ["lora.pt", "lora.safetensors"])
@@ -221,7 +221,7 @@ def test_header_whose_length_looks_like_a_pickle(saved):
 
 def test_lora_of_another_model(saved):
     flux = {f"transformer.single_transformer_blocks.{i}.attn.to_q.lora_A.weight": torch.zeros(4, 8) for i in range(9)}
-    refuses(saved(flux), "holds no LoRA for Wan: none of its 9 keys")
+    refuses(saved(flux), "contains no LoRA for Wan: none of its 9 keys")
 
 
 def test_half_mapped_keys(saved):

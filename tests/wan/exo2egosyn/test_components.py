@@ -32,14 +32,14 @@ def test_what_was_read_is_told(tmp_path):
 def test_a_lora_that_belongs_to_it_and_is_not_there():
     multiexocon, poseinj = (tiny_component(part) for part in (Component.MULTIEXOCON, Component.POSEINJ))
     (note,) = components(multiexocon, poseinj).notes()
-    assert "multiexocon and poseinj came out of a training together with a LoRA" in note
+    assert "self-attention LoRA, and none is loaded: multiexocon and poseinj" in note
     assert not components(multiexocon, poseinj, tiny_component(Component.LORA)).notes()
     assert not components(poseinj, tiny_component(Component.VAWAN)).notes()
     assert not components(tiny_component(Component.ALIGN)).notes()
 
 
 def test_nothing_chosen():
-    assert read_components({}).describe() == "No part chosen: the model stays as it is."
+    assert read_components({}).describe() == "No component chosen: the model stays as it is."
 
 
 def test_the_wrong_file_for_a_part(tmp_path):
@@ -51,7 +51,7 @@ def test_the_wrong_file_for_a_part(tmp_path):
 def test_a_half_written_file(tmp_path):
     path = write_tiny_component(tmp_path, Component.LORA)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"tiny_lora\.safetensors is torn"):
+    with pytest.raises(ValueError, match=r"tiny_lora\.safetensors is truncated, corrupt"):
         read_components({Component.LORA: path})
 
 

@@ -78,7 +78,7 @@ def test_pictures_with_an_alpha_channel(vae):
         ({"exo 1": video(1), "exo 3": video(2, frames=9)}, "lengths must agree; got exo 1 5, exo 3 9 frames"),
         ({"exo 1": video(1), "exo 2": video(2, width=32)}, "one size, got exo 1 48 x 32, exo 2 32 x 32"),
         ({"exo 1": video(1, frames=6)}, r"4n\+1 frames, got 6. Cut every video and the ego camera to 5 frames"),
-        ({"exo 1": video(1, width=40)}, "multiples of 16 pixels, got exo pictures of 40 x 32. Resize them to 32 x 32"),
+        ({"exo 1": video(1, width=40)}, "multiples of 16 pixels, got exo images of 40 x 32. Resize them to 32 x 32"),
         ({"exo 1": video(1)[..., 0]}, "exo 1 is expected as a video"),
     ],
     ids=["none", "five", "lengths", "sizes", "not 4n+1", "no multiples of 16", "no pictures"],
@@ -132,7 +132,7 @@ def test_cameras_of_other_views(vae, numbers):
 def test_a_real_first_frame_is_encoded_and_used_as_it_is(vae):
     frames = video(3)
     assert torch.equal(encode_first_frame(vae, frames), vae.encode(frames[:1]))
-    with pytest.raises(ValueError, match="first ego pictures of 40 x 32"):
+    with pytest.raises(ValueError, match="first ego images of 40 x 32"):
         encode_first_frame(vae, video(3, width=40))
 
 
@@ -184,7 +184,7 @@ def test_a_real_first_frame_equals_cores_own_start_image(vae, n_frames):
             assert ours[1][key].dtype == theirs[1][key].dtype
             assert torch.equal(ours[1][key], theirs[1][key])
     assert torch.equal(made.ego_latent["samples"], stock[2]["samples"])
-    assert made.text.startswith("After a real frame: grey frames, encoded together with it")
+    assert made.text.startswith("After a real frame: gray frames, encoded together with it")
     if n_frames > 1:  # the comparison would notice the tail of a grey clip
         grey = condition_exo2egosyn(FirstFrame(first.latent), n_frames, vae).positive[0][1]["concat_latent_image"]
         assert (grey - stock[0][0][1]["concat_latent_image"]).abs().max() > 1e-3
@@ -226,7 +226,7 @@ def test_a_latent_knows_its_picture_until_it_is_changed(vae):
     assert (changed.picture, changed.origin, changed.cond_tail) == (None, Origin.UNKNOWN, "pixel")
     foreign = first_frame_of({"samples": latent["samples"]})
     assert (foreign.picture, foreign.origin, foreign.cond_tail) == (None, Origin.UNKNOWN, None)
-    assert "give its picture to EgoExo-Align Predict" in condition_exo2egosyn(foreign, 9, vae).text
+    assert "give its image to EgoExo-Align Predict" in condition_exo2egosyn(foreign, 9, vae).text
 
 
 def test_what_the_model_gets_of_it(vae, wan22):
@@ -253,7 +253,7 @@ def test_a_first_latent_for_each_video_of_the_batch(vae):
     [
         ((1, 16, 2, 4, 6), 5, 1, r"\[1, 16, 1, h, w\], got \[1, 16, 2, 4, 6\]"),
         ((1, 4, 4, 6), 5, 1, r"got \[1, 4, 4, 6\]. Take it from EgoExo-Align Predict"),
-        ((1, 16, 1, 4, 5), 5, 1, "ego pictures of 40 x 32"),
+        ((1, 16, 1, 4, 5), 5, 1, "ego images of 40 x 32"),
         ((2, 16, 1, 4, 6), 5, 3, "batch of 2, and 3 videos are sampled"),
         ((1, 16, 1, 4, 6), 6, 1, r"4n\+1 frames, got 6"),
         ((1, 16, 1, 4, 6), 0, 1, r"4n\+1 frames, got 0"),

@@ -225,7 +225,7 @@ SILENT, NONE_LEFT_OUT = {"num_views": 4}, {"num_views": 4, "cond_dropout": 0.0}
 @pytest.mark.parametrize(
     ("told", "reason"),
     [
-        (SILENT, "does not say whether exo views were left out in its training (cond_dropout)"),
+        (SILENT, "does not state whether exo views were left out in its training (cond_dropout)"),
         (NONE_LEFT_OUT, "was trained without leaving exo views out"),
     ],
     ids=["silent", "none left out"],

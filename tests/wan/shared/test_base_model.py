@@ -49,7 +49,7 @@ def test_other_families_are_named():
     settings.set_inference_dtype(torch.float32, None)
     cpu = torch.device("cpu")
     other = comfy.model_patcher.ModelPatcher(settings.get_model({}), cpu, cpu)
-    with pytest.raises(ValueError, match=r"no Wan model \(its network is Hunyuan3Dv2\)"):
+    with pytest.raises(ValueError, match=r"not a Wan model \(its network is Hunyuan3Dv2\)"):
         require_wan21_i2v(other)
 
 
