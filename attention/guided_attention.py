@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from .call import AttentionCall
@@ -49,16 +50,16 @@ def gga_attention(call: AttentionCall, plain_attention: PlainAttention, backend:
 def _attend_exo(call: AttentionCall, plain_attention: PlainAttention, out: Tensor) -> None:
     """Write plain attention of the exo queries to all keys into the exo tokens of `out`."""
     q, layout, head_dim = call.q, call.layout, call.head_dim
-    # Rows of tokens of all frames, one after the other: [B, T * rows, exo_columns, heads * d].
-    queries, results = (layout.as_grid(x).flatten(1, 2)[:, :, : layout.exo_columns] for x in (q, out))
+    queries, results = (layout.as_rows(x)[:, :, : layout.exo_columns] for x in (q, out))
     head_bytes = queries[..., :head_dim].numel() * q.element_size()
     heads_at_once = _even_share(call.heads, max(1, _EXO_BYTES // head_bytes))
     rows = _even_share(queries.shape[1], max(1, _EXO_BYTES * queries.shape[1] // head_bytes))
     parts = (x.split(heads_at_once * head_dim, dim=-1) for x in (queries, call.k, call.v, results))
     for query, key, value, result in zip(*parts, strict=True):
         for chunk, place in zip(query.split(rows, dim=1), result.split(rows, dim=1), strict=True):
-            attended = plain_attention(chunk.flatten(1, 2).contiguous(), key, value, chunk.shape[-1] // head_dim)
-            place.copy_(attended.view(chunk.shape))
+            gathered = rearrange(chunk, "b row column c -> b (row column) c").contiguous()
+            attended = plain_attention(gathered, key, value, chunk.shape[-1] // head_dim)
+            place.copy_(rearrange(attended, "b (row column) c -> b row column c", row=chunk.shape[1]))
             del attended  # before the next chunk is gathered
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from einops import rearrange
 from torch import Tensor
 
 
@@ -52,4 +53,9 @@ class TokenLayout:
 
     def as_grid(self, tokens: Tensor) -> Tensor:
         """View `[B, n_tokens, ...]` as `[B, frames, rows, columns, ...]`."""
-        return tokens.unflatten(1, (self.frames, self.rows, self.columns))
+        pattern = "b (frame row column) ... -> b frame row column ..."
+        return rearrange(tokens, pattern, frame=self.frames, row=self.rows, column=self.columns)
+
+    def as_rows(self, tokens: Tensor) -> Tensor:
+        """View `[B, n_tokens, ...]` as the rows of all frames, one after the other: `[B, T * rows, columns, ...]`."""
+        return rearrange(tokens, "b (row column) ... -> b row column ...", row=self.frames * self.rows)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from .bias import GGABias
@@ -122,8 +123,8 @@ def attention_of_token(q: Tensor, k: Tensor, heads: int, index: int, bias: Tenso
     biases = torch.zeros(1, k.shape[1], dtype=dtype, device=q.device)
     if bias is not None:
         biases = torch.cat([biases, bias.to(biases).unsqueeze(0)])  # [1 or 2, n_tokens]
-    query = q[:, index].unflatten(1, (heads, -1)).to(dtype)  # [B, heads, d]
-    keys = k.unflatten(2, (heads, -1))  # [B, n_tokens, heads, d]
+    query = rearrange(q[:, index], "b (heads d) -> b heads d", heads=heads).to(dtype)
+    keys = rearrange(k, "b n (heads d) -> b n heads d", heads=heads)
     mean = torch.zeros_like(biases)
     for head in range(heads):  # one head at a time: a copy of all keys in float32 would take 0.6 GB at EgoX's size
         products = keys[:, :, head].to(dtype) * query[:, None, head]  # no matrix product, which TF32 would round

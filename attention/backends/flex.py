@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import cache
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ..call import AttentionCall
@@ -46,14 +47,15 @@ def attend(call: AttentionCall, out: Tensor) -> None:
     Frame by frame, so that the queries gathered at a time are few.
     """
     q, heads, layout, extended = call.q, call.heads, call.layout, call.extended
-    key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (call.k, call.v))  # [B, heads, n_tokens, d]
+    key, value = (rearrange(x, "b n (heads d) -> b heads n d", heads=heads) for x in (call.k, call.v))
     ego_queries, ego_out = (layout.as_grid(x)[:, :, :, layout.exo_columns :] for x in (q, out))
     for frame in range(layout.frames):
         chunk = ego_queries[:, frame]  # [B, rows, ego_columns, heads * d]
-        query = chunk.flatten(1, 2).unflatten(2, (heads, -1)).transpose(1, 2)  # [B, heads, Q, d]
+        query = rearrange(chunk, "b row column (heads d) -> b heads (row column) d", heads=heads)
         modify = score_mod(extended, frame, layout)
         attended = _compiled_flex_attention()(query.contiguous(), key, value, score_mod=modify)
-        ego_out[:, frame] = attended.transpose(1, 2).flatten(2).view(chunk.shape)
+        joined = "b heads (row column) d -> b row column (heads d)"
+        ego_out[:, frame] = rearrange(attended, joined, row=layout.rows)
 
 
 ScoreMod = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ..bias import GGABias
@@ -31,12 +32,12 @@ def dense_bias(layout: TokenLayout, directions: TokenDirections, bias: GGABias) 
 def dense_attention(q: Tensor, k: Tensor, v: Tensor, heads: int, bias: Tensor | None = None) -> Tensor:
     """Return softmax(q k^T / sqrt(d) + bias) v for `[B, L, heads * d]` tensors, computed in float32 at least."""
     dtype = torch.promote_types(q.dtype, torch.float32)
-    query, key, value = (x.to(dtype).unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))  # [B, heads, L, d]
+    query, key, value = (rearrange(x.to(dtype), "b n (heads d) -> b heads n d", heads=heads) for x in (q, k, v))
     logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
     if bias is not None:
         logits = logits + bias
     out = logits.softmax(dim=-1) @ value
-    return out.transpose(1, 2).flatten(2).to(q.dtype)
+    return rearrange(out, "b heads n d -> b n (heads d)").to(q.dtype)
 
 
 def attend(call: AttentionCall, out: Tensor) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from einops import rearrange
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
@@ -31,9 +32,8 @@ _ALIGNMENT = 16
 def attend(call: AttentionCall, out: Tensor) -> None:
     """Write the attention of the ego queries to all keys into the ego tokens of `out`; see `Backend`."""
     q, heads, layout, extended = call.q, call.heads, call.layout, call.extended
-    key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (call.k, call.v))  # [B, heads, n_tokens, d]
-    # Rows of tokens of all frames, one after the other: [B, T * rows, ego_columns, heads * d].
-    ego_queries, ego_out = (layout.as_grid(x).flatten(1, 2)[:, :, layout.exo_columns :] for x in (q, out))
+    key, value = (rearrange(x, "b n (heads d) -> b heads n d", heads=heads) for x in (call.k, call.v))
+    ego_queries, ego_out = (layout.as_rows(x)[:, :, layout.exo_columns :] for x in (q, out))
     n_rows = ego_queries.shape[1]
     row_bytes = layout.ego_columns * (layout.n_tokens + 2 * len(q) * q.shape[2]) * q.element_size()
     chunks = -(-n_rows // max(1, CHUNK_BYTES // row_bytes))
@@ -42,12 +42,15 @@ def attend(call: AttentionCall, out: Tensor) -> None:
     buffer = torch.zeros(rows * layout.ego_columns, aligned, dtype=q.dtype, device=q.device)
     for first in range(0, n_rows, rows):
         chunk = ego_queries[:, first : first + rows]
-        query = chunk.flatten(1, 2).unflatten(2, (heads, -1)).transpose(1, 2)  # [B, heads, Q, d]
+        # In two steps: in one, einops would gather them head by head.
+        query = rearrange(chunk, "b row column c -> b (row column) c")
+        query = rearrange(query, "b n (heads d) -> b heads n d", heads=heads)
         mask = buffer[: query.shape[2], : layout.n_tokens]  # ego keys stay zero
         write_bias(mask, first * layout.ego_columns, layout, extended)
         with _kernel_for(q.device):
             attended = scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        ego_out[:, first : first + rows] = attended.transpose(1, 2).flatten(2).view(chunk.shape)
+        joined = "b heads (row column) d -> b row column (heads d)"
+        ego_out[:, first : first + rows] = rearrange(attended, joined, row=chunk.shape[1])
 
 
 def write_bias(mask: Tensor, first_query: int, layout: TokenLayout, extended: ExtendedDirections) -> None:
@@ -59,7 +62,7 @@ def write_bias(mask: Tensor, first_query: int, layout: TokenLayout, extended: Ex
         layout: order of the tokens.
         extended: directions with the bias folded in.
     """
-    exo_keys = layout.as_grid(mask)[:, :, :, : layout.exo_columns].flatten(1, 2)  # [Q, T * rows, exo_columns]
+    exo_keys = layout.as_rows(mask)[:, :, : layout.exo_columns]  # [Q, T * rows, exo_columns]
     step = max(1, _FACTOR_BYTES // (4 * layout.exo_tokens))
     done = 0
     while done < len(mask):

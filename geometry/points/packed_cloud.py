@@ -73,6 +73,8 @@ def pack_cloud(cloud: PointCloud, max_points: int = MAX_POINTS, seed: int = 0) -
 def unpack_cloud(data: bytes) -> PointCloud:
     """Return the cloud that `pack_cloud` packed: its points rounded, and thinned.
 
+    The editor reads the format in JavaScript; this is the same in Python, which the tests hold it against.
+
     Raises:
         ValueError: if the bytes are something else, of another version, or cut off.
     """

@@ -83,6 +83,7 @@ class ExoTokenizer(nn.Module):
         """Return a tokeniser that starts from the base model's patch embedding.
 
         Its first 16 input channels already embed video latents into the tokens' space.
+        No node calls it: it is the start of a training.
 
         Args:
             weight: Wan's `patch_embedding.weight` [dim, 16 or more, 1, 2, 2].

@@ -11,7 +11,6 @@ here they are brought to those that ComfyUI's own LoRA loaders map:
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -94,17 +93,3 @@ def with_known_names(tensors: Mapping[str, Tensor], alpha: float | None) -> dict
             value = down.shape[0] if alpha is None else alpha
             named[name.removesuffix(_SUFFIXES["down"]) + _SUFFIXES["alpha"]] = torch.tensor(float(value))
     return named
-
-
-def untrained_lora(config: LoraConfig, generator: torch.Generator | None = None) -> dict[str, Tensor]:
-    """Return the LoRA that training starts with, float32: A uniform after Kaiming, B zero, so it changes nothing."""
-    bound = 1 / math.sqrt(config.dim)  # Kaiming's for a = sqrt(5), the start of torch's linear layers and of PEFT
-    tensors = {}
-    for key, shape in lora_shapes(config).items():
-        if key.endswith(".alpha"):
-            tensors[key] = torch.tensor(float(config.alpha))
-        elif key.endswith(".lora_A.weight"):
-            tensors[key] = torch.empty(shape).uniform_(-bound, bound, generator=generator)
-        else:
-            tensors[key] = torch.zeros(shape)
-    return tensors

@@ -135,7 +135,9 @@ def pose_network(config: VawanConfig, operations: Any = nn, device: Any = None) 
 
 
 def widened_patch_embedding(weight: Tensor, extra_channels: int) -> Tensor:
-    """Return Wan's patch embedding with new input channels behind its own, zero: what training starts with.
+    """Return Wan's patch embedding with new input channels behind its own, zero.
+
+    No node calls it: it is the start of a training.
 
     Args:
         weight: `patch_embedding.weight` [dim, 36, 1, 2, 2]; the bias stays as it is.

@@ -6,16 +6,21 @@ python tools/run.py prior [--frames 49] [--device cuda] [--repeats 2] [--json FI
 from __future__ import annotations
 
 import importlib.util
+import sys
 from functools import partial
+from pathlib import Path
 
 import scene
 import timing
 import torch
 
-from exo2ego.geometry.points import rasterizer_reference, rasterizer_torch
+from exo2ego.geometry.points import rasterizer_torch
 from exo2ego.geometry.points.fragments import Fragments, Raster, Splats
 from exo2ego.geometry.points.point_cloud import Background, PointCloud, build_point_cloud
 from exo2ego.geometry.points.renderer import DEFAULT_MEMORY_BUDGET, RenderBackend, Rendering, render_points
+
+# The readable twin lies with the tests.
+TESTS = Path(__file__).resolve().parents[2] / "tests"
 
 
 def clip_rows(frames: int, device: str, repeats: int) -> list[timing.Row]:
@@ -45,6 +50,10 @@ def clip_rows(frames: int, device: str, repeats: int) -> list[timing.Row]:
 
 def twin_rows(repeats: int) -> list[timing.Row]:
     """Time the fast rasteriser beside its readable twin, small enough for the twin."""
+    if str(TESTS) not in sys.path:
+        sys.path.append(str(TESTS))
+    from support import rasterizer_reference
+
     raster = Raster(1, 96, 96, 5.0 * 96 / 448, 20)
     generator = torch.Generator().manual_seed(0)
     unit = torch.rand(4000, 3, generator=generator)

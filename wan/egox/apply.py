@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from comfy.patcher_extension import WrappersMP
+from einops import repeat
 from torch import Tensor
 
 from ...attention.layout import TokenLayout
@@ -263,4 +264,4 @@ def _exo_block(exo: Tensor, masks_last_frame: bool) -> Tensor:
 
 def _repeated(block: Tensor, batch: int) -> Tensor:
     """Repeat clips for positive and negative, which ComfyUI joins as whole batches one after the other."""
-    return block.repeat(batch // block.shape[0], 1, 1, 1, 1)
+    return repeat(block, "clip c t h w -> (copy clip) c t h w", copy=batch // block.shape[0])

@@ -14,6 +14,7 @@ import comfy.latent_formats
 import comfy.model_management
 import node_helpers
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ...common.wan_grid import SPATIAL_STRIDE, fits_wan, fitting_frames, nearest_side
@@ -145,7 +146,7 @@ def _first_frame(vae: Any, exo_latent: Tensor, ego_width: int) -> Tensor:
     noise = torch.randn(*first.shape[:-1], ego_width, generator=generator).to(first)
     noise = comfy.latent_formats.Wan21().process_out(noise)
     image = vae.decode(torch.cat([first, noise], dim=-1))  # [1, 1, H, W, 3]
-    return image.reshape(-1, *image.shape[-3:])
+    return rearrange(image, "... h w rgb -> (...) h w rgb")
 
 
 def _black_picture(exo: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import comfy.latent_formats
 import comfy.ops
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from ...common.wan_grid import WAN_PATCH, latent_frames
@@ -84,7 +85,7 @@ class SynAdapters(nn.Module):
         self.pose_time = network if isinstance(network, PoseTime) and _is_trained(network) else None
         # Plain attributes, which stay on the CPU: megabytes, and each call brings what it needs along.
         self._exo = None if exo is None else comfy.latent_formats.Wan21().process_in(exo.detach().float().cpu())
-        self._plucker = None if plucker is None else plucker.detach().float().cpu().movedim(1, 0)[None]
+        self._plucker = None if plucker is None else rearrange(plucker.detach().float().cpu(), "f c h w -> 1 c f h w")
         self._poses = None if poses is None else poses.detach().float().cpu()
 
     def features(
@@ -142,7 +143,8 @@ class SynAdapters(nn.Module):
         if frames is None:
             return pose
         steps = latent_frames(self._plucker.shape[2])
-        return pose.unflatten(1, (steps, -1))[:, frames].flatten(1, 2)
+        by_frame = rearrange(pose, "b (frame token) dim -> b frame token dim", frame=steps)
+        return rearrange(by_frame[:, frames], "b frame token dim -> b (frame token) dim")
 
     def _pose_times(self, like: Tensor, frames: list[int] | None) -> Tensor:
         times = self.pose_time(self._poses.to(like.device))

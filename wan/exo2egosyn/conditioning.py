@@ -25,6 +25,7 @@ from typing import Any
 import comfy.model_management
 import node_helpers
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from ...common.wan_grid import LATENT_CHANNELS, VAE_STRIDE, latent_frames
@@ -113,7 +114,8 @@ def _in_one(first: FirstFrame, n_frames: int, vae: Any) -> Tensor:
     if first.picture is not None:
         return _encode(vae, _then_grey(first.picture, n_frames))
     videos = [vae.decode(latent[None]) for latent in first.latent]
-    clips = [_encode(vae, _then_grey(video.reshape(-1, *video.shape[-3:]), n_frames)) for video in videos]
+    pictures = [rearrange(video, "... h w rgb -> (...) h w rgb") for video in videos]
+    clips = [_encode(vae, _then_grey(picture, n_frames)) for picture in pictures]
     condition = torch.cat(clips)
     condition[:, :, :1] = first.latent  # as predicted, not as the VAE gives it back
     return condition

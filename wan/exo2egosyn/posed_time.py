@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import comfy.ldm.wan.model
 import torch
+from einops import rearrange, repeat
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class PosedTimeEmbedding(nn.Sequential):
         self._used = True
         rows, tokens_per_frame = self._shape
         update = self._update.to(embedding)
-        steps = embedding.unflatten(0, (rows, -1))  # [B, k, dim]
+        steps = rearrange(embedding, "(b step) dim -> b step dim", b=rows)
         if steps.shape[1] not in (1, len(update)):
             raise ValueError(
                 f"VAWAN with Time&Pose adds a pose to each of {len(update)} latent frames, and another node gives the "
@@ -75,8 +76,8 @@ class PosedTimeEmbedding(nn.Sequential):
             )
         steps = steps + update
         if not _TAKES_FRAMES:
-            steps = steps.repeat_interleave(tokens_per_frame, dim=1)
-        return steps.flatten(0, 1)
+            return repeat(steps, "b frame dim -> (b frame token) dim", token=tokens_per_frame)
+        return rearrange(steps, "b frame dim -> (b frame) dim")
 
 
 def add_time_embedding(patched: ModelPatcher) -> PosedTimeEmbedding:

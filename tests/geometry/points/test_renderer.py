@@ -12,12 +12,12 @@ from exo2ego.geometry.cameras.camera import Camera
 from exo2ego.geometry.cameras.presets import LensPreset, preset_lens
 from exo2ego.geometry.cameras.settings import pose_from_angles
 from exo2ego.geometry.lenses.pinhole import Pinhole
-from exo2ego.geometry.points import rasterizer_pytorch3d, rasterizer_reference, rasterizer_torch
+from exo2ego.geometry.points import rasterizer_pytorch3d, rasterizer_torch
 from exo2ego.geometry.points.compositing import compositing_weights
 from exo2ego.geometry.points.fragments import Raster, Splats
 from exo2ego.geometry.points.point_cloud import PointCloud
 from exo2ego.geometry.points.renderer import RenderBackend, Rendering, render_points
-from support import standin_pytorch3d
+from support import rasterizer_reference, standin_pytorch3d
 
 BUDGET = 2**28
 NONE = torch.zeros(0, 3)

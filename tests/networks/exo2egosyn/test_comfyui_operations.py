@@ -8,7 +8,7 @@ import torch
 from exo2ego.networks.components.build import build_align, build_exo_channels, build_exo_tokenizer, build_pose_injection
 from exo2ego.networks.components.files import read_component
 from exo2ego.networks.components.metadata import Component
-from exo2ego.networks.exo2egosyn.self_attention_lora import LoraConfig, untrained_lora
+from exo2ego.networks.exo2egosyn.self_attention_lora import LoraConfig, lora_shapes
 from support.comfyui import import_comfyui
 from support.tiny_egosyn import tiny_component
 from support.tiny_wan import DIM
@@ -59,10 +59,18 @@ def test_stored_float32_works_on_bfloat16_inputs(tmp_path, operations, component
     assert (rough.float() - exact).abs().mean() < 0.05 * exact.abs().mean()
 
 
+def neutral_lora() -> dict[str, torch.Tensor]:
+    """A LoRA of the tiny Wan as training starts with it: A random, B zero."""
+    shapes = lora_shapes(LoraConfig(DIM, 2, 4, 4.0))
+    tensors = {key: torch.zeros(shape) for key, shape in shapes.items() if key.endswith("lora_B.weight")}
+    tensors |= {key: torch.tensor(4.0) for key in shapes if key.endswith("alpha")}
+    return tensors | {key: torch.randn(shape, generator=RANDOM) for key, shape in shapes.items() if key not in tensors}
+
+
 def test_comfyuis_own_loader_takes_every_tensor_of_the_lora(operations):
     import comfy.lora
 
-    tensors = untrained_lora(LoraConfig(DIM, 2, 4, 4.0), torch.Generator().manual_seed(0))
+    tensors = neutral_lora()
     layers = sorted({key.split(".lora_")[0] for key in tensors if ".lora_" in key})
     # The names of comfy.lora.model_lora_keys_unet for any model.
     patches = comfy.lora.load_lora(tensors, {layer: f"{layer}.weight" for layer in layers})

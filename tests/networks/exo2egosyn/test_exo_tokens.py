@@ -83,7 +83,7 @@ def test_it_starts_from_the_base_models_patch_embedding():
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((1, 5, 16, 3, 4, 6), "5 exo views arrived, and this MultiExoCon was trained with 4"),
+        ((1, 5, 16, 3, 4, 6), "5 exo views arrived: this MultiExoCon component supports at most 4 views"),
         ((1, 4, 16, 3, 4, 5), "even h and w"),
         ((1, 4, 20, 3, 4, 6), r"\[B, V, 16, t, h, w\].*got the shape \[1, 4, 20, 3, 4, 6\]"),
         ((4, 16, 3, 4, 6), "got the shape"),

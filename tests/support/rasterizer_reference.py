@@ -1,10 +1,10 @@
-"""The readable twin of the rasterisers: one pixel at a time. Slow; the tests' oracle."""
+"""The readable twin of the rasterisers: one pixel at a time. Slow; the oracle of tests and of a benchmark."""
 
 from __future__ import annotations
 
 import torch
 
-from .fragments import Fragments, Raster, Splats
+from exo2ego.geometry.points.fragments import Fragments, Raster, Splats
 
 
 def rasterize(splats: Splats, raster: Raster) -> Fragments:
