@@ -254,7 +254,7 @@ def test_without_triton_the_slow_path_is_named(complete, monkeypatch):
     monkeypatch.setattr(versions, "find_spec", lambda name: None)
     (finding,) = complete.findings("versions")
     assert finding["severity"] == "warning"
-    assert "sdpa" in finding["found"]
+    assert "plain torch" in finding["found"]
     assert "pip install triton" in finding["remedy"]
 
 
