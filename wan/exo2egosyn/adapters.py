@@ -80,6 +80,9 @@ class SynAdapters(nn.Module):
         part = components.get(Component.VAWAN)
         network = None if part is None else build_pose_network(part, operations)
         self.pose_blocks = network if isinstance(network, PoseBlocks) else None
+        if self.pose_blocks is not None:
+            # torch.compile traces the light block, once for all; what picks it is not traced.
+            self._inject = torch.compiler.disable(self.pose_blocks.inject, recursive=False)
         # Untrained, it adds zero, and then it is left out: core rounds an embedding for each frame differently from
         # one for all of them.
         self.pose_time = network if isinstance(network, PoseTime) and _is_trained(network) else None
@@ -119,9 +122,7 @@ class SynAdapters(nn.Module):
         if index == 0 and features.pose is not None:
             tokens = self.pose.inject(tokens, features.pose)
         if features.block_pose is not None:
-            # The light block is traced, once for all; what picks it is not.
-            inject = torch.compiler.disable(self.pose_blocks.inject, recursive=False)
-            tokens = inject(index, tokens, features.block_pose, features.turns)
+            tokens = self._inject(index, tokens, features.block_pose, features.turns)
         return tokens
 
     def numbers_per_token(self) -> int:
