@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from demo.agreement import Agreement, prior_agreement
 
 from exo2ego.geometry.depth.depth import Depth
 from exo2ego.geometry.points.point_cloud import PointCloud, build_point_cloud
 from exo2ego.geometry.points.renderer import Rendering, render_points
 from exo2ego.takes.egox.read import read_take
 from exo2ego.takes.take import Take
+from support.agreement import Agreement, prior_agreement
 
 EVERY = 6  # frames 0, 6, ..., 48: nine of the 49
 

@@ -6,9 +6,9 @@ import shutil
 
 import pytest
 import torch
-from demo.agreement import prior_agreement
 
 from exo2ego.takes.video import read_video
+from support.agreement import prior_agreement
 from support.graphs import node_id, prior_graph, with_inputs
 
 

@@ -4,7 +4,8 @@ import math
 
 import pytest
 import torch
-from demo.agreement import covered_pixels, prior_agreement, psnr
+
+from support.agreement import covered_pixels, prior_agreement, psnr
 
 
 def clip(*rows: list[float]) -> torch.Tensor:
