@@ -12,6 +12,7 @@ TAKE ?=
 BACKGROUND ?=
 MODELS ?=
 STEPS ?=
+WORKERS ?= 2
 DEMO_ARGUMENTS = $(if $(TAKE),--take "$(TAKE)") $(if $(BACKGROUND),--background "$(BACKGROUND)") \
 	$(if $(MODELS),--models "$(MODELS)") $(if $(STEPS),--steps "$(STEPS)")
 
@@ -26,8 +27,8 @@ environment: ## prepare the Python environment and ComfyUI
 demo: environment ## run the whole graph once: make demo [TAKE=DIR[#NAME]] [BACKGROUND=mean|per_frame] [MODELS=DIR] [STEPS=N]
 	@$(RUN) tools/run.py demo $(DEMO_ARGUMENTS)
 
-test: environment ## run all tests
-	@$(RUN) -m pytest
+test: environment ## run all tests, in two processes: make test [WORKERS=N]
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile
 
 lint: environment ## check style and formatting
 	@$(RUN) -m ruff check .

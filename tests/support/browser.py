@@ -39,7 +39,8 @@ class Editor:
 
     def open(self, url: str) -> None:
         """Open the editor as a returning user sees it, and wait until every node is known."""
-        self.page.request.post(f"{url}/settings", data={"Comfy.TutorialCompleted": True})
+        settings = {"Comfy.TutorialCompleted": True, "Comfy.VueNodes.Enabled": False}  # whatever an earlier test left
+        self.page.request.post(f"{url}/settings", data=settings)
         self.page.goto(url)
         self.page.wait_for_function(
             "window.app?.graph && window.LiteGraph && 'Exo2EgoGGA' in LiteGraph.registered_node_types", timeout=60_000
@@ -58,9 +59,19 @@ class Editor:
         """Return the graph as the editor would queue it."""
         return json.loads(self.page.evaluate("async () => JSON.stringify((await window.app.graphToPrompt()).output)"))
 
+    @contextmanager
+    def nodes_2(self) -> Iterator[None]:
+        """Show the nodes as Nodes 2.0 does, for the length of the block."""
+        self.page.evaluate(_VUE_NODES, True)
+        try:
+            yield
+        finally:
+            self.page.evaluate(_VUE_NODES, False)
+
     def complaints(self) -> list[str]:
         """Return texts of alerts and dialogs, and console errors that the missing network does not explain."""
         shown = self.page.locator(".p-toast-message, .p-dialog").all_inner_texts()
+        shown = [text for text in shown if not text.startswith("Prefer the legacy design?")]  # the editor asks on its own
         errors = [error for error in self.errors if not any(known in error for known in _EXPECTED_ERRORS)]
         return [*shown, *errors]
 
@@ -88,6 +99,8 @@ def screenshot(made: Editor, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     made.page.screenshot(path=str(path))
 
+
+_VUE_NODES = "(on) => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)"
 
 _FIT_VIEW = """() => {
   const canvas = window.app.canvas;

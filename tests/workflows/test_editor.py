@@ -29,6 +29,15 @@ def test_opens_without_complaint_and_equals_its_twin(page, name):
     assert page.api_prompt() == api_graph(name)
 
 
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_no_node_covers_another_in_nodes_2(page, name):
+    with page.nodes_2():
+        page.load(json.loads((ROOT / "workflows" / f"{name}.json").read_text()))
+        screenshot(page, ROOT / "output" / "screenshots" / f"{name}_nodes_2.png")
+        assert page.complaints() == []
+        assert page.page.evaluate(_OVERLAPS) == []
+
+
 # Pairs of nodes that cover each other, title bars of 30 pixels included.
 _OVERLAPS = """() => {
   const nodes = app.graph._nodes, found = [];
