@@ -53,12 +53,21 @@ class PluckerMaps:
         reference: whose frame holds the lines.
         rays: whether the ego camera is a pinhole.
         poses: [F, 4, 4] float32, ego camera to reference in metres: inv(C_ref) @ C_ego; None where they are not known.
+
+    Raises:
+        ValueError: if the shapes do not fit together.
     """
 
     maps: Tensor
     reference: PoseReference
     rays: RayModel
     poses: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.maps.ndim != 4 or self.maps.shape[1] != PLUCKER_CHANNELS or 0 in self.maps.shape:
+            raise ValueError(f"Expected Pluecker maps [F, {PLUCKER_CHANNELS}, H, W], got {list(self.maps.shape)}.")
+        if self.poses is not None and self.poses.shape != (len(self.maps), 4, 4):
+            raise ValueError(f"Expected poses [{len(self.maps)}, 4, 4] for the maps, got {list(self.poses.shape)}.")
 
     @classmethod
     def of(cls, ego: Camera, reference: Camera | None, width: int, height: int) -> PluckerMaps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .camera import camera, camera_editor, camera_export, head_pose
+from .common.guard import guarded
 from .depth import depth, depth_pro
 from .egox import attention_map, compare, egox, gga, prompt
 from .exo2egosyn import exo2egosyn, plucker
@@ -34,10 +35,12 @@ _THEMES = (
     compare,
 )
 
+NODES = [guarded(node) for theme in _THEMES for node in theme.NODES]
+
 
 class Exo2EgoExtension(ComfyExtension):
     """What ComfyUI loads."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return every node of the pack."""
-        return [node for theme in _THEMES for node in theme.NODES]
+        return NODES

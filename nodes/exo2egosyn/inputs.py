@@ -59,7 +59,6 @@ class Exo2EgoMultiExoTokens(io.ComfyNode):
 
     @classmethod
     def execute(cls, vae: Any, **videos: Tensor | None) -> io.NodeOutput:
-        # All that arrives, so that a fifth video in an API graph is refused and not passed over.
         given = {name.replace("_", " "): videos[name] for name in sorted(videos) if videos[name] is not None}
         views = encode_views(vae, given, progress_bar())
         show_text(cls, f"{views.describe()}.")
