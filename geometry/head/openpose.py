@@ -71,8 +71,8 @@ def read_openpose(payload: Any, size: Size | None = None) -> People:
         payload = [payload]
     if not isinstance(payload, Sequence) or isinstance(payload, str | bytes) or not payload:
         raise ValueError(
-            f"Expected OpenPose keypoints as one dictionary a frame, got {arrived(payload)}. Connect POSE_KEYPOINT of a "
-            "DWPose, OpenPose or SDPose node."
+            f"Expected OpenPose keypoints as one dictionary a frame, got {arrived(payload)}. Connect POSE_KEYPOINT of "
+            "a DWPose, OpenPose or SDPose node."
         )
     frames = [_frame(frame, index) for index, frame in enumerate(payload)]
     raw = [_people(frame, index) for index, frame in enumerate(frames)]  # per frame: numbers [P, J, 3]
@@ -163,8 +163,8 @@ def _triples(numbers: Any, index: int) -> Tensor | None:
         ) from error
     if bool((given & ~(values.abs() <= _FARTHEST)).any()):
         raise ValueError(
-            f"The keypoints of frame {index} hold NaN, infinity or numbers beyond {_FARTHEST:,}. Run the pose estimator "
-            "again, or give 0 or null for joints that it did not find."
+            f"The keypoints of frame {index} hold NaN, infinity or numbers beyond {_FARTHEST:,}. Run the pose "
+            "estimator again, or give 0 or null for joints that it did not find."
         )
     if len(values) % 3:
         raise ValueError(f"The keypoints of frame {index} are not triples: {len(values)} numbers.")

@@ -55,7 +55,7 @@ def test_names_count_on(comfy_client):
 @pytest.mark.parametrize("prefix", ["../ego", "/tmp/ego", "export/../../ego", "a\0b"], ids=repr)
 def test_nothing_outside_the_output_folder(comfy_server, comfy_client, prefix):
     before = sorted(comfy_server.base.iterdir())
-    with pytest.raises(ExecutionFailedError, match=r"leads out of ComfyUI.s output folder|null byte"):
+    with pytest.raises(ExecutionFailedError, match=r"leads out of ComfyUI.s output folder|a text of whole characters"):
         comfy_client.run(export_graph(filename_prefix=prefix))
     assert sorted(comfy_server.base.iterdir()) == before
 
