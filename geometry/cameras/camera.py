@@ -24,6 +24,8 @@ JSON_VERSION = 1
 
 # Released in-the-wild poses are rounded to four decimals, which bends their rotations by up to 8e-3.
 _ROTATION_TOLERANCE = 0.05
+# A lens solves for each ray in rounds: so many numbers it counts for between two cancel points.
+_WORK_PER_RAY = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,12 +183,14 @@ class Camera:
         for a fisheye no lens of one focal length could say.
         """
         require_memory(
-            3 * DOUBLE * width * height, f"The rays of {width} x {height} pixels", "Lower the camera's width and height."
+            3 * DOUBLE * width * height,
+            f"The rays of {width} x {height} pixels",
+            "Lower the camera's width and height.",
         )
         grid = replace(self[0], width=width, height=height)
         scale = torch.tensor([self.width / width, self.height / height], dtype=torch.float64)
         rays = torch.empty(height, width, 3, dtype=torch.float64)
-        for rows in bounded_slices(height, 3 * width):
+        for rows in bounded_slices(height, _WORK_PER_RAY * width):
             rays[rows] = self.lens.unproject(grid.pixel_grid(rows=rows) * scale)
         return rays
 
