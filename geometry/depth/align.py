@@ -135,7 +135,7 @@ def align_depth(
     y = _pick(metric.metric(), pixels, metric.meaning)  # [F, S] 1/metres, float64
     usable = torch.isfinite(x) & torch.isfinite(y)  # [F, S]
     if dynamic is not None:
-        usable &= ~dynamic.flatten(1)[:, pixels].to(usable.device)
+        usable &= ~_at(dynamic, pixels).to(usable.device)
 
     fit = _fitted(x, y, usable, method)
     failed = (fit.used.double().mean(dim=1) < _MIN_USED) | ~(fit.scale > 0)  # [F]; a NaN scale fails too
@@ -158,8 +158,8 @@ def align_depth(
         residual=fit.residual.masked_fill(failed, torch.nan),
         used=fit.used.double().mean(dim=1),
         failed_frames=tuple(failed.nonzero().flatten().tolist()),
-        jitter_before=static_jitter(metric.values.flatten(1)[:, pixels], usable),
-        jitter_after=static_jitter(aligned.flatten(1)[:, pixels], usable),
+        jitter_before=static_jitter(_at(metric.values, pixels), usable),
+        jitter_after=static_jitter(_at(aligned, pixels), usable),
         method=method,
         momentum=momentum,
     )
@@ -223,10 +223,10 @@ def _of_one_size(temporal: Depth, metric: Depth) -> Depth:
 def _unchanged(metric: Depth, dynamic: Tensor | None, method: AlignmentMethod, momentum: float) -> Alignment:
     """Return the metric depth itself, as scale 1 and offset 0, with its jitter."""
     pixels = _sample(metric.height * metric.width)
-    metres = metric.metric().flatten(1)[:, pixels]
+    metres = _at(metric.metric(), pixels)
     usable = metres > 0
     if dynamic is not None:
-        usable &= ~dynamic.flatten(1)[:, pixels].to(usable.device)
+        usable &= ~_at(dynamic, pixels).to(usable.device)
     ones = torch.ones(metric.n_frames, dtype=torch.float64)
     zeros = torch.zeros_like(ones)
     jitter = static_jitter(metres, usable)
@@ -263,10 +263,19 @@ def _sample(n_pixels: int) -> Tensor:
 
 def _pick(values: Tensor, pixels: Tensor, meaning: DepthMeaning) -> Tensor:
     """Return the inverse depth of the sampled pixels [F, S] float64, NaN where invalid."""
-    picked = values.flatten(1)[:, pixels].double()
-    if meaning is DepthMeaning.INVERSE:
-        return picked
-    return torch.where(picked > 0, picked.reciprocal(), torch.nan)
+    picked = _at(values, pixels)
+    inverse = torch.empty(picked.shape, dtype=torch.float64)
+    for frames in bounded_slices(len(picked), len(pixels)):
+        some = picked[frames].double()
+        inverse[frames] = some if meaning is DepthMeaning.INVERSE else some.reciprocal().where(some > 0, torch.nan)
+    return inverse
+
+
+def _at(maps: Tensor, pixels: Tensor) -> Tensor:
+    """Return the values of maps [F, H, W] at flat pixels [S], as [F, S]."""
+    rows, columns = pixels // maps.shape[2], pixels % maps.shape[2]
+    parts = [maps[frames, rows, columns] for frames in bounded_slices(len(maps), len(pixels))]
+    return torch.cat(parts)
 
 
 def _smoothed(values: Tensor, failed: Tensor, momentum: float) -> Tensor:
