@@ -26,6 +26,8 @@ JSON_VERSION = 1
 _ROTATION_TOLERANCE = 0.05
 # A lens solves for each ray in rounds: so many numbers it counts for between two cancel points.
 _WORK_PER_RAY = 32
+# Metres; beyond, the single precision of points and files knows no more than ten metres, and squares overflow.
+_FARTHEST = 1e8
 
 
 @dataclass(frozen=True, eq=False)
@@ -286,6 +288,11 @@ def _as_poses(matrices: Tensor) -> Tensor:
         raise ValueError("A world-to-camera matrix holds NaN or infinity.")
     if not torch.allclose(poses[:, 3], last_row, atol=1e-6):
         raise ValueError(f"The last row of a world-to-camera matrix is 0 0 0 1, got {poses[:, 3][0].tolist()}.")
+    if float(poses[:, :3, 3].abs().max()) > _FARTHEST:
+        frame = int(poses[:, :3, 3].abs().amax(dim=1).argmax())
+        raise ValueError(
+            f"The camera of frame {frame} is more than {_FARTHEST:,.0f} m away. Check the unit: poses are in metres."
+        )
     _check_rotations(poses[:, :3, :3])
     return poses
 
