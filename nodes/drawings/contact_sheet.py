@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ROW_HEIGHT = 224  # pixels
 # Wider images are made lower than their row: a strip of 4000 x 20 pixels would make a sheet of gigabytes.
-MOST_ASPECT = 6
+MOST_ASPECT = 4
 GAP = 8
 LABEL_HEIGHT = 30
 FONT_SIZE = 18
