@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...common.cancel import cancel_point
 from ...common.messages import arrived
 from .keypoints import N_JOINTS, Joint, Keypoints, People
 
@@ -124,7 +125,11 @@ def _canvas(frame: Mapping[str, Any]) -> Size | None:
 
 def _people(frame: Mapping[str, Any], index: int) -> Tensor:
     """Return column, row and confidence of our joints [P, J, 3]; confidence 0 where a joint was not found."""
-    found = [numbers for person in frame["people"] if (numbers := _person(person, index)) is not None]
+    found = []
+    for person in frame["people"]:
+        cancel_point()
+        if (numbers := _person(person, index)) is not None:
+            found.append(numbers)
     return torch.stack(found) if found else torch.zeros(0, N_JOINTS, 3, dtype=torch.float64)
 
 
