@@ -159,7 +159,9 @@ def _find_views(root: Path, name: str) -> TakeFolder:
         raise ValueError(
             f"{name!r} does not name a take. Write FOLDER#TAKE, where FOLDER holds Ego-Exo4D's {TAKES_FILE}."
         )
-    return open_take(root, folder, take)
+    found = open_take(root, folder, take)
+    found.files()  # none of them lies outside
+    return found
 
 
 # Settings: `clip`, which frames and how large; `ego_view`, what the ego pictures are; and `progress`, called with

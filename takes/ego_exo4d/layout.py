@@ -139,7 +139,8 @@ def open_take(limit: Path, root: Path, name: str) -> TakeFolder:
             f"{root} contains no {TAKES_FILE}, so it is not an Ego-Exo4D folder. The file comes with the "
             "release's metadata."
         )
-    entries = take_entries(resolve_inside(limit, str(root / TAKES_FILE)))
+    check_inside(limit, [root / TAKES_FILE])
+    entries = take_entries(real_path(root / TAKES_FILE))
     if name not in entries:
         some = ", ".join(sorted(entries)[:3])
         raise ValueError(f"{root / TAKES_FILE} lists no take {name!r}; it has {len(entries)} takes, such as {some}.")
