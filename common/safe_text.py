@@ -25,14 +25,17 @@ _MARKUP = re.compile(r"<[A-Za-z/!?]")
 _NOT_IN_NAMES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 
-def visible(text: str) -> str:
+def visible(text: str, encoding: str | None = None) -> str:
     r"""Return a text with everything that acts but is not seen written out, such as `\x1b` or `\u202e`.
 
-    Line breaks and tabs stay: our own texts have several lines.
+    Args:
+        text: its line breaks and tabs stay, as our own texts have several lines.
+        encoding: of the stream that it goes to, where that may lack letters; these are written out too.
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_written_out(letter) if _is_unseen(letter) else letter for letter in text)
+    shown = "".join(_written_out(letter) if _is_unseen(letter) else letter for letter in text)
+    return shown.encode(encoding, "backslashreplace").decode(encoding) if encoding else shown
 
 
 def one_line(text: str) -> str:
@@ -45,10 +48,9 @@ def for_terminal(text: str, encoding: str | None = None) -> str:
 
     Args:
         text: lines after the first are set in, so that a name with a line break cannot pass for a line of its own.
-        encoding: of the stream, where it may lack letters; these are written out too.
+        encoding: as in `visible`.
     """
-    shown = visible(text).replace("\n", "\n    ")
-    return shown.encode(encoding, "backslashreplace").decode(encoding) if encoding else shown
+    return visible(text, encoding).replace("\n", "\n    ")
 
 
 def for_page(text: str) -> str:
