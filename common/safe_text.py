@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 import unicodedata
+from typing import TextIO
 
 # Control characters, marks that are not seen (bidi marks, tags, soft hyphens), halves of letters that UTF-8 cannot
 # hold, and line breaks that only some programs know.
@@ -51,6 +53,17 @@ def for_terminal(text: str, encoding: str | None = None) -> str:
         encoding: as in `visible`.
     """
     return visible(text, encoding).replace("\n", "\n    ")
+
+
+def say(text: str, file: TextIO | None = None) -> None:
+    """Print a text, which may carry names from files, as `for_terminal` gives it.
+
+    Args:
+        text: the text.
+        file: the stream; standard output where it is not given.
+    """
+    stream = file or sys.stdout
+    print(for_terminal(text, stream.encoding), file=stream)
 
 
 def for_page(text: str) -> str:

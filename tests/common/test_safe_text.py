@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import html
+import io
 import logging
 import re
 from html.parser import HTMLParser
 
 import pytest
 
-from exo2ego.common.safe_text import for_page, for_terminal, is_fit_to_list, one_line, safe_logger, visible
+from exo2ego.common.safe_text import for_page, for_terminal, is_fit_to_list, one_line, safe_logger, say, visible
 
 MARKUP = (
     "<img src=x onerror=alert(1)>",
@@ -100,3 +101,10 @@ def test_a_logger_writes_safe_lines(caplog):
     with caplog.at_level(logging.INFO, logger.name):
         logger.info("Loaded %s: %d frames", "\x1b]0;owned\x07 a\nb", 3)
     assert caplog.messages == ["Loaded \\x1b]0;owned\\x07 a\n    b: 3 frames"]
+
+
+def test_printing_to_a_stream_that_lacks_letters():
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    say("a\x1b[2J é\nforged", stream)
+    stream.flush()
+    assert stream.buffer.getvalue() == b"a\\x1b[2J \\xe9\n    forged\n"
