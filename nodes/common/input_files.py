@@ -9,7 +9,11 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import io
 
+from ...common.messages import few
+from ...common.paths import is_there, stamp
+from ...common.safe_text import for_page
 from ...takes.library import NamedInputs
+from ...takes.listing import unreadable_inside
 from .checks import MAX_NAME, naming, text
 
 
@@ -28,7 +32,10 @@ class NamedInput(io.Combo.Input):
     """
 
     def __init__(self, name: str, inputs: NamedInputs[Any, Any], tooltip: str) -> None:
-        super().__init__(name, options=inputs.names(input_folder()), default=inputs.built_in, tooltip=tooltip)
+        options = inputs.names(input_folder())
+        if unreadable := unreadable_inside(input_folder()):
+            tooltip += f" Not offered, as ComfyUI may not read it: {for_page(few(unreadable))}."
+        super().__init__(name, options=options, default=inputs.built_in, tooltip=tooltip)
         self._inputs = inputs
 
     def as_dict(self) -> dict[str, Any]:
@@ -55,5 +62,4 @@ class NamedInput(io.Combo.Input):
 
 def stamps(paths: Iterable[Path]) -> tuple[str, ...]:
     """Return what changes when one of the files changes; files that are not there have none."""
-    found = [(path, path.stat()) for path in paths if path.is_file()]
-    return tuple(f"{path}:{stat.st_mtime_ns}:{stat.st_size}" for path, stat in found)
+    return tuple(stamp(path) for path in paths if is_there(path))
