@@ -66,16 +66,12 @@ class ComfyConnection(Transport):
         return (await self._ask("GET", path)).json(expected, shape)
 
     async def node_info(self, types: set[str]) -> dict[str, Any]:
-        """Return what the server says of node types, `input` in the shape of `inputs_of`; those it lacks are missing.
-
-        ComfyUI answers {} for a type that it lacks.
-        """
+        """Return what the server says of node types, `input` in the shape of `inputs_of`; those it lacks are missing."""
         found: dict[str, Any] = {}
         for kind in sorted(types):
-            shape = {kind: Maybe({"input": Maybe(dict)})}
-            answer = await self.get(f"/object_info/{kind}", f"what it knows of the node {kind}", shape)
-            if answer.get(kind) is not None:
-                found[kind] = {**answer[kind], "input": inputs_of(answer[kind])}
+            node = await self._one(f"/object_info/{kind}", kind, "what it knows of the node", {"input": Maybe(dict)})
+            if node is not None:
+                found[kind] = {**node, "input": inputs_of(node)}
         return found
 
     async def queued(self) -> tuple[set[str], list[str]]:
@@ -85,8 +81,7 @@ class ComfyConnection(Transport):
 
     async def ended(self, prompt_id: str, graph: Graph) -> Ended | None:
         """Return how a prompt ended, or `None` where the history has it not (yet)."""
-        entries = await self.get(f"/history/{prompt_id}", "the history of the clip", {prompt_id: Maybe(ENTRY)})
-        entry = entries.get(prompt_id)
+        entry = await self._one(f"/history/{prompt_id}", prompt_id, "the history of the prompt", ENTRY)
         return None if entry is None else ended_of(entry, graph)
 
     async def recent(self, count: int) -> list[Ended]:
@@ -205,6 +200,14 @@ class ComfyConnection(Transport):
                     yield hint
 
     # Behind them ------------------------------------------------------------------------------------------------
+
+    async def _one(self, path: str, key: str, expected: str, shape: Shape) -> Any:
+        """Return what is found under a key, or `None` where nothing is, which ComfyUI answers with {}."""
+        answer = await self._ask("GET", path)
+        found = answer.json(f"{expected} {key}", {key: Maybe(shape)})
+        if found and key not in found:
+            raise answer.wrong(f"{expected} {key}")
+        return found.get(key)
 
     async def _tell(self, path: str, body: dict[str, Any]) -> None:
         answer = await self._ask("POST", path, json=body)

@@ -107,6 +107,8 @@ def _answer(shown: str, answer: Any, seconds: float) -> Answer:
             raise ServerUnreachableError(
                 f"{shown} does not answer as ComfyUI does (no end after {len(body)} bytes). {_START}"
             )
+    if getattr(answer, "length", None):  # `read1` does not mind
+        raise http.client.IncompleteRead(bytes(body), answer.length)
     place = answer.geturl()
     return Answer(
         shown, answer.status, answer.reason, answer.headers.get_content_type(), bytes(body),
