@@ -14,11 +14,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ..comfyui.answers import Maybe, fits
 from ..comfyui.graph import Graph, title_of
 from .errors import BatchError, ClipError
 from .names import slug
 from .sources import sha256_of
 
+_FILE = {"filename": str, "subfolder": Maybe(str), "type": str}
 CLIPS, PARTIAL, _LOCK = "clips", ".partial", ".lock"
 
 
@@ -118,7 +120,7 @@ def _unused(name: str, suffix: str, found: Sequence[tuple[str, Any]]) -> str:
 def _files(shown: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     for entries in shown.values():
         for entry in entries if isinstance(entries, list) else ():
-            if isinstance(entry, dict) and entry.get("type") == "output" and isinstance(entry.get("filename"), str):
+            if fits(entry, _FILE) and entry["type"] == "output" and entry["filename"]:
                 yield entry
 
 

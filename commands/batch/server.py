@@ -53,7 +53,7 @@ class Server(Taker):
         self._socket = False
         self._sent: set[tuple[str, str]] = set()
         self._brought = 0  # files that it lacked
-        self._sending = asyncio.Lock()
+        self._sending, self._forgetting = asyncio.Lock(), asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -124,10 +124,11 @@ class Server(Taker):
     async def _forget_given_up(self, delay: float = 0) -> None:
         """Stop what others make by now; after a delay also what was still on its way."""
         await asyncio.sleep(delay)
-        with contextlib.suppress(ServerUnreachableError):
-            for prompt_id in self._life.journal.given_up(self.url):
-                await self._connection.forget(prompt_id)
-                self._life.journal.forgotten(prompt_id)
+        async with self._forgetting:  # once for all that is there
+            with contextlib.suppress(ServerUnreachableError):
+                for prompt_id in self._life.journal.given_up(self.url):
+                    await self._connection.forget(prompt_id)
+                    self._life.journal.forgotten(prompt_id)
 
     def _wake(self) -> None:
         for flight in self.flights:

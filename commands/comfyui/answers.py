@@ -120,7 +120,7 @@ class Answer:
         """Return status, type and the beginning of the content in one line."""
         kind = f" ({plain(self.kind)[:60]})" if self.kind else ""
         line = first_line(self.body)
-        content = f": {line}" if line else ", without content"
+        content = f': "{line}"' if line else ", without content"
         to = f", redirected to {masked(plain(self.place))[:_SHOWN]}" if self.place else ""
         return f"{self.status} {plain(self.reason)[:60]}".rstrip() + kind + to + content
 

@@ -66,7 +66,7 @@ class ComfyConnection(Transport):
         return (await self._ask("GET", path)).json(expected, shape)
 
     async def node_info(self, types: set[str]) -> dict[str, Any]:
-        """Return what the server says of node types, `input` in the shape of `inputs_of`; those it lacks are missing."""
+        """Return what the server says of node types, `input` by `inputs_of`; those it lacks are missing."""
         found: dict[str, Any] = {}
         for kind in sorted(types):
             node = await self._one(f"/object_info/{kind}", kind, "what it knows of the node", {"input": Maybe(dict)})

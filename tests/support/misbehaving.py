@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import json
 import threading
@@ -64,9 +65,10 @@ async def _hang_halfway(request: web.Request, good: bytes) -> web.StreamResponse
 async def _trickle(request: web.Request, good: bytes) -> web.StreamResponse:
     response = web.StreamResponse(headers={"Content-Type": "application/json"})
     await response.prepare(request)
-    for _ in range(_FOR_EVER * 10):
-        await response.write(b" ")
-        await asyncio.sleep(0.1)
+    with contextlib.suppress(ConnectionError):
+        for _ in range(_FOR_EVER * 10):
+            await response.write(b" ")
+            await asyncio.sleep(0.1)
     return response
 
 
@@ -117,7 +119,7 @@ FAULTS: dict[str, Fault] = {
     "405": _plain(b"405: Method Not Allowed", 405, "text/plain"),
     "429": _plain(b'{"error": "slow down"}', 429),
     "500": _plain(b"500 Internal Server Error\n\nServer got itself in trouble", 500, "text/plain"),
-    "500 with a traceback": _plain(b"Traceback (most recent call last):\n  boom", 500, "text/plain"),
+    "500 with more lines": _plain(b"boom\nTraceback (most recent call last):\n", 500, "text/plain"),
     "500 with escape sequences": _plain(b"\x1b]0;yours\x07\x1b[2J\xe2\x80\xaeboom", 500, "text/plain"),
     "502": _plain(b"<html><h1>Bad Gateway</h1></html>", 502, "text/html"),
     "503": _plain(b"", 503),
@@ -166,7 +168,7 @@ class Misbehaving:
         self._sockets: list[web.WebSocketResponse] = []
 
     def _fault(self, route: str, text: str) -> Fault | None:
-        asked, _, kind = text.partition(": ")
+        asked, _, kind = text.partition(" with ")
         return self.everywhere.get(route) or (FAULTS.get(kind) if asked == route else None)
 
     async def _answer(self, request: web.Request, route: str, value: Any, text: str = "") -> web.StreamResponse:
@@ -220,8 +222,10 @@ class Misbehaving:
         if request.query["type"] == "input":
             return web.Response(status=404)
         self.views += 1
-        graph = self._prompts.get(request.query["filename"].partition(".")[0])
-        return await self._answer(request, "view", PNG, graph["2"]["inputs"]["text"] if graph else "")
+        graph = self._prompts.get(request.query["filename"].removesuffix(".png"))
+        if graph is None:
+            return web.Response(status=404)
+        return await self._answer(request, "view", PNG, graph["2"]["inputs"]["text"])
 
     async def _socket(self, request: web.Request) -> web.StreamResponse:
         if fault := self.everywhere.get("ws"):
