@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .camera import camera, camera_editor, camera_export, head_pose
+from .common.texts import with_safe_texts
 from .depth import depth, depth_pro
 from .egox import attention_map, compare, egox, gga, prompt
 from .exo2egosyn import exo2egosyn, plucker
@@ -40,4 +41,4 @@ class Exo2EgoExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return every node of the pack."""
-        return [node for theme in _THEMES for node in theme.NODES]
+        return [with_safe_texts(node) for theme in _THEMES for node in theme.NODES]

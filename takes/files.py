@@ -6,9 +6,11 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING, Any
+
+from ..common.paths import is_file, is_there, real_path, size_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,9 +40,15 @@ def resolve_inside(root: str | os.PathLike[str], name: str) -> Path:
         )
     try:
         path = (base / typed).resolve()
-        exists = path.exists()
-    except (OSError, RuntimeError) as error:  # a name too long, links in a circle
-        raise ValueError(f"{name!r} cannot be looked up in {base} ({error}). Check the name.") from error
+        path.stat()
+        exists = True
+    except (FileNotFoundError, NotADirectoryError):
+        exists = False
+    except (OSError, RuntimeError, ValueError) as error:  # no right to look, a name too long, links in a circle
+        why = getattr(error, "strerror", None) or error
+        raise ValueError(
+            f"{name!r} cannot be looked up in {base} ({why}). Check the name, and whether ComfyUI may read its folder."
+        ) from error
     if not path.is_relative_to(base):
         raise ValueError(
             f"{name!r} leads out of {base}. Copy the file into that folder (links that leave it are not followed)."
@@ -48,6 +56,23 @@ def resolve_inside(root: str | os.PathLike[str], name: str) -> Path:
     if not exists:
         raise ValueError(f"There is no {name!r} in {base}. Check the name, or copy the file there.")
     return path
+
+
+def check_inside(root: str | os.PathLike[str], paths: Iterable[Path]) -> None:
+    """Check that files lie inside `root`, their links followed.
+
+    Raises:
+        ValueError: for the first that does not; the message names the link and where it leads.
+    """
+    base = real_path(root)
+    for path in paths:
+        if is_there(path) and not real_path(path).is_relative_to(base):
+            steps = (step for step in (*reversed(path.parents), path) if step.is_relative_to(base))
+            link = next((step for step in steps if not real_path(step).is_relative_to(base)), path)
+            raise ValueError(
+                f"{path} is reached by the link {link}, which leads out of {base} (to {real_path(link)}). Such links "
+                "are not followed: copy what it leads to in its place."
+            )
 
 
 def resolve_named(root: str | os.PathLike[str], text: str) -> tuple[Path, str | None]:
@@ -84,6 +109,31 @@ def split_named(text: str, find: Callable[[str], Path]) -> tuple[Path, str | Non
     raise errors[1 if marks else 0]
 
 
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Check that a file lies there.
+
+    Raises:
+        ValueError: if there is none, or nobody may look.
+    """
+    if not is_file(path):
+        raise ValueError(f"There is no file {path}. Check the name.")
+
+
+def read_whole(path: str | os.PathLike[str], largest: int) -> bytes:
+    """Return what a file holds.
+
+    Raises:
+        ValueError: if there is none, it cannot be read, or has more than `largest` bytes.
+    """
+    check_file(path)
+    if (size := size_of(path)) > largest:
+        raise ValueError(f"{path} has {size:,} bytes; expected at most {largest:,}. Is it the right file?")
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}). Check the file's rights and the disk.") from error
+
+
 def load_array(path: str | os.PathLike[str], key: str = "depth") -> np.ndarray:
     """Read one array of numbers from an `.npy` or `.npz` file. Pickled files are refused unread.
 
@@ -110,8 +160,7 @@ def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     import numpy as np
 
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"There is no file {path}. Check the name.")
+    check_file(path)
     try:
         content = np.load(path, allow_pickle=False)
         if isinstance(content, np.ndarray):
@@ -139,8 +188,7 @@ def load_json(path: str | os.PathLike[str]) -> Any:
         ValueError: if the file is missing, unreadable or no JSON.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"There is no file {path}. Check the name.")
+    check_file(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:  # ValueError covers broken UTF-8 too

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..common.paths import is_file
 from ..common.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, V
     import av
 
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise ValueError(f"There is no video at {path}. Check the name; a take's videos keep the names of its dataset.")
     try:
         with av.open(str(path)) as container:

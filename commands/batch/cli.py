@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...common.safe_text import say
 from ..comfyui.errors import WorkflowError
 from ..comfyui.graph import load_workflow
 from ..program import program
@@ -52,10 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.command(options)
     except (BatchError, WorkflowError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", file=sys.stderr)
         return BROKEN if isinstance(error, ServersGoneError) else WRONG
     except (OSError, sqlite3.Error) as error:
-        print(f"error: {error}. Run the same command again to resume.", file=sys.stderr)
+        say(f"error: {error}. Run the same command again to resume.", file=sys.stderr)
         return BROKEN
     except KeyboardInterrupt:
         print("Stopped. Servers finish their current clips; run the same command to resume.", file=sys.stderr)
@@ -74,7 +75,7 @@ def run(options: argparse.Namespace) -> int:
     info, silent = _ask(options, workflow.types()) if options.server else ({}, [])
     plan = make_plan(workflow, manifest, info)
     for line in silent:
-        print(line, file=sys.stderr)
+        say(line, file=sys.stderr)
     if options.dry_run:
         return _check(plan, options)
     if bool(options.server) == bool(options.ray):
@@ -154,7 +155,7 @@ def _check(plan: Plan, options: argparse.Namespace) -> int:
         print(json.dumps({"clips": len(clips), "broken": len(broken), "rows": clips}))
     else:
         for job in broken:
-            print(f"{job.where}: {job.name}: {job.problem}")
+            say(f"{job.where}: {job.name}: {job.problem}")
         checked = "" if options.server else " No server was asked: numbers and choices are unchecked."
         print(f"{len(plan.jobs)} clips, {len(broken)} of them broken.{checked}")
     return SOME_FAILED if broken else OK
@@ -168,7 +169,7 @@ def _summary(journal: Journal, report: Path, options: argparse.Namespace) -> int
     else:
         print(f"{counts[DONE]} done, {len(failed)} failed. Report: {report}")
         for clip in failed[:_ERRORS_SHOWN]:
-            print(f"- {clip.name}: {(clip.error or '').splitlines()[0]}")
+            say(f"- {clip.name}: {(clip.error or '').splitlines()[0]}")
         if len(failed) > _ERRORS_SHOWN:
             print(f"- and {len(failed) - _ERRORS_SHOWN} more, in the report")
     return OK if counts[DONE] == sum(counts.values()) else SOME_FAILED
@@ -195,7 +196,7 @@ def status(options: argparse.Namespace) -> int:
         print(", ".join(f"{count} {state}" for state, count in counts.items()))
         for clip in clips:
             if clip.state == FAILED or options.all:
-                print(f"- {clip.name}: {clip.state} {(clip.error or '').partition(chr(10))[0]}".rstrip())
+                say(f"- {clip.name}: {clip.state} {(clip.error or '').partition(chr(10))[0]}".rstrip())
     return SOME_FAILED if counts[FAILED] else OK
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Iterable
-from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ...common.safe_text import visible
 from ...common.whole_file import whole_file
 from .journal import Clip, Journal
 from .outputs import CLIPS
@@ -59,6 +60,11 @@ def seconds_of(clip: Clip) -> float | None:
     return None if clip.started is None or clip.ended is None else clip.ended - clip.started
 
 
+def escape(text: str) -> str:
+    """Return a text for the page: the report is HTML for sure, so that HTML's own escapes are right here."""
+    return html.escape(visible(text))
+
+
 def _rows(clips: Iterable[Clip]) -> Iterable[str]:
     for clip in clips:
         about = [f"seed {clip.seed}" if clip.seed is not None else "", clip.server or "", _attempts(clip)]
@@ -84,7 +90,7 @@ def _coverage(clip: Clip) -> str:
 
 def _outputs(clip: Clip) -> Iterable[str]:
     for output in sorted(clip.outputs or [], key=_sheet_first):
-        address = escape(quote(f"{CLIPS}/{clip.name}/{output['file']}"))
+        address = escape(quote(f"{CLIPS}/{clip.name}/{output['file']}", errors="replace"))
         label = f"{escape(output['file'])} <small>{output['size']:,} bytes, {output['sha256'][:_HASH_LETTERS]}</small>"
         name = output["file"].lower()
         if name.endswith(_PICTURES):

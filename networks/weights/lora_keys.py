@@ -38,8 +38,8 @@ _DIFFUSERS = {
 _COMFYUI = set(_DIFFUSERS.values())
 _KOHYA = {name.replace(".", "_"): name for name in _COMFYUI}
 
-_BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")
-_KOHYA_BLOCK = re.compile(r"lora_unet_blocks_(\d+)_(.+)")
+_BLOCK = re.compile(r"blocks\.([0-9]{1,4})\.(.+)")
+_KOHYA_BLOCK = re.compile(r"lora_unet_blocks_([0-9]{1,4})_(.+)")
 
 
 def split_key(key: str) -> tuple[str, str] | None:

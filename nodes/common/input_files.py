@@ -8,7 +8,11 @@ from typing import Any
 import folder_paths
 from comfy_api.latest import io
 
+from ...common.messages import few
+from ...common.paths import is_there, stamp
+from ...common.safe_text import for_page
 from ...takes.library import NamedInputs
+from ...takes.listing import unreadable_inside
 
 
 def input_folder() -> Path:
@@ -26,7 +30,10 @@ class NamedInput(io.Combo.Input):
     """
 
     def __init__(self, name: str, inputs: NamedInputs[Any, Any], tooltip: str) -> None:
-        super().__init__(name, options=inputs.names(input_folder()), default=inputs.built_in, tooltip=tooltip)
+        options = inputs.names(input_folder())
+        if unreadable := unreadable_inside(input_folder()):
+            tooltip += f" Not offered, as ComfyUI may not read it: {for_page(few(unreadable))}."
+        super().__init__(name, options=options, default=inputs.built_in, tooltip=tooltip)
         self._mark = inputs.mark
 
     def as_dict(self) -> dict[str, Any]:
@@ -70,4 +77,4 @@ def fingerprint(name: str | None, inputs: NamedInputs[Any, Any]) -> tuple[str, .
         paths = inputs.files(input_folder(), name)
     except ValueError:
         return ("missing",)
-    return tuple(f"{path}:{path.stat().st_mtime_ns}:{path.stat().st_size}" for path in paths if path.is_file())
+    return tuple(stamp(path) for path in paths if is_there(path))

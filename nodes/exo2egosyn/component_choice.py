@@ -8,6 +8,7 @@ from pathlib import Path
 import folder_paths
 
 from ...networks.weights.shards import shard_number
+from ..common.model_files import model_names
 
 FOLDER = "exo2egosyn"
 NONE = "none"
@@ -17,7 +18,7 @@ folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / F
 
 def component_choices(folders: Sequence[str] = (FOLDER,)) -> list[str]:
     """Return what an artist may choose: "none", and the files; of a file in shards the first."""
-    names = dict.fromkeys(name for folder in folders for name in folder_paths.get_filename_list(folder))
+    names = dict.fromkeys(name for folder in folders for name in model_names(folder))
     return [NONE, *(name for name in names if name.endswith(".safetensors") and shard_number(_base(name)) in (None, 1))]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
+from ...common.paths import stamp
 from ...geometry.plucker import PluckerMaps
 from ...networks.components.files import files_of
 from ...networks.components.metadata import Component
@@ -73,7 +74,7 @@ class Exo2EgoSynLoader(io.ComfyNode):
     def fingerprint_inputs(cls, **names: str | None) -> Any:
         try:
             files = [file for path in _paths(names).values() for file in files_of(path)]
-            return tuple(f"{file}:{file.stat().st_mtime_ns}:{file.stat().st_size}" for file in files)
+            return tuple(stamp(file) for file in files)
         except (ValueError, OSError):
             return "missing"
 

@@ -6,7 +6,6 @@ self-attention of the chosen blocks for the chosen part of the schedule.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from ...attention.bias import GGABias
 from ...attention.choice import requested
 from ...attention.directions import TokenDirections
 from ...attention.layout import TokenLayout
+from ...common.safe_text import safe_logger
 from ..shared.base_model import require_wan21_i2v
 from ..shared.progress import progress_bar
 from ..shared.wrappers import ModelCall, set_wrappers, transformer_options_of_run, window_frames
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 GGA_KEY = "exo2ego_gga"
 
-_log = logging.getLogger(__name__)
+_log = safe_logger(__name__)
 
 
 def apply_gga(model: ModelPatcher, geometry: DirectionSource, settings: GGASettings | None = None) -> ModelPatcher:

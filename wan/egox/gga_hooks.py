@@ -10,7 +10,6 @@ torch.compile does not trace the hooks, for their counts would be a new guard at
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,12 +24,13 @@ from ...attention.call import AttentionCall
 from ...attention.directions import TokenDirections
 from ...attention.guided_attention import PlainAttention, gga_attention
 from ...attention.layout import TokenLayout
+from ...common.safe_text import safe_logger
 from ..shared.block_hooks import BlockPatch, with_block_hooks
 from ..shared.wrappers import EGOX_KEY
 
 OVERRIDE = "optimized_attention_override"
 
-_log = logging.getLogger(__name__)
+_log = safe_logger(__name__)
 
 
 @dataclass

@@ -14,7 +14,6 @@ patch embedding would not fit the base model's conditioning, nor a quantised wei
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -25,6 +24,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
+from ...common.safe_text import safe_logger
 from ...common.wan_grid import WAN_PATCH
 from ...geometry.plucker import PluckerMaps
 from ...networks.components.metadata import Component
@@ -47,7 +47,7 @@ SYN_KEY = "exo2egosyn"
 
 _UNCOND = 1  # in cond_or_uncond
 
-_log = logging.getLogger(__name__)
+_log = safe_logger(__name__)
 
 
 def apply_exo2egosyn(

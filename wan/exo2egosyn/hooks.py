@@ -8,19 +8,19 @@ same.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from ...common.safe_text import safe_logger
 from ..shared.block_hooks import BlockPatch, with_block_hooks
 from .adapters import CallFeatures
 
 Enter = Callable[[int, Tensor, CallFeatures], Tensor]
 
-_log = logging.getLogger(__name__)
+_log = safe_logger(__name__)
 
 
 @dataclass
