@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from ...common.safe_text import one_line
 from .errors import WrongAnswerError
 
 MOST_BYTES = 64 << 20  # of one JSON answer; every node of a large installation comes to some 10 MB
@@ -118,11 +119,11 @@ class Answer:
 
     def said(self) -> str:
         """Return status, type and the beginning of the content in one line."""
-        kind = f" ({plain(self.kind)[:60]})" if self.kind else ""
+        kind = f" ({one_line(self.kind)[:60]})" if self.kind else ""
         line = first_line(self.body)
         content = f': "{line}"' if line else ", without content"
-        to = f", redirected to {masked(plain(self.place))[:_SHOWN]}" if self.place else ""
-        return f"{self.status} {plain(self.reason)[:60]}".rstrip() + kind + to + content
+        to = f", redirected to {masked(one_line(self.place))[:_SHOWN]}" if self.place else ""
+        return f"{self.status} {one_line(self.reason)[:60]}".rstrip() + kind + to + content
 
     def wrong(self, expected: str) -> WrongAnswerError:
         """Return the error of an answer that ComfyUI does not give."""
@@ -141,17 +142,8 @@ class Answer:
 def first_line(content: bytes) -> str:
     """Return the first line with something in it, cut, in letters that a terminal shows as they are."""
     lines = content[: 16 * _SHOWN].decode("utf-8", "replace").splitlines()
-    line = plain(next((line.strip() for line in lines if line.strip()), ""))
+    line = one_line(next((line.strip() for line in lines if line.strip()), ""))
     return line if len(line) <= _SHOWN else line[:_SHOWN] + "..."
-
-
-def plain(text: str) -> str:
-    """Return a text whose control characters, which may move a terminal's cursor or color it, are written out."""
-    return "".join(letter if letter.isprintable() or letter in "\n\t" else _escaped(letter) for letter in text)
-
-
-def _escaped(letter: str) -> str:
-    return letter.encode("unicode_escape", "replace").decode("ascii")
 
 
 def masked(text: str) -> str:

@@ -15,7 +15,8 @@ from typing import Any
 
 import aiohttp
 
-from .answers import Each, Maybe, Shape, fits, inputs_of, plain
+from ...common.safe_text import one_line
+from .answers import Each, Maybe, Shape, fits, inputs_of
 from .downloads import HEAD_BYTES, is_another_file
 from .errors import FileUnreadableError, PromptRejectedError, ServerRefusedError
 from .graph import Graph
@@ -217,13 +218,13 @@ class ComfyConnection(Transport):
     async def _download(self, file: Mapping[str, str], room: int | None = None) -> AsyncIterator[bytes]:
         """Yield an output's content; what is not the whole file of that name raises."""
         query = {key: str(file.get(key) or "") for key in ("filename", "subfolder", "type")}
-        name = plain(query["filename"])[:200]
+        name = one_line(query["filename"])[:200]
         expected = f"the file {name}, whole"
         async with self._opened("GET", "/view", params=query) as response:
             if response.status == 404:
                 raise ServerRefusedError(
-                    f"{self.name} no longer has {name}: 404 {plain(response.reason or '')}. If its output folder was "
-                    "emptied, restart it and retry the clip."
+                    f"{self.name} no longer has {name}: 404 {one_line(response.reason or '')}. If its output folder "
+                    "was emptied, restart it and retry the clip."
                 )
             length = response.content_length
             known = length is not None or "chunked" in response.headers.get("Transfer-Encoding", "").lower()

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .answers import is_number, plain
+from ...common.safe_text import one_line
+from .answers import is_number
 from .graph import title_of
 
 CONNECTED = "connected"  # ours: the socket is open
@@ -48,7 +49,7 @@ class Hint:
         if self.node is None or self.kind not in ("executing", "progress"):
             return None
         told = {} if self.steps is None else {"step": self.steps[0], "steps": self.steps[1]}
-        return {"node": plain(title_of(graph, self.node))[:_LONGEST], **told}
+        return {"node": one_line(title_of(graph, self.node))[:_LONGEST], **told}
 
 
 def read_hint(text: str | bytes) -> Hint | None:

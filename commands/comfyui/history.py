@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .answers import Each, Maybe, fits, plain, texts
+from ...common.safe_text import visible
+from .answers import Each, Maybe, fits, texts
 from .errors import ComfyError, ExecutionFailedError, ExecutionInterruptedError
 from .graph import Graph, title_of
 
@@ -52,7 +53,7 @@ def describe_rejection(answer: Any, graph: Graph) -> str:
             lines.append(f"- {title!r}{_problem(problem)}")
     if len(lines) == 1 and isinstance(error, dict) and error.get("details"):
         lines.append(str(error["details"]))
-    return plain("\n".join(lines))
+    return visible("\n".join(lines))
 
 
 def _problem(problem: Any) -> str:
@@ -80,9 +81,9 @@ def _error_of(status: Mapping[str, Any], graph: Graph) -> ComfyError | None:
             lines = "".join(texts(trace)) if isinstance(trace, list) else ""
             exception, reason = (data.get(f"exception_{part}") for part in ("type", "message"))
             return ExecutionFailedError(
-                title, plain(str(exception or "an error")), plain(str(reason or "without a reason")), plain(lines)
+                title, visible(str(exception or "an error")), visible(str(reason or "without a reason")), visible(lines)
             )
         if kind == "execution_interrupted":
             return ExecutionInterruptedError(f"It was interrupted in the node {title!r}.")
     said = status.get("status_str") or "success"
-    return None if said == "success" else ComfyError(f"It ended as {plain(said)!r}.")
+    return None if said == "success" else ComfyError(f"It ended as {visible(said)!r}.")

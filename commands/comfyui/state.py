@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-from .answers import MOST_BYTES, Answer, Each, Maybe, inputs_of, is_number, masked, plain, texts
+from ...common.safe_text import one_line
+from .answers import MOST_BYTES, Answer, Each, Maybe, inputs_of, is_number, masked, texts
 from .errors import ServerUnreachableError
 
 _PATIENCE = 30.0  # seconds; a server that loads a model answers late
@@ -67,7 +68,7 @@ def ask(url: str, seconds: float = _PATIENCE) -> Server:
     stats = {"system": _SYSTEM, "devices": Maybe([dict])}
     found = _get(url, "/system_stats", seconds).json("its versions and devices", stats)
     nodes = _get(url, "/object_info", seconds).json("its nodes, by class", Each(dict))
-    system = {key: plain(value) if isinstance(value, str) else value for key, value in found["system"].items()}
+    system = {key: one_line(value) if isinstance(value, str) else value for key, value in found["system"].items()}
     if not is_number(system.get("ram_total", 0)):
         del system["ram_total"]
     devices = [device for device in found.get("devices") or [] if is_number(device.get("vram_total"))]
@@ -84,7 +85,7 @@ def _get(url: str, path: str, seconds: float) -> Answer:
         with answer:
             return _answer(shown, answer, seconds)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        said = plain(masked(str(error))) or type(error).__name__
+        said = one_line(masked(str(error))) or type(error).__name__
         raise ServerUnreachableError(f"{shown} does not answer as ComfyUI does ({said}). {_START}") from error
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import aiohttp
 
-from .answers import MOST_BYTES, Answer, masked, plain
+from ...common.safe_text import one_line
+from .answers import MOST_BYTES, Answer, masked
 from .errors import ServerUnreachableError
 
 ANSWER_SECONDS = 60.0  # a server that loads a large model may answer late
@@ -36,7 +37,9 @@ class Transport:
         self._heartbeat = None if patient else _HEARTBEAT_SECONDS
         connect = min(_CONNECT_SECONDS, seconds)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect, sock_read=self._seconds)
-        self._session = aiohttp.ClientSession(timeout=timeout)
+        login = getattr(url, "login", None)  # of a ServerAddress
+        auth = aiohttp.BasicAuth(*login) if login else None
+        self._session = aiohttp.ClientSession(timeout=timeout, auth=auth)
 
     async def close(self) -> None:
         """Close all sockets."""
@@ -111,7 +114,7 @@ class Transport:
             waited = "in time" if self._seconds is None else f"within {self._seconds:g} s"
             raise ServerUnreachableError(f"{address}: no whole answer {waited}") from error
         except (aiohttp.ClientError, ConnectionError, ValueError) as error:
-            said = plain(masked(str(error))) or type(error).__name__
+            said = one_line(masked(str(error))) or type(error).__name__
             raise ServerUnreachableError(f"{address}: {said}") from error
         except RuntimeError as error:
             if not self._session.closed:
