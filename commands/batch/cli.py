@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import io
 import json
+import math
 import signal
 import sqlite3
 import sys
@@ -78,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.dry_run and not options.start_over and options.out.is_dir():
         with only_one(options.out):
             _refuse_unknown(options.out)  # before servers are asked, which may take long
-    info, silent = asyncio.run(check_servers(options.server, workflow.types())) if options.server else ({}, [])
+    info, silent = _ask(options, workflow.types()) if options.server else ({}, [])
     plan = make_plan(workflow, manifest, info)
     for line in silent:
         say(line, file=sys.stderr)
@@ -136,7 +137,7 @@ async def _run(
 
     ticking = asyncio.create_task(tick())
     try:
-        settings = Options(options.queue, options.lost_after, options.give_up_after)
+        settings = Options(options.queue, options.lost_after, options.give_up_after, options.answer_within)
         await Batch(plan, journal, folder, emit, settings).run(options.server)
     finally:
         ticking.cancel()
@@ -156,6 +157,10 @@ def _run_on_ray(plan: Plan, journal: Journal, folder: OutputFolder, emit: Emit, 
         arguments=tuple(options.comfyui_argument),
     )
     run_on_ray(plan, journal, folder, emit, settings)
+
+
+def _ask(options: argparse.Namespace, types: set[str]) -> tuple[dict[str, Any], list[str]]:
+    return asyncio.run(check_servers(options.server, types, options.answer_within))
 
 
 def _check(plan: Plan, options: argparse.Namespace) -> int:
@@ -261,6 +266,11 @@ def _parser() -> argparse.ArgumentParser:
         "--give-up-after", type=float, default=900, metavar="SECONDS",
         help="silence of all servers after which the run ends (default: 900)",
     )  # fmt: skip
+    run_.add_argument(
+        "--answer-within", type=_seconds, default=60, metavar="SECONDS",
+        help="silence after which an answer counts as none, and time until a clip fails whose answers are wrong "
+        "(default: 60)",
+    )  # fmt: skip
     ray = run_.add_argument_group("on a Ray cluster, in place of --server")
     ray.add_argument("--ray", nargs="?", const="local", metavar="ADDRESS", help="Ray's address; none: this machine")
     ray.add_argument("--comfyui", type=Path, metavar="DIR", help="ComfyUI's folder on every machine")
@@ -295,4 +305,11 @@ def _count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError("must be more than 0")
     return value

@@ -141,6 +141,10 @@ def describe(kind: str, data: Mapping[str, Any]) -> str | None:
         return f"FAILED: {clip}: {data['error']}"
     if kind == "queued again":
         return f"queued again: {clip} ({server}: {data['reason']})"
+    if kind == "waiting":
+        return f"waiting: {clip} ({server}: {data['reason']})"
+    if kind == "warning":
+        return f"warning: {clip}: {data['reason']}"
     if kind == "server up":
         return f"{server} is up"
     if kind == "server down":

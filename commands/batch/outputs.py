@@ -12,17 +12,19 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ...common.messages import few
+from ..comfyui.answers import Maybe, fits
 from ..comfyui.graph import Graph, title_of
 from .errors import BatchError, ClipError
 from .names import slug
 from .sources import sha256_of
 
+_FILE = {"filename": str, "subfolder": Maybe(str), "type": str}
 CLIPS, PARTIAL, _LOCK = "clips", ".partial", ".lock"
 _OF_A_RUN = ("journal.sqlite", "report.html")  # SQLite keeps further files beside a journal
 
@@ -120,16 +122,24 @@ def saved_files(
             counted = base if len(files) == 1 else f"{base}_{position:05}"
             # The name is ours; of the server's only a plain suffix is taken over.
             suffix = re.search(r"\.[A-Za-z0-9]{1,8}$", file["filename"])
-            found.append((counted + (suffix[0].lower() if suffix else ""), file))
+            found.append((_unused(counted, suffix[0].lower() if suffix else "", found), file))
     if missing := [title_of(graph, number) for number in bases if not any(_files(outputs.get(number, {})))]:
         raise ClipError(f"It ended, but {', '.join(map(repr, missing))} saved nothing. Look at the server's log.")
     return found
 
 
+def _unused(name: str, suffix: str, found: Sequence[tuple[str, Any]]) -> str:
+    """Return a file name that none of the found has; nodes that only the server knows may share one."""
+    taken, more = {other.lower() for other, _ in found}, ""
+    while f"{name}{more}{suffix}".lower() in taken:
+        more = f"_{int(more[1:] or 1) + 1}"
+    return f"{name}{more}{suffix}"
+
+
 def _files(shown: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     for entries in shown.values():
         for entry in entries if isinstance(entries, list) else ():
-            if isinstance(entry, dict) and entry.get("type") == "output" and isinstance(entry.get("filename"), str):
+            if fits(entry, _FILE) and entry["type"] == "output" and entry["filename"]:
                 yield entry
 
 

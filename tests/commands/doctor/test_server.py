@@ -104,8 +104,8 @@ def other_server(body: bytes, status: int = 200):
     ("body", "status", "said"),
     [
         (b"<html>", 200, "does not answer as ComfyUI does"),
-        (b'{"some": "json"}', 200, "not as ComfyUI does"),
-        (b"[]", 200, "not as ComfyUI does"),
+        (b'{"some": "json"}', 200, "does not answer as ComfyUI does"),
+        (b"[]", 200, "does not answer as ComfyUI does"),
         (b"", 404, "answers 404"),
     ],
 )
