@@ -2,9 +2,9 @@
 
 Both write into one result. Exo queries have to be gathered, and at EgoX's size all of them and their result would take
 365 MB a clip beside it: so they go a few heads at a time. Attention of a head does not depend on the other heads, and
-attention that prepares its keys at every call (sage and comfy-kitchen quantise them) so prepares each head's keys once,
-as without GGA; in chunks of queries it would prepare all keys again for every chunk. Only where a single head is too
-large are its queries divided.
+attention that prepares its keys at every call (sage, sage3 and comfy-kitchen quantise them) so prepares each head's
+keys once, as without GGA; in chunks of queries it would prepare all keys again for every chunk. Only where a single
+head is too large are its queries divided.
 
 Ego queries could also go twice through plain attention's kernels, to exo and to ego keys, and be merged by log-sum-exp.
 But neither ComfyUI's attention functions nor the overrides of other packs return that sum, and the fused kernel, which
