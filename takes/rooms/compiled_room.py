@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -50,9 +49,16 @@ class CompiledRoom:
         local, still, images = _local_rays(fine.lens, fine.width, fine.height), None, []
         for frame, present in enumerate(self.room.moments):
             if still is None or not camera.is_fixed:
-                still = self._still(local, self.room.pose_in_room(camera, frame))
+                still = _Image.empty(local, self.room.pose_in_room(camera, frame))
+                _trace(self._static, 0, still)
+                if camera.is_fixed:
+                    self._shade(self._static, 0, still)
             image = still.copy()
-            self._draw(image, _shapes_of(present, with_head))
+            moving = encode(_shapes_of(present, with_head))
+            _trace(moving, len(self._static.kinds), image)
+            if not camera.is_fixed:
+                self._shade(self._static, 0, image)  # what the figure hides of it needs no color
+            self._shade(moving, len(self._static.kinds), image)
             darken_near(
                 encode_occluders(present.occluders), image.origin, image.rays, image.distance, image.normal, image.color
             )
@@ -78,16 +84,7 @@ class CompiledRoom:
             depths.append(np.where(seen, image.distance * local[..., 2], 0))
         return torch.from_numpy(np.stack(depths).astype(np.float32))
 
-    def _still(self, local: np.ndarray, camera_to_room: Tensor) -> _Image:
-        image = _Image.empty(local, camera_to_room)
-        self._draw_encoded(image, self._static, 0)
-        return image
-
-    def _draw(self, image: _Image, moving: Sequence[Shape]) -> None:
-        self._draw_encoded(image, encode(moving), len(self._static.kinds))
-
-    def _draw_encoded(self, image: _Image, shapes: EncodedShapes, first: int) -> None:
-        _trace(shapes, first, image)
+    def _shade(self, shapes: EncodedShapes, first: int, image: _Image) -> None:
         shade(
             *(shapes.kinds, shapes.rows, shapes.paint_of, shapes.paint_kinds, shapes.paints, noise_table().numpy()),
             *(first, self._light, image.origin, image.rays, image.distance, image.shape, image.color, image.normal),
