@@ -8,7 +8,7 @@ from exo2ego.takes.egox.read import read_take
 from exo2ego.takes.egox.write import write_take
 from exo2ego.takes.random_rooms.take import TakeSize, random_take
 
-SIZE = TakeSize(n_frames=5, exo_width=112, exo_height=64, ego_size=64)
+SIZE = TakeSize(n_frames=5)
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +18,8 @@ def take():
 
 def test_every_part_is_there(take):
     assert take.name == "room_000007"
-    assert take.exo.shape == (5, 64, 112, 3)
-    assert take.ego_truth.shape == take.ego_prior.shape == (5, 64, 64, 3)
+    assert take.exo.shape == (5, 128, 224, 3)
+    assert take.ego_truth.shape == take.ego_prior.shape == (5, 128, 128, 3)
     assert take.depth.valid.all()
     assert take.exo_camera.is_fixed
     assert not take.ego_camera.is_fixed
@@ -30,7 +30,8 @@ def test_the_prior_is_the_ego_view_where_it_shows_something(take):
     shown = take.ego_prior.amax(dim=-1) > 0.05
     error = (take.ego_prior - take.ego_truth).abs().mean(dim=-1)
     assert shown.float().mean() > 0.2
-    assert error[shown].mean() < 0.6 * (take.ego_truth.mean(dim=(1, 2), keepdim=True) - take.ego_truth).abs().mean()
+    elsewhere = (take.ego_prior - take.ego_truth.roll(8, dims=2)).abs().mean(dim=-1)
+    assert error[shown].median() < 0.5 * elsewhere[shown].median()  # edges of the points are dark in the prior
 
 
 def test_neighboring_numbers_show_other_moments(take):
