@@ -20,7 +20,7 @@ COMFYUI = frozenset(
 TORCH = frozenset({"torch", "torchvision", "torchaudio"})
 # What lies on the path of developers' tools and of tests; the pack knows none of it.
 OUTSIDE = frozenset({"pack", "environment", "demo", "support", "exo2ego"})
-HEAVY = {"kornia", "matplotlib", "transformers", "av", "PIL", "diffusers", "pytorch3d", "ray", "triton"}
+HEAVY = {"kornia", "matplotlib", "transformers", "av", "PIL", "diffusers", "pytorch3d", "ray", "triton", "numba"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,8 @@ FLOORS = {
 NOT_YET: set[tuple[str, str]] = set()
 CIRCLES_TODAY: set[frozenset[str]] = set()
 # Imported only where Triton runs: kernels cannot be written without it.
-KERNELS = {ROOT / "attention" / "backends" / "triton_kernel.py"}
+# Compiled files, which only those import who compile.
+KERNELS = {ROOT / "attention" / "backends" / "triton_kernel.py", *(ROOT / "takes" / "rooms").glob("compiled_*.py")}
 TOP_FOLDERS = sorted({floor.partition("/")[0] for floor in FLOORS})
 FILES = sorted(path for folder in TOP_FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
