@@ -71,7 +71,9 @@ class Editor:
     def complaints(self) -> list[str]:
         """Return texts of alerts and dialogs, and console errors that the missing network does not explain."""
         shown = self.page.locator(".p-toast-message, .p-dialog").all_inner_texts()
-        shown = [text for text in shown if not text.startswith("Prefer the legacy design?")]  # the editor asks on its own
+        shown = [
+            text for text in shown if not text.startswith("Prefer the legacy design?")
+        ]  # the editor asks on its own
         errors = [error for error in self.errors if not any(known in error for known in _EXPECTED_ERRORS)]
         return [*shown, *errors]
 
