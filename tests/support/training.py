@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
+from exo2ego.training.cache import write_negative, write_shard
 from exo2ego.training.clips import TrainingClip
+from exo2ego.training.recipe import Recipe
+from exo2ego.training.toml_file import recipe_of
 from exo2ego.training.transformer import transformer_of
 
-from .egox_witness import MEAN, STD, Clip
+from .egox_witness import MEAN, STD, Clip, made_up_clip
 from .tiny_wan import wan_state_dict
 
 
@@ -28,3 +32,31 @@ def training_clip(clip: Clip, seed: int = 9) -> TrainingClip:
 
 def tiny_transformer(seed: int = 0):
     return transformer_of(wan_state_dict(seed=seed), "tiny_wan.safetensors")
+
+
+def write_cache(folder, count: int = 3, made=None, **sizes: int) -> list[str]:
+    """Write a cache of made-up clips, one a shard; returns their names."""
+    sizes = {"frames": 2, "height": 4, "exo_width": 4, "ego_width": 4, **sizes}
+    names = [f"clip_{number}" for number in range(count)]
+    for number, name in enumerate(names):
+        write_shard(folder, {name: (training_clip(made_up_clip(seed=number, **sizes), seed=50 + number), made or {})})
+    write_negative(folder, torch.zeros(512, 4096))
+    return names
+
+
+def tiny_recipe(folder, **tables: dict) -> Recipe:
+    """Return a recipe of a tiny run: `folder` holds the cache, the run and the base model, which is written."""
+    base = folder / "tiny_wan.safetensors"
+    if not base.exists():
+        save_file(wan_state_dict(), base)
+    content = {
+        "run": {"steps": 6, "batch": 2, "precision": "fp32", "gradient_checkpointing": False},
+        "model": {"base": str(base)},
+        "lora": {"rank": 4, "alpha": 4.0},
+        "data": {"held_out": ["clip_0"]},
+        "optimizer": {"lr": 1e-3, "warmup": 2},
+        "checkpoints": {"every": 2, "log_every": 1, "held_out_every": 0},
+        "samples": {"steps": 2},
+    }
+    merged = {name: {**content.get(name, {}), **tables.get(name, {})} for name in {*content, *tables}}
+    return recipe_of(merged, folder / "recipe.toml")
