@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +68,10 @@ class ClipCache:
     def __contains__(self, name: str) -> bool:
         return name in self.entries
 
+    def only(self, names: Iterable[str]) -> None:
+        """Forget all clips but some, which have to be there."""
+        self.entries = {name: self._entry(name) for name in names}
+
     def read(self, name: str) -> TrainingClip:
         """Return a clip, mapped from its file.
 
@@ -96,11 +100,11 @@ class ClipCache:
     def stale(self, name: str, made: Made) -> str | None:
         """Return what differs between how a clip was made and how it would be made now, None if nothing does.
 
-        What `made` does not name, such as source files that are not here, does not count.
+        What one of the two does not name, such as source files that are not here, does not count.
         """
         then = self._entry(name).made
-        differs = [key for key, value in made.items() if then.get(key) != value]
-        return None if not differs else "; ".join(f"{key} was {then.get(key)}, is {made[key]}" for key in differs)
+        differs = [key for key, value in made.items() if then.get(key, value) != value]
+        return None if not differs else "; ".join(f"{key} was {then[key]}, is {made[key]}" for key in differs)
 
     def check_fresh(self, names: Sequence[str], made: Mapping[str, Made]) -> None:
         """Check that clips are there and were made as they would be made now.

@@ -41,6 +41,7 @@ class LoraSettings:
         alpha: an update is scaled by alpha / rank.
         dropout: share of the inputs that are left out.
         targets: layers of a block, in ComfyUI's names.
+        start: a LoRA to go on from, in any trainer's names, of this rank, alpha and targets.
 
     Raises:
         ValueError: if a value is out of range.
@@ -50,6 +51,7 @@ class LoraSettings:
     alpha: float = 256.0
     dropout: float = 0.0
     targets: tuple[str, ...] = EGOX_TARGETS
+    start: Path | None = None
 
     def __post_init__(self) -> None:
         if self.rank < 1 or self.alpha <= 0 or not 0 <= self.dropout < 1:

@@ -18,9 +18,10 @@ from ..networks.weights.wan_names import from_diffusers
 from .cache import ClipCache
 from .clips import ClipBatch
 from .egox import EgoX
-from .lora import add_lora, write_lora
+from .lora import add_lora, read_lora_into, write_lora
 from .recipe import ALL, LORA, Recipe
 from .sampling import sample
+from .sources import clips_of
 from .state import Checkpoint, checkpoint_files, read_checkpoint
 from .trainer import CHECKPOINTS, StepReport, Trainer
 from .transformer import load_transformer, new_transformer
@@ -44,16 +45,19 @@ def build_network(recipe: Recipe) -> EgoX:
     )
     if model.trained == LORA:
         add_lora(transformer, recipe.lora, recipe.run.seed)
+        if recipe.lora.start is not None:
+            read_lora_into(transformer, recipe.lora.start, recipe.lora)
     if recipe.run.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()
     return EgoX(transformer, recipe.egox.guidance(), masks_last_frame=recipe.egox.masks_last_frame)
 
 
-def open_trainer(recipe: Recipe, *, on_cpu: bool = False) -> Trainer:
+def open_trainer(recipe: Recipe, folder: Path, *, on_cpu: bool = False) -> Trainer:
     """Return a run at its newest checkpoint, or at its beginning; processes are those of `accelerate launch`.
 
     Args:
         recipe: all settings.
+        folder: from which relative paths of takes are taken.
         on_cpu: leave a GPU alone.
 
     Raises:
@@ -61,21 +65,19 @@ def open_trainer(recipe: Recipe, *, on_cpu: bool = False) -> Trainer:
     """
     from accelerate import Accelerator
 
-    cache = ClipCache(recipe.data.cache)
-    cache.check_fresh(recipe.data.held_out, {})
+    cache = clips_of(recipe, folder)
     mixed = "bf16" if recipe.run.precision == "bf16" else "no"
     return Trainer(recipe, build_network(recipe), cache, Accelerator(mixed_precision=mixed, cpu=on_cpu))
 
 
-def train(recipe: Recipe, show: Callable[[str], None] = print, *, trainer: Trainer | None = None) -> str:
-    """Run a training to its end or until it is asked to stop; returns why it ended.
+def train(trainer: Trainer, show: Callable[[str], None] = print) -> str:
+    """Run a training to its end or until it is asked to stop, with curves and samples; returns why it ended.
 
     Args:
-        recipe: all settings.
+        trainer: of `open_trainer`.
         show: called with lines for people, by the main process.
-        trainer: of `open_trainer`, where it is open already.
     """
-    trainer = trainer or open_trainer(recipe)
+    recipe = trainer.recipe
     settings = recipe.checkpoints
     writer = _writer(recipe, trainer)
 
