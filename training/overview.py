@@ -12,12 +12,12 @@ from ..common.messages import gigabytes
 from ..networks.components.files import files_of
 from ..networks.weights.safetensors_file import read_safetensors
 from ..networks.weights.wan_kinds import WAN21_I2V, wan_kind, wan_prefix
-from .lora import add_lora
+from .data.sources import clips_of
+from .network.lora import add_lora
+from .network.transformer import WanSize, empty_transformer
 from .recipe import LORA, Recipe
-from .sources import clips_of
 from .state import checkpoint_files
 from .trainer import CHECKPOINTS
-from .transformer import WanSize, empty_transformer
 
 _BYTES_OF_ADAM = 4 + 4 + 8  # of a trained number: itself, its gradient, the optimizer's two moments
 

@@ -10,11 +10,11 @@ from ..attention.choice import CHOICES
 from ..common.wan_grid import SPATIAL_STRIDE, fits_wan
 from ..geometry.directions.directions import GGAGeometry
 from ..wan.egox.match import Match, matched
-from .guided_processor import Guidance
-from .lora import LoraSettings
+from .network.guided_processor import Guidance
+from .network.lora import LoraSettings
+from .network.sampling import SampleSettings
+from .network.transformer import WanSize
 from .noise import LevelSettings
-from .sampling import SampleSettings
-from .transformer import WanSize
 
 LORA, ALL = "lora", "all"
 NO_GGA = "off"

@@ -15,16 +15,16 @@ from ..networks.weights.egox_lora import EgoXLoraHeader
 from ..networks.weights.lora_keys import split_key
 from ..networks.weights.safetensors_file import write_safetensors
 from ..networks.weights.wan_names import from_diffusers
-from .cache import ClipCache
-from .clips import ClipBatch
-from .egox import EgoX
-from .lora import add_lora, read_lora_into, write_lora
+from .data.cache import ClipCache
+from .data.clips import ClipBatch
+from .data.sources import clips_of
+from .network.egox import EgoX
+from .network.lora import add_lora, read_lora_into, write_lora
+from .network.sampling import sample
+from .network.transformer import load_transformer, new_transformer
 from .recipe import ALL, LORA, Recipe
-from .sampling import sample
-from .sources import clips_of
 from .state import Checkpoint, checkpoint_files, read_checkpoint
 from .trainer import CHECKPOINTS, StepReport, Trainer
-from .transformer import load_transformer, new_transformer
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .cache import ClipCache
-from .clips import ClipBatch
-from .egox import EgoX, noised, velocity_losses
-from .health import lora_health
+from .data.cache import ClipCache
+from .data.clips import ClipBatch
+from .data.order import ClipOrder
+from .network.egox import EgoX, noised, velocity_losses
+from .network.health import lora_health
 from .noise import draw, generator_of
-from .order import ClipOrder
 from .recipe import OptimizerSettings, Recipe
 from .state import Checkpoint, checkpoint_files, read_checkpoint, restore, write_checkpoint
 

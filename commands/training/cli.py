@@ -65,12 +65,12 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _cache(options: argparse.Namespace) -> int:
-    from ...training.caching import make_cache
+    from ...training.data.caching import make_cache
 
     recipe = _recipe(options)
 
     def encoders() -> Any:
-        from ...training.encoders import load_encoders
+        from ...training.data.encoders import load_encoders
 
         if recipe.encoders.folder is None:
             raise ValueError("[encoders] folder names no pipeline: the folder of Wan2.1-I2V-14B-480P-Diffusers.")
@@ -105,8 +105,8 @@ def _train(options: argparse.Namespace) -> int:
 
 
 def _sample(options: argparse.Namespace) -> int:
+    from ...training.data.sources import clips_of
     from ...training.session import build_network, put_best, write_samples
-    from ...training.sources import clips_of
 
     recipe = _recipe(options)
     if not recipe.data.held_out:

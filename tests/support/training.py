@@ -6,11 +6,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from exo2ego.training.cache import write_negative, write_shard
-from exo2ego.training.clips import TrainingClip
+from exo2ego.training.data.cache import write_negative, write_shard
+from exo2ego.training.data.clips import TrainingClip
+from exo2ego.training.network.transformer import transformer_of
 from exo2ego.training.recipe import Recipe
 from exo2ego.training.toml_file import recipe_of
-from exo2ego.training.transformer import transformer_of
 
 from .egox_witness import MEAN, STD, Clip, made_up_clip
 from .tiny_wan import wan_state_dict

@@ -8,11 +8,11 @@ from safetensors import safe_open
 
 from exo2ego.attention.bias import GGABias
 from exo2ego.networks.weights.egox_lora import EgoXLoraHeader
-from exo2ego.training.clips import ClipBatch
-from exo2ego.training.egox import EgoX, noised, velocity_losses
-from exo2ego.training.guided_processor import Guidance
-from exo2ego.training.lora import LoraSettings, add_lora, lora_factors, read_lora_into, write_lora
-from exo2ego.training.sampling import SampleSettings, sample
+from exo2ego.training.data.clips import ClipBatch
+from exo2ego.training.network.egox import EgoX, noised, velocity_losses
+from exo2ego.training.network.guided_processor import Guidance
+from exo2ego.training.network.lora import LoraSettings, add_lora, lora_factors, read_lora_into, write_lora
+from exo2ego.training.network.sampling import SampleSettings, sample
 from exo2ego.wan.egox.lora import apply_lora, read_lora
 from support.egox_graph import run_graph, with_egox, with_gga
 from support.egox_witness import made_up_clip

@@ -14,9 +14,9 @@ from exo2ego.geometry.depth.depth import Depth, DepthMeaning
 from exo2ego.geometry.directions.clip import ClipGeometry
 from exo2ego.geometry.directions.directions import GGAGeometry
 from exo2ego.geometry.lenses.pinhole import Pinhole
-from exo2ego.training.clips import ClipBatch
-from exo2ego.training.egox import EgoX
-from exo2ego.training.guided_processor import Guidance
+from exo2ego.training.data.clips import ClipBatch
+from exo2ego.training.network.egox import EgoX
+from exo2ego.training.network.guided_processor import Guidance
 from exo2ego.wan.egox.gga import GGASettings, apply_gga
 from exo2ego.wan.egox.match import Match
 from support.egox_graph import one_call, with_egox, with_gga

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from exo2ego.training.cache import ClipCache, write_shard
-from exo2ego.training.lora import lora_factors
+from exo2ego.training.data.cache import ClipCache, write_shard
+from exo2ego.training.network.lora import lora_factors
 from exo2ego.training.recipe import OptimizerSettings
 from exo2ego.training.session import build_network, open_trainer, train
 from exo2ego.training.state import checkpoint_files, read_checkpoint

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..takes.egox.read import read_dataset_take, read_take
-from ..takes.take import Take
+from ...takes.egox.read import read_dataset_take, read_take
+from ...takes.take import Take
+from ..recipe import Recipe
 from .cache import ClipCache, write_negative, write_shard
 from .encoders import encode_take
-from .recipe import Recipe
 from .sources import TakeSource, settings_made, takes_of
 
 if TYPE_CHECKING:

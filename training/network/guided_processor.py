@@ -14,12 +14,12 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from ..attention.bias import GGABias
-from ..attention.call import AttentionCall
-from ..attention.choice import AUTO
-from ..attention.directions import TokenDirections
-from ..attention.guided_attention import gga_attention
-from ..attention.layout import TokenLayout
+from ...attention.bias import GGABias
+from ...attention.call import AttentionCall
+from ...attention.choice import AUTO
+from ...attention.directions import TokenDirections
+from ...attention.guided_attention import gga_attention
+from ...attention.layout import TokenLayout
 
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel

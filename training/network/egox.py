@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
 
-from ..wan.egox.model_input import ego_columns, exo_columns
-from .clips import ClipBatch
+from ...wan.egox.model_input import ego_columns, exo_columns
+from ..data.clips import ClipBatch
 from .guided_processor import Guidance, install
 
 if TYPE_CHECKING:

@@ -10,13 +10,13 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ..attention.layout import TokenLayout
-from ..common.wan_grid import LATENT_CHANNELS, PATCH, SPATIAL_STRIDE, latent_frames
-from ..geometry.directions.clip import ClipGeometry
-from ..takes.take import Take
-from ..wan.egox.prompt import TEXT_TOKENS
+from ...attention.layout import TokenLayout
+from ...common.wan_grid import LATENT_CHANNELS, PATCH, SPATIAL_STRIDE, latent_frames
+from ...geometry.directions.clip import ClipGeometry
+from ...takes.take import Take
+from ...wan.egox.prompt import TEXT_TOKENS
+from ..recipe import Recipe
 from .clips import TrainingClip
-from .recipe import Recipe
 
 PARTS = ("vae", "text_encoder", "tokenizer", "image_encoder", "image_processor")
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..attention.layout import TokenLayout
-from ..common.whole_file import whole_file
-from ..networks.weights.safetensors_file import read_safetensors, write_safetensors
+from ...attention.layout import TokenLayout
+from ...common.whole_file import whole_file
+from ...networks.weights.safetensors_file import read_safetensors, write_safetensors
 from .clips import TrainingClip
 
 FORMAT = "exo2ego_clips"

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from ..common.wan_grid import HEAD_CHANNELS, I2V_CHANNELS, LATENT_CHANNELS, WAN_BLOCKS, WAN_DIM, WAN_PATCH
-from ..networks.components.files import files_of
-from ..networks.weights.safetensors_file import read_safetensors
-from ..networks.weights.wan_kinds import WAN21_I2V, wan_kind, wan_prefix
-from ..networks.weights.wan_names import from_diffusers
+from ...common.wan_grid import HEAD_CHANNELS, I2V_CHANNELS, LATENT_CHANNELS, WAN_BLOCKS, WAN_DIM, WAN_PATCH
+from ...networks.components.files import files_of
+from ...networks.weights.safetensors_file import read_safetensors
+from ...networks.weights.wan_kinds import WAN21_I2V, wan_kind, wan_prefix
+from ...networks.weights.wan_names import from_diffusers
 
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel

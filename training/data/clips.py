@@ -8,10 +8,10 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from ..attention.directions import TokenDirections
-from ..attention.layout import TokenLayout
-from ..common.wan_grid import LATENT_CHANNELS, PATCH
-from ..wan.egox.prompt import TEXT_TOKENS
+from ...attention.directions import TokenDirections
+from ...attention.layout import TokenLayout
+from ...common.wan_grid import LATENT_CHANNELS, PATCH
+from ...wan.egox.prompt import TEXT_TOKENS
 
 
 @dataclass(frozen=True, eq=False)

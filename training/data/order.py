@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 
 import torch
 
-from .noise import generator_of
+from ..noise import generator_of
 
 
 class ClipOrder:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ..networks.weights.lora_keys import split_key
+from ...networks.weights.lora_keys import split_key
 
 if TYPE_CHECKING:
     from torch import nn

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..takes.egox.read import files_of_take
-from ..takes.files import split_named
+from ...takes.egox.read import files_of_take
+from ...takes.files import split_named
+from ..recipe import Recipe
 from .cache import ClipCache
-from .recipe import Recipe
 
 
 @dataclass(frozen=True)

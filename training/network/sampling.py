@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from .clips import ClipBatch
+from ..data.clips import ClipBatch
 from .egox import EgoX
 
 _LEVELS = 1000  # of flow matching in ComfyUI

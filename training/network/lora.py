@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..common.whole_file import whole_file
-from ..networks.weights.egox_lora import EgoXLoraHeader
-from ..networks.weights.lora_keys import in_diffusers, layers_of_a_block, split_key
-from ..networks.weights.lora_layers import factors_by_layer, saved_alpha
-from ..networks.weights.safetensors_file import read_safetensors, write_safetensors
+from ...common.whole_file import whole_file
+from ...networks.weights.egox_lora import EgoXLoraHeader
+from ...networks.weights.lora_keys import in_diffusers, layers_of_a_block, split_key
+from ...networks.weights.lora_layers import factors_by_layer, saved_alpha
+from ...networks.weights.safetensors_file import read_safetensors, write_safetensors
 
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
