@@ -91,7 +91,7 @@ class Trainer:
         self.step = 0
         self.stop_asked = False
         self._bare = network
-        self._share = _share_of_step(recipe, accelerator.num_processes, accelerator.process_index)
+        self._share = share_of_step(recipe, accelerator.num_processes, accelerator.process_index)
         held_out = set(recipe.data.held_out)
         cache_names = {name: entry.layout for name, entry in cache.entries.items() if name not in held_out}
         self._order = ClipOrder(cache_names, recipe.run.batch, recipe.run.seed)
@@ -261,7 +261,7 @@ def flat(recipe: Recipe) -> dict[str, str]:
     return {f"{table}.{key}": str(value) for table, settings in tables.items() for key, value in vars(settings).items()}
 
 
-def _share_of_step(recipe: Recipe, processes: int, index: int) -> list[list[int]]:
+def share_of_step(recipe: Recipe, processes: int, index: int) -> list[list[int]]:
     """Return the places in a step's batch that are this process's, for each of its batches one after the other."""
     batch, accumulate = recipe.run.batch, recipe.run.accumulate
     if batch % (processes * accumulate):

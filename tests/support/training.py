@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -14,6 +17,9 @@ from exo2ego.training.toml_file import recipe_of
 
 from .egox_witness import MEAN, STD, Clip, made_up_clip
 from .tiny_wan import wan_state_dict
+
+TEXT_WIDTH, IMAGE_WIDTH = 32, 16
+SIZES = {"frames": 2, "height": 4, "exo_width": 4, "ego_width": 4}
 
 
 def in_model_scale(latent: Tensor) -> Tensor:
@@ -34,21 +40,36 @@ def tiny_transformer(seed: int = 0):
     return transformer_of(wan_state_dict(seed=seed), "tiny_wan.safetensors")
 
 
-def write_cache(folder, count: int = 3, made=None, **sizes: int) -> list[str]:
-    """Write a cache of made-up clips, one a shard; returns their names."""
-    sizes = {"frames": 2, "height": 4, "exo_width": 4, "ego_width": 4, **sizes}
-    names = [f"clip_{number}" for number in range(count)]
-    for number, name in enumerate(names):
-        write_shard(folder, {name: (training_clip(made_up_clip(seed=number, **sizes), seed=50 + number), made or {})})
-    write_negative(folder, torch.zeros(512, 4096))
-    return names
+def small_wan() -> dict[str, Tensor]:
+    """Return weights of a tiny Wan whose text and image vectors are narrow: fast to train, no ComfyUI loads it."""
+    weights = wan_state_dict(dim=128, ffn=32)
+    weights["text_embedding.0.weight"] = weights["text_embedding.0.weight"][:, :TEXT_WIDTH].contiguous()
+    for name in ("proj.0.weight", "proj.0.bias", "proj.1.bias"):
+        weights[f"img_emb.{name}"] = weights[f"img_emb.{name}"][:IMAGE_WIDTH].contiguous()
+    weights["img_emb.proj.1.weight"] = weights["img_emb.proj.1.weight"][:IMAGE_WIDTH, :IMAGE_WIDTH].contiguous()
+    weights["img_emb.proj.3.weight"] = weights["img_emb.proj.3.weight"][:, :IMAGE_WIDTH].contiguous()
+    return weights
 
 
-def tiny_recipe(folder, **tables: dict) -> Recipe:
-    """Return a recipe of a tiny run: `folder` holds the cache, the run and the base model, which is written."""
+def small_clip(seed: int, **sizes: int) -> TrainingClip:
+    """Return a made-up clip for `small_wan`."""
+    clip = training_clip(made_up_clip(seed=seed, **{**SIZES, **sizes}), seed=50 + seed)
+    text, features = clip.text[:, :TEXT_WIDTH], clip.features[:, :IMAGE_WIDTH]
+    return replace(clip, text=text.contiguous(), features=features.contiguous())
+
+
+def write_cache(folder: Path, count: int = 3) -> None:
+    """Write a cache of clips for `small_wan`, one a shard: clip_0, clip_1, ..."""
+    for number in range(count):
+        write_shard(folder, {f"clip_{number}": (small_clip(number), {})})
+    write_negative(folder, torch.zeros(512, TEXT_WIDTH))
+
+
+def tiny_recipe(folder: Path, **tables: dict) -> Recipe:
+    """Return a recipe of a tiny run; `folder` holds cache, run and base model, which is written: `small_wan`."""
     base = folder / "tiny_wan.safetensors"
     if not base.exists():
-        save_file(wan_state_dict(), base)
+        save_file(small_wan(), base)
     content = {
         "run": {"steps": 6, "batch": 2, "precision": "fp32", "gradient_checkpointing": False},
         "model": {"base": str(base)},

@@ -17,8 +17,7 @@ from exo2ego.training.recipe import OptimizerSettings
 from exo2ego.training.session import build_network, open_trainer, train
 from exo2ego.training.state import checkpoint_files, read_checkpoint
 from exo2ego.training.trainer import TrainingFailedError, learning_rate
-from support.egox_witness import made_up_clip
-from support.training import tiny_recipe, training_clip, write_cache
+from support.training import IMAGE_WIDTH, TEXT_WIDTH, small_clip, tiny_recipe, write_cache
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -66,14 +65,12 @@ def test_it_moves_every_factor_and_nothing_else(folder):
 
 def test_one_clip_is_learnt(tmp_path):
     """To less than a tenth of the loss at the start, by an untrained transformer, all of whose weights train."""
-    clip = training_clip(made_up_clip(seed=0, frames=1, height=4, exo_width=4, ego_width=4))
-    clip = replace(clip, text=clip.text[:, :8].contiguous(), features=clip.features[:, :8].contiguous())
-    write_shard(tmp_path / "cache", {"only": (clip, {})})
+    write_shard(tmp_path / "cache", {"only": (small_clip(0, frames=1), {})})
     recipe = tiny_recipe(
         tmp_path,
         run={"steps": 70, "batch": 4},
         model={"trained": "all"},
-        new={"width": 128, "ffn": 128, "blocks": 1, "text": 8, "image": 8},
+        new={"width": 128, "ffn": 128, "blocks": 1, "text": TEXT_WIDTH, "image": IMAGE_WIDTH},
         data={"held_out": []},
         noise={"lowest": 0.9},
         optimizer={"lr": 1e-2, "warmup": 5, "weight_decay": 0.0, "schedule": "cosine"},
@@ -127,8 +124,9 @@ def test_a_process_that_is_killed_goes_on_to_the_same_weights(undisturbed):
 
 
 def test_accumulated_batches_give_one_batch_s_weights(folder):
-    whole = finished(tiny_recipe(folder, run={"out": "whole"}))
-    parts = finished(tiny_recipe(folder, run={"out": "parts", "accumulate": 2}))
+    slow = {"lr": 1e-4}  # AdamW makes of the rounding of the smallest gradients a share of its rate
+    whole = finished(tiny_recipe(folder, run={"out": "whole"}, optimizer=slow))
+    parts = finished(tiny_recipe(folder, run={"out": "parts", "accumulate": 2}, optimizer=slow))
     for name, value in whole.parameters.items():
         torch.testing.assert_close(parts.parameters[name], value, rtol=0, atol=1e-6)
 
@@ -159,7 +157,7 @@ def test_a_stop_file_ends_the_run_and_it_goes_on(folder):
 def test_a_clip_that_is_not_finite_stops_the_run_by_name(folder):
     recipe = tiny_recipe(folder)
     finished(replace(recipe, run=replace(recipe.run, steps=2)))
-    broken = training_clip(made_up_clip(seed=2, frames=2, height=4, exo_width=4, ego_width=4))
+    broken = small_clip(2)
     broken.prior[0, 0, 0, 0] = float("nan")
     write_shard(folder / "cache", {"clip_2": (broken, {})})
     before = state(opened(recipe))

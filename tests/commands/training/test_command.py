@@ -12,11 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from exo2ego.commands.main import main
+from exo2ego.training.data.cache import write_negative, write_shard
 from exo2ego.training.toml_file import read_recipe
 from exo2ego.wan.egox.lora import read_lora
 from support.comfyui import import_comfyui
+from support.egox_witness import made_up_clip
 from support.tiny_wan import wan_state_dict
-from support.training import write_cache
+from support.training import SIZES, training_clip
 
 import_comfyui()
 
@@ -47,7 +49,10 @@ license = "CC0"
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("training")
     save_file(wan_state_dict(), folder / "wan.safetensors")
-    write_cache(folder / "cache", made={"geometry": "as released", "frames": "5"})
+    for number in range(3):
+        clip = training_clip(made_up_clip(seed=number, **SIZES))
+        write_shard(folder / "cache", {f"clip_{number}": (clip, {"geometry": "as released", "frames": "5"})})
+    write_negative(folder / "cache", torch.zeros(512, 4096))
     (folder / "recipe.toml").write_text(RECIPE)
     return folder
 
@@ -118,13 +123,14 @@ def test_mistakes_are_one_line(folder, capfd):
 
 def test_sigterm_ends_the_run_with_a_checkpoint(folder):
     recipe = folder / "long.toml"
-    recipe.write_text(RECIPE.replace("steps = 2\nbatch", 'steps = 100000\nout = "long"\nbatch'))
+    text = RECIPE.replace("steps = 2\nbatch", 'steps = 100000\nout = "long"\nbatch')
+    recipe.write_text(text + "[checkpoints]\nlog_every = 1\n")
     command = [sys.executable, str(ROOT), "training", "train", str(recipe), "--cpu"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     lines = []
     for line in process.stdout:
         lines.append(line)
-        if line.startswith("step 10/"):
+        if line.startswith("step 1/"):
             process.send_signal(signal.SIGTERM)
     assert process.wait() == 0, lines
     assert "as asked; the same command goes on from there" in lines[-1]
