@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..common.whole_file import whole_file
-from ..takes.random_rooms.take import TakeSize, random_take
-from ..takes.take import Take
+from ...common.whole_file import whole_file
+from ...takes.random_rooms.take import TakeSize, random_take
+from ...takes.take import Take
 
 PER_SHARD = 25
 
