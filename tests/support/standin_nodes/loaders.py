@@ -18,6 +18,7 @@ from .pose_data import StandInPoseData
 from .quantised_ops import load_gguf
 from .rays import StandInRecordRays
 from .recorder import StandInRecord, StandInRecordSyn
+from .spoil import StandInKeep, StandInKept, StandInLook, StandInSpoil
 from .text_spy import StandInOtherCLIP, StandInRecordText, StandInSpyTokens
 
 
@@ -108,4 +109,8 @@ class StandInExtension(ComfyExtension):
             StandInSpyTokens,
             StandInName,
             StandInPoseData,
+            StandInSpoil,
+            StandInLook,
+            StandInKeep,
+            StandInKept,
         ]
