@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..common.cancel import cancel_point
+
 
 def first_not_finite(values: Tensor) -> int | None:
     """Return the first entry of values [N, ...] that holds NaN or infinity; None where all are finite.
@@ -16,6 +18,7 @@ def first_not_finite(values: Tensor) -> int | None:
     if not (values.is_floating_point() or values.is_complex()):
         return None
     for index, entry in enumerate(values):
+        cancel_point()
         if not bool(torch.isfinite(entry.sum(dtype=_summed_in(values.dtype)))) and not bool(entry.isfinite().all()):
             return index
     return None

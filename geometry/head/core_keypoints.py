@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...common.cancel import cancel_point
 from ...common.messages import arrived
 from ..cameras.rotations import shortest_turns
 from .keypoints import HEAD_JOINTS, N_JOINTS, Joint, Keypoints, People
@@ -72,6 +73,7 @@ def _read(payload: Any, kind: str, person: Callable[[Mapping[str, Any], str], Ke
         raise ValueError(f'Expected "image_size" of {kind} as (height, width), got {given}.') from error
     frames = []
     for index, found in enumerate(payload["frames"]):
+        cancel_point()
         where = f"frame {index} of {kind}"
         if not isinstance(found, Sequence) or not all(isinstance(entry, Mapping) for entry in found):
             raise ValueError(f"Expected {where} as a list of dictionaries, one a person.")

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...common.cancel import cancel_point
 from ...common.messages import arrived
 from .keypoints import N_JOINTS, Joint, Keypoints, People
 
@@ -71,8 +72,8 @@ def read_openpose(payload: Any, size: Size | None = None) -> People:
         payload = [payload]
     if not isinstance(payload, Sequence) or isinstance(payload, str | bytes) or not payload:
         raise ValueError(
-            f"Expected OpenPose keypoints as one dictionary a frame, got {arrived(payload)}. Connect POSE_KEYPOINT of a "
-            "DWPose, OpenPose or SDPose node."
+            f"Expected OpenPose keypoints as one dictionary a frame, got {arrived(payload)}. Connect POSE_KEYPOINT of "
+            "a DWPose, OpenPose or SDPose node."
         )
     frames = [_frame(frame, index) for index, frame in enumerate(payload)]
     raw = [_people(frame, index) for index, frame in enumerate(frames)]  # per frame: numbers [P, J, 3]
@@ -124,7 +125,11 @@ def _canvas(frame: Mapping[str, Any]) -> Size | None:
 
 def _people(frame: Mapping[str, Any], index: int) -> Tensor:
     """Return column, row and confidence of our joints [P, J, 3]; confidence 0 where a joint was not found."""
-    found = [numbers for person in frame["people"] if (numbers := _person(person, index)) is not None]
+    found = []
+    for person in frame["people"]:
+        cancel_point()
+        if (numbers := _person(person, index)) is not None:
+            found.append(numbers)
     return torch.stack(found) if found else torch.zeros(0, N_JOINTS, 3, dtype=torch.float64)
 
 
@@ -163,8 +168,8 @@ def _triples(numbers: Any, index: int) -> Tensor | None:
         ) from error
     if bool((given & ~(values.abs() <= _FARTHEST)).any()):
         raise ValueError(
-            f"The keypoints of frame {index} hold NaN, infinity or numbers beyond {_FARTHEST:,}. Run the pose estimator "
-            "again, or give 0 or null for joints that it did not find."
+            f"The keypoints of frame {index} hold NaN, infinity or numbers beyond {_FARTHEST:,}. Run the pose "
+            "estimator again, or give 0 or null for joints that it did not find."
         )
     if len(values) % 3:
         raise ValueError(f"The keypoints of frame {index} are not triples: {len(values)} numbers.")

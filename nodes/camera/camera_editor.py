@@ -12,7 +12,7 @@ from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.load3d import camera_from_load3d
 from ...geometry.cameras.settings import describe_camera
 from ...geometry.cameras.trajectory import Trajectory
-from ...geometry.cameras.trajectory_json import trajectory_from_json
+from ...geometry.cameras.trajectory_json import MAX_CHARACTERS, trajectory_from_json
 from ...geometry.points.point_cloud import PointCloud
 from ...geometry.points.quick_view import quick_view
 from ..common.own_inputs import ReadText
@@ -45,6 +45,7 @@ class Exo2EgoCameraEditor(io.ComfyNode):
                 ReadText(
                     "trajectory",
                     trajectory_from_json,
+                    MAX_CHARACTERS,
                     multiline=True,
                     tooltip="The keyframes as versioned JSON; the editor writes it. Empty: the connected camera as it "
                     "is, or the exo camera where none is connected.",

@@ -20,6 +20,7 @@ from comfy_api.latest import io
 from ...common.messages import few
 from .checks import CORE_RULES, label
 from .payloads import PAYLOAD_RULES
+from .progress import within_limits
 
 RULES = CORE_RULES | PAYLOAD_RULES
 
@@ -83,7 +84,8 @@ def _checked_execute(execute: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(execute)
     def checked_execute(cls: type[io.ComfyNode], **values: Any) -> Any:
         schema = cls.define_schema()
-        return execute(cls, **checked_inputs(schema.display_name, schema.inputs, values))
+        with within_limits(schema.display_name):
+            return execute(cls, **checked_inputs(schema.display_name, schema.inputs, values))
 
     return checked_execute
 

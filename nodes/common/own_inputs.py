@@ -17,12 +17,13 @@ class ReadText(io.String.Input):
     Args:
         name: the input's name.
         reader: reads the text, or raises a ValueError that says what is wrong.
+        most: characters that it reads.
         options: as `io.String.Input`.
     """
 
-    def __init__(self, name: str, reader: Callable[[str], Any], **options: Any) -> None:
+    def __init__(self, name: str, reader: Callable[[str], Any], most: int, **options: Any) -> None:
         super().__init__(name, **{"default": "", **options})
-        self._reader = reader
+        self._reader, self._most = reader, most
 
     def checked(self, value: Any) -> str:
         """Return the text if it can be read.
@@ -30,7 +31,7 @@ class ReadText(io.String.Input):
         Raises:
             ValueError: if it cannot.
         """
-        written = text(self, value)
+        written = text(self, value, self._most)
         with naming(self):
             self._reader(written)
         return written

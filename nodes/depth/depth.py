@@ -11,7 +11,7 @@ from ...geometry.depth.dynamic_mask import mask_to_frames
 from ...takes.library import DEPTH_ARRAYS
 from ..common.input_files import NamedInput, input_folder
 from ..common.own_inputs import DepthImages
-from ..common.previews import depth_picture, image_preview, video_preview
+from ..common.previews import depth_preview, image_preview
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema
 from ..common.sockets import DepthSocket
@@ -80,7 +80,7 @@ class Exo2EgoDepth(io.ComfyNode):
         else:
             depth = Depth.from_array(DEPTH_ARRAYS.load(input_folder(), file), declared, **known)
         _report(cls, depth)
-        return io.NodeOutput(depth, ui=video_preview(depth_picture(depth.inverse(), depth.valid)))
+        return io.NodeOutput(depth, ui=depth_preview(depth))
 
 
 class Exo2EgoAlignDepth(io.ComfyNode):

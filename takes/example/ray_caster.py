@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ...common.cancel import cancel_point
 from ...geometry.cameras.camera import Camera
 from .shapes import Shape
 
@@ -104,6 +105,7 @@ def trace(rays: Rays, shapes: dict[int, Shape], before: Hits | None = None) -> H
     else:
         distance, number_of = before.distance.clone(), before.shape.clone()
     for number, shape in shapes.items():
+        cancel_point()
         tiles = rays.tiles_towards(*shape.bounding_ball())
         if len(tiles):
             met = shape.meet(rays.origin, rays.directions[:, tiles])
@@ -178,6 +180,7 @@ def shade(rays: Rays, hits: Hits, shapes: dict[int, Shape], light: Light, before
     flat_directions, flat_distance = rays.directions.flatten(1), hits.distance.flatten()
     per_tile = hits.shape.shape[1]
     for number, shape in shapes.items():
+        cancel_point()
         tiles = rays.tiles_towards(*shape.bounding_ball())
         tile, ray = (hits.shape[tiles] == number).nonzero(as_tuple=True)
         if len(tile):

@@ -7,14 +7,17 @@ known to the last digit.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
+from ...common.cancel import cancel_point, cancellable
+from ...common.memory import FLOAT, require_memory
 from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.presets import RELEASE_SIZE, LensPreset, preset_lens
 from ...geometry.cameras.rotations import look_at, rigid
@@ -32,7 +35,9 @@ Progress = Callable[[int, int], None]
 
 _FPS = 16.0  # Wan's own rate
 _SUPERSAMPLING = 2
-_MOST_THREADS = 8  # each holds about 200 MB
+_MOST_THREADS = 8
+_BYTES_PER_PIXEL = 600  # that a thread holds while it draws
+_SECONDS_BETWEEN_POINTS = 0.2
 
 EXO_FOV = 66.0  # degrees, horizontal
 # Where the exo cameras stand in the room and what they look at, metres. The first, the exo camera of the take with one,
@@ -110,6 +115,12 @@ class ExampleRoom:
             [F, H, W, 3] float32 in [0, 1].
         """
         camera.expanded(self.n_frames)  # raises where the lengths differ
+        pixels = camera.width * camera.height
+        require_memory(
+            (3 * FLOAT * self.n_frames + _BYTES_PER_PIXEL * min(_MOST_THREADS, self.n_frames)) * pixels,
+            f"Rendering {self.n_frames} frames of the example room at {camera.width} x {camera.height}",
+            "Lower the size, or take fewer frames.",
+        )
         grid = Rays.of_camera(
             camera.resized(camera.width * _SUPERSAMPLING, camera.height * _SUPERSAMPLING), torch.float32
         )
@@ -237,15 +248,27 @@ def example_take(
 
 def _frame_by_frame(draw: Callable[[int], Tensor], n_frames: int, progress: Progress | None) -> list[Tensor]:
     """Draw all frames, one a core at a time: their many small operations do not fill several cores."""
-    images = []
+    images, stopped = [], threading.Event()
+
+    def check() -> None:
+        if stopped.is_set():
+            raise CancelledError
+
+    def drawn(frame: int) -> Tensor:
+        with cancellable(check):  # what a node asks belongs to its own thread
+            return draw(frame)
+
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-        futures = [pool.submit(draw, frame) for frame in range(n_frames)]
+        futures = [pool.submit(drawn, frame) for frame in range(n_frames)]
         try:
             for future in futures:
+                while wait([future], _SECONDS_BETWEEN_POINTS).not_done:
+                    cancel_point()
                 images.append(future.result())
                 if progress:
                     progress(len(images), n_frames)
         except BaseException:
+            stopped.set()
             pool.shutdown(cancel_futures=True)
             raise
     return images

@@ -28,6 +28,7 @@ from torch import Tensor
 from ...attention.layout import TokenLayout
 from ...common.wan_grid import LATENT_CHANNELS, MASK_CHANNELS, PATCH
 from ..shared.base_model import require_wan21_i2v
+from ..shared.finite_steps import FiniteSteps
 from ..shared.memory import WideMemoryEstimate
 from ..shared.wrappers import (
     EGOX_KEY,
@@ -158,8 +159,11 @@ class ExoBesideEgo:
         options = {"wrappers": _with_egox_innermost(guider.model_options["transformer_options"]["wrappers"])}
         if self.settings.noisy:
             options[_NOISE_KEY] = self._noise(noise.shape, seed or 0)
+        finite = FiniteSteps("EgoX", callback)
         with transformer_options_of_run(guider, **options):
-            return executor(noise, latent_image, sampler, sigmas, denoise_mask, callback, disable_pbar, seed, **kwargs)
+            return finite.check(
+                executor(noise, latent_image, sampler, sigmas, denoise_mask, finite, disable_pbar, seed, **kwargs)
+            )
 
     def __call__(
         self,

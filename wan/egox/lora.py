@@ -16,6 +16,7 @@ import comfy.lora
 import torch
 from torch import Tensor
 
+from ...networks.weights.finite import check_finite, check_strength
 from ...networks.weights.lora_keys import block_of
 from ...networks.weights.lora_layers import WHAT_FILE, factors_by_layer, misfit, read_factor, saved_alpha
 from ...networks.weights.safetensors_file import read_safetensors
@@ -105,12 +106,16 @@ def read_lora(path: str | Path) -> WanLora:
 
     Raises:
         ValueError: for a pickled or truncated file, keys of another model, keys of which only some map to layers, and
-            factors that are missing or do not fit together; it names the file.
+            factors that are missing, do not fit together, or hold NaN, infinity or integers; it names the file.
     """
     path = Path(path)
     tensors, metadata = read_safetensors(path, WHAT_FILE)
     factors = factors_by_layer(path.name, tensors)
     alpha = saved_alpha(path.name, metadata)
+    try:
+        check_finite(tensors)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
     layers = {
         layer: LowRankUpdate(
             read_factor(found["down"]),
@@ -162,8 +167,9 @@ def apply_lora(
     """Return a clone of a Wan 2.1 I2V MODEL with a LoRA, merged or beside the weights.
 
     Raises:
-        ValueError: for another model, or a LoRA of another size.
+        ValueError: for another model, a LoRA of another size, or a strength that is NaN or infinity.
     """
+    check_strength(strength)
     place = placement(model, lora, form)
     patched = model.clone()
     if place.form is LoraForm.BESIDE:

@@ -29,7 +29,9 @@ from ...common.wan_grid import WAN_PATCH
 from ...geometry.plucker import PluckerMaps
 from ...networks.components.metadata import Component
 from ...networks.components.set import SynComponents
+from ...networks.weights.finite import check_strength
 from ..shared.base_model import require_wan22_i2v
+from ..shared.finite_steps import FiniteSteps
 from ..shared.memory import TokenMemoryEstimate
 from ..shared.side_model import side_model
 from ..shared.wrappers import ModelCall, model_call_wrapper, set_wrappers, transformer_options_of_run, window_frames
@@ -74,6 +76,7 @@ def apply_exo2egosyn(
         ValueError: for another model, a component of another size, or views or poses that a component needs and that
             are not there or do not fit it. Whether they fit the sampled latent is checked before the first step.
     """
+    check_strength(lora_strength)
     network = require_wan22_i2v(model, files)
     components.check_fits(network.dim, len(network.blocks))
     check_views(components, views)
@@ -146,8 +149,19 @@ class ExoToEgo:
         self.weights = weights
         self._told: set[str] = set()
 
-    def outer_sample(self, executor: Any, noise: Tensor, *args: Any, **kwargs: Any) -> Any:
-        """OUTER_SAMPLE wrapper: refuse what does not fit before anything is loaded."""
+    def outer_sample(
+        self,
+        executor: Any,
+        noise: Tensor,
+        latent_image: Tensor,
+        sampler: Any,
+        sigmas: Tensor,
+        denoise_mask: Tensor | None = None,
+        callback: Any = None,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """OUTER_SAMPLE wrapper: refuse what does not fit before anything is loaded, and predictions that are NaN."""
         guider = executor.class_obj
         joined = self._exo_shape if Component.VAWAN in self._components.parts else None
         check_sampled_latent(noise.shape, joined, self._maps_shape)
@@ -155,8 +169,9 @@ class ExoToEgo:
             if note not in self._told:
                 self._told.add(note)
                 _log.warning("%s", note)
+        finite = FiniteSteps("Exo2EgoSyn", callback)
         with transformer_options_of_run(guider, **{SYN_KEY: SynRun(noise.shape[2])}):
-            return executor(noise, *args, **kwargs)
+            return finite.check(executor(noise, latent_image, sampler, sigmas, denoise_mask, finite, *args, **kwargs))
 
     # torch.compile traces what it calls, not this: counts would be a new guard at every call.
     @torch.compiler.disable(recursive=False)
