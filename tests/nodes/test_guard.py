@@ -46,7 +46,7 @@ class Anything:
 
 def run(node: type, **values: object) -> object:
     """Run a node as ComfyUI does: on a locked clone of its class."""
-    clone = node.PREPARE_CLASS_CLONE({"unique_id": "1", "prompt": {}})
+    clone = node.PREPARE_CLASS_CLONE(None)
     return make_locked_method_func(node, "EXECUTE_NORMALIZED", clone)(**values)
 
 
