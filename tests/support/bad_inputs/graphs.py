@@ -36,7 +36,7 @@ _SMALL: dict[str, dict[str, Any]] = {
     "Exo2EgoEgoXLoader": {"lora_name": FILES["lora"][1]},
     "Exo2EgoLoadTake": {"take": TAKE},
     "Exo2EgoLoadKeypoints": {"max_frames": 5},
-    "Exo2EgoLoadEgoExo4D": {"size": 32, "frames": 5},
+    "Exo2EgoLoadEgoExo4D": {"size": 32, "frames": 1},
     "Exo2EgoPlucker": {"width": 32, "height": 32},
     "Exo2EgoDepthPro": {"weights": DEPTH_PRO},
     "Exo2EgoCameraFile": {"width": 64, "height": 64},

@@ -65,31 +65,36 @@ class Server:
         except OSError:
             pass
 
-    def outcomes(self, cases: Iterable[tuple[Something, dict]]) -> Iterator[tuple[Something, Outcome, int]]:
-        """Run graphs in their order; yields what came with each, its outcome, and the bytes of memory it rose to."""
+    def outcomes(
+        self, cases: Iterable[tuple[Something, dict]], patience: float = _PATIENCE
+    ) -> Iterator[tuple[Something, Outcome, int]]:
+        """Run graphs in their order; yields what came with each, its outcome, and the bytes of memory it rose to.
+
+        A prompt is stopped after `patience` seconds.
+        """
         waiting: list[tuple[Something, str | Outcome]] = []
         for name, graph in cases:
             status, answer = self.post("/prompt", {"prompt": graph})
             waiting.append((name, answer["prompt_id"] if status == 200 else refusal(answer)))
             while sum(isinstance(sent, str) for _, sent in waiting) >= _AHEAD:
-                yield self._finish(*waiting.pop(0))
+                yield self._finish(*waiting.pop(0), patience)
         for entry in waiting:
-            yield self._finish(*entry)
+            yield self._finish(*entry, patience)
 
-    def _finish(self, name: Something, sent: str | Outcome) -> tuple[Something, Outcome, int]:
-        outcome = sent if isinstance(sent, Outcome) else self._wait(sent)
+    def _finish(self, name: Something, sent: str | Outcome, patience: float) -> tuple[Something, Outcome, int]:
+        outcome = sent if isinstance(sent, Outcome) else self._wait(sent, patience)
         peak = self.memory("VmHWM") or 0
         self.forget_peak()
         return name, outcome, peak
 
-    def _wait(self, prompt: str) -> Outcome:
+    def _wait(self, prompt: str, patience: float) -> Outcome:
         start, stopped, pause = time.monotonic(), None, 0.002
         while True:
             found = self.get(f"/history/{prompt}")
             if prompt in found:
                 return ending(found[prompt])
             now = time.monotonic()
-            if stopped is None and now - start > _PATIENCE:
+            if stopped is None and now - start > patience:
                 self.post("/interrupt", {"prompt_id": prompt})
                 stopped = now
             if stopped is not None and now - stopped > _STOP_PATIENCE:
