@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Of a text that somebody gave, and of a whole number.
+_MOST_SHOWN = 60
+_MOST_DIGITS = 20
 
 
 def frame_ranges(frames: Sequence[int]) -> str:
@@ -25,3 +30,38 @@ def few(names: Sequence[str], most: int = 3) -> str:
     """Return the first names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def arrived(value: Any) -> str:
+    """Return in a few words what a value is, for "got ...": whatever its size, it stays short.
+
+    Tensors and arrays are known by their shape and type, so that nothing need be imported for them.
+    """
+    kind = type(value).__name__
+    if value is None:
+        return "nothing (None)"
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, int):
+        # Python refuses to write out more than some thousand digits.
+        return str(value) if abs(value) < 10**_MOST_DIGITS else f"a whole number of more than {_MOST_DIGITS} digits"
+    if isinstance(value, float):
+        return {"nan": "NaN", "inf": "infinity", "-inf": "minus infinity"}.get(str(value), str(value))
+    if isinstance(value, str):
+        return f"the text {_cut(value)!r}" + (f"... of {len(value):,} characters" if len(value) > _MOST_SHOWN else "")
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if dtype is not None and isinstance(shape, tuple):
+        what = "a tensor" if kind in ("Tensor", "Parameter") else f"an array ({kind})"
+        return f"{what} {list(shape)} of {str(dtype).removeprefix('torch.')}"
+    if isinstance(value, Mapping):
+        keys = few([_cut(str(key)) for key in value]) if value else ""
+        return f"a dictionary with the keys {keys}" if value else "an empty dictionary"
+    if isinstance(value, list | tuple):
+        first = f", the first a {type(value[0]).__name__}" if value else ""
+        return f"a {kind} of {len(value)}{first}"
+    article = "an" if kind[:1].lower() in "aeiou" else "a"
+    return f"{article} {_cut(kind)}"
+
+
+def _cut(text: str) -> str:
+    return text[:_MOST_SHOWN]

@@ -26,6 +26,10 @@ WAN_DIM = 5120
 WAN_BLOCKS = 40
 HEAD_CHANNELS = 128
 
+# Width of what umT5 makes of a text, and of CLIP ViT-H's image features.
+TEXT_WIDTH = 4096
+CLIP_WIDTH = 1280
+
 # Moment, then direction.
 PLUCKER_CHANNELS = 6
 

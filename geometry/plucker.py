@@ -16,14 +16,15 @@ Rays come from the camera model that made the pixels: a pinhole, a fisheye, or a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 
 import torch
-from einops import rearrange
 from torch import Tensor
 
-from ..common.wan_grid import PLUCKER_CHANNELS, TEMPORAL_STRIDE, fits_wan
+from ..common.cancel import bounded_slices
+from ..common.memory import DOUBLE, FLOAT, require_memory
+from ..common.wan_grid import PLUCKER_CHANNELS, TEMPORAL_STRIDE, fits_wan, latent_frames
 from .cameras.camera import Camera
 
 # How far the length of an external direction may be from 1: half precision rounds to 5e-4.
@@ -53,12 +54,21 @@ class PluckerMaps:
         reference: whose frame holds the lines.
         rays: whether the ego camera is a pinhole.
         poses: [F, 4, 4] float32, ego camera to reference in metres: inv(C_ref) @ C_ego; None where they are not known.
+
+    Raises:
+        ValueError: if the shapes do not fit together.
     """
 
     maps: Tensor
     reference: PoseReference
     rays: RayModel
     poses: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.maps.ndim != 4 or self.maps.shape[1] != PLUCKER_CHANNELS or 0 in self.maps.shape:
+            raise ValueError(f"Expected Pluecker maps [F, {PLUCKER_CHANNELS}, H, W], got {list(self.maps.shape)}.")
+        if self.poses is not None and self.poses.shape != (len(self.maps), 4, 4):
+            raise ValueError(f"Expected poses [{len(self.maps)}, 4, 4] for the maps, got {list(self.poses.shape)}.")
 
     @classmethod
     def of(cls, ego: Camera, reference: Camera | None, width: int, height: int) -> PluckerMaps:
@@ -105,11 +115,17 @@ def plucker_maps(ego: Camera, reference: Camera, width: int, height: int, *, ray
     Raises:
         ValueError: if a size is not positive, or `raymap` is of another size or holds no unit directions.
     """
-    rays = _rays(ego, width, height) if raymap is None else _checked_raymap(raymap, width, height)
     poses = ego.relative_to(reference[0]).camera_to_world  # [F, 4, 4], ego camera to reference camera
+    require_memory(
+        (FLOAT * PLUCKER_CHANNELS * len(poses) + 3 * DOUBLE) * width * height,
+        f"Pluecker maps of {len(poses)} frames at {width} x {height}",
+        "Lower width, height or frames.",
+    )
+    rays = ego.rays_on_grid(width, height) if raymap is None else _checked_raymap(raymap, width, height)
     maps = torch.empty(len(poses), PLUCKER_CHANNELS, height, width)
-    for frame, pose in enumerate(poses):  # one at a time: in double precision a long clip would take gigabytes
-        maps[frame] = _lines(rays, pose)
+    for frame, pose in enumerate(poses):  # some rows at a time: in double precision a long clip would take gigabytes
+        for rows in bounded_slices(height, PLUCKER_CHANNELS * width):
+            maps[frame, :, rows] = _lines(rays[rows], pose)
     return maps
 
 
@@ -159,18 +175,14 @@ def wan_camera_embedding(maps: Tensor) -> Tensor:
     """
     if maps.ndim != 4 or maps.shape[1] != PLUCKER_CHANNELS or not fits_wan(len(maps)):
         raise ValueError(f"Expected Pluecker maps [4n + 1, {PLUCKER_CHANNELS}, H, W], got {list(maps.shape)}.")
-    padded = torch.cat([maps[:1].expand(TEMPORAL_STRIDE - 1, *maps.shape[1:]), maps])  # [4 T, 6, H, W]
-    return rearrange(padded, "(t frame) c h w -> 1 (c frame) t h w", frame=TEMPORAL_STRIDE).contiguous()
-
-
-def _rays(camera: Camera, width: int, height: int) -> Tensor:
-    """Return the unit rays [height, width, 3] float64, in the camera's frame, of the cells of a grid over its image.
-
-    A cell's centre is looked up in the camera's own pixels. That scales the lens along each axis by itself, which for
-    a fisheye no lens of one focal length could say.
-    """
-    cells = replace(camera[0], width=width, height=height).pixel_grid()  # [height, width, 2]
-    return camera.lens.unproject(cells * cells.new_tensor([camera.width / width, camera.height / height]))
+    n_frames, _, height, width = maps.shape
+    steps = latent_frames(n_frames)
+    packed = maps.new_empty(PLUCKER_CHANNELS, TEMPORAL_STRIDE, steps, height, width)
+    for place in range(TEMPORAL_STRIDE * steps):
+        step, within = divmod(place, TEMPORAL_STRIDE)
+        for rows in bounded_slices(height, PLUCKER_CHANNELS * width):
+            packed[:, within, step, rows] = maps[max(0, place - TEMPORAL_STRIDE + 1), :, rows]
+    return packed.flatten(0, 1)[None]
 
 
 def _checked_raymap(raymap: Tensor, width: int, height: int) -> Tensor:

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..common.cancel import cancel_point
+from ..common.memory import FLOAT, require_memory
 from .depth_pro_files import FILES, WEIGHTS_FILE, missing_files
 
 # The model's own bounds of inverse depth, in 1/metres: 10 km to 0.1 mm.
@@ -72,8 +74,16 @@ def estimate_depth(
         raise ValueError(f"Expected images [F, H, W, 3], got the shape {list(images.shape)}.")
     if fov_degrees is not None and not 0 < fov_degrees < 180:
         raise ValueError(f"A field of view lies between 0 and 180 degrees, got {fov_degrees}.")
-    model, processor = _load(Path(folder), device, dtype)
     n_frames, height, width = images.shape[:3]
+    require_memory(
+        2 * FLOAT * n_frames * height * width,
+        f"The depth of {n_frames} frames at {width} x {height}",
+        "Give fewer frames, or smaller images.",
+    )
+    model, processor = _load(Path(folder), device, dtype)
+    for module in model.modules():  # on a CPU one frame takes a minute
+        if type(module).__name__.endswith("Layer"):
+            module.register_forward_pre_hook(lambda *_: cancel_point())
     canonical = torch.empty(n_frames, height, width)
     fields_of_view = []
     for frame in range(n_frames):

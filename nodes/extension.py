@@ -5,6 +5,7 @@ from __future__ import annotations
 from comfy_api.latest import ComfyExtension, io
 
 from .camera import camera, camera_editor, camera_export, head_pose
+from .common.guard import guarded
 from .common.texts import with_safe_texts
 from .depth import depth, depth_pro
 from .egox import attention_map, compare, egox, gga, prompt
@@ -35,10 +36,12 @@ _THEMES = (
     compare,
 )
 
+NODES = [with_safe_texts(guarded(node)) for theme in _THEMES for node in theme.NODES]
+
 
 class Exo2EgoExtension(ComfyExtension):
     """What ComfyUI loads."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return every node of the pack."""
-        return [with_safe_texts(node) for theme in _THEMES for node in theme.NODES]
+        return NODES

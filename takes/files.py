@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from ..common.cancel import cancel_point
+from ..common.memory import NotEnoughMemoryError, require_memory
+from ..common.messages import gigabytes
 from ..common.paths import is_file, is_there, real_path, size_of
 
 if TYPE_CHECKING:
@@ -109,6 +113,19 @@ def split_named(text: str, find: Callable[[str], Path]) -> tuple[Path, str | Non
     raise errors[1 if marks else 0]
 
 
+_ZIP_START, _PICKLE_START = b"PK\x03\x04", b"\x80"
+_PICKLED = (
+    "{path} holds pickled objects, which this pack refuses: a pickle can run code. Save plain numbers with numpy.save "
+    "or numpy.savez."
+)
+# A clip of 4,097 frames with 20 people each takes 0.3 GB as JSON. Read, numbers and texts take some times as much.
+_LARGEST_JSON = 10**9
+_MEMORY_OF_JSON = 8
+_BYTES_AT_ONCE = 2**24  # unpacked within a tenth of a second
+# The versions of the format, and NumPy's readers of their headers.
+_NPY_HEADERS = {(1, 0): "read_array_header_1_0", (2, 0): "read_array_header_2_0"}
+
+
 def check_file(path: str | os.PathLike[str]) -> None:
     """Check that a file lies there.
 
@@ -157,38 +174,108 @@ def load_array(path: str | os.PathLike[str], key: str = "depth") -> np.ndarray:
 
 def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Read all arrays of an `.npz`, or the one of an `.npy` under the name `array`; otherwise as `load_array`."""
-    import numpy as np
-
     path = Path(path)
     check_file(path)
     try:
-        content = np.load(path, allow_pickle=False)
-        if isinstance(content, np.ndarray):
-            arrays = {"array": content}
-        else:
-            with content:
-                arrays = {name: content[name] for name in content.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        if "pickle" in str(error):
-            raise ValueError(
-                f"{path} holds pickled objects (or is not a NumPy file), which this pack refuses: a pickle can run "
-                "code. Save plain numbers with numpy.save or numpy.savez."
-            ) from error
+        with open(path, "rb") as file:
+            if file.read(4) == _ZIP_START:
+                with zipfile.ZipFile(file) as archive:
+                    return _read_members(archive, path)
+            file.seek(0)
+            if file.read(1) == _PICKLE_START:
+                raise _RefusedError(_PICKLED.format(path=path))
+            file.seek(0)
+            return {"array": _read_array(file, path, "array")}
+    except _RefusedError as error:
+        raise ValueError(str(error)) from error
+    except NotEnoughMemoryError:
+        raise
+    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(f"{path} is truncated, corrupt or not a NumPy file ({error}). Copy it again.") from error
-    for name, array in arrays.items():
-        if array.dtype.kind not in "fiub":
-            raise ValueError(f"The array {name!r} of {path} holds {array.dtype}; expected numbers.")
+
+
+class _RefusedError(Exception):
+    """A file that is whole and yet not taken; the message is for the user."""
+
+
+def _read_members(archive: zipfile.ZipFile, path: Path) -> dict[str, np.ndarray]:
+    members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
+    if not members:
+        raise _RefusedError(f"{path} holds no array (.npy) among its {len(archive.infolist())} files. Copy it again.")
+    total = 0
+    for member in members:
+        with archive.open(member) as stream:
+            _, shape, dtype = _read_array_header(stream, path, member.filename)
+        total += math.prod(shape) * dtype.itemsize
+    _require_memory(total, path, f"{len(members)} arrays")
+    arrays = {}
+    for member in members:
+        name = member.filename.removesuffix(".npy")
+        with archive.open(member) as stream:
+            arrays[name] = _read_array(stream, path, name)
     return arrays
+
+
+def _require_memory(size: int, path: Path, what: str) -> None:
+    require_memory(
+        size,
+        f"{path.name} ({what})",
+        "Check the file; if it is right, cut it into shorter clips or save it in half precision.",
+    )
+
+
+def _read_array_header(stream: IO[bytes], path: Path, what: str) -> tuple[bool, tuple[int, ...], np.dtype]:
+    """Return whether an array in `.npy` form is stored column by column, its shape and its type, checked."""
+    from numpy.lib import format as npy
+
+    version = npy.read_magic(stream)
+    if version not in _NPY_HEADERS:
+        raise _RefusedError(f"{path} is a NumPy file of version {version}, which is not known. Save it again.")
+    read_header = getattr(npy, _NPY_HEADERS[version])
+    shape, fortran, dtype = read_header(stream)
+    if dtype.hasobject:
+        raise _RefusedError(_PICKLED.format(path=path))
+    if dtype.kind not in "fiub":
+        raise _RefusedError(f"The array {what!r} of {path} holds {dtype}; expected numbers.")
+    if any(size < 0 for size in shape):
+        raise ValueError(f"its header states the shape {shape}")
+    return fortran, shape, dtype
+
+
+def _read_array(stream: IO[bytes], path: Path, what: str) -> np.ndarray:
+    """Read an array in `.npy` form: its header first, which tells how much memory the rest will take."""
+    import numpy as np
+
+    fortran, shape, dtype = _read_array_header(stream, path, what)
+    count = math.prod(shape)
+    _require_memory(count * dtype.itemsize, path, f"{list(shape)} {dtype}")
+    array = np.empty(count, dtype)
+    rest = memoryview(array.view(np.uint8)) if array.nbytes else memoryview(b"")
+    while rest:
+        cancel_point()
+        got = stream.readinto(rest[:_BYTES_AT_ONCE])
+        if not got:
+            raise EOFError(f"the array {what!r} ends {len(rest):,} bytes early")
+        rest = rest[got:]
+    return array.reshape(shape[::-1]).transpose() if fortran else array.reshape(shape)
 
 
 def load_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file.
 
     Raises:
-        ValueError: if the file is missing, unreadable or no JSON.
+        ValueError: if the file is missing, unreadable or no JSON, or too large for the memory that is free.
     """
     path = Path(path)
     check_file(path)
+    cancel_point()
+    size = size_of(path)
+    if size > _LARGEST_JSON:
+        raise ValueError(
+            f"{path} has {gigabytes(size)}, and a JSON file of at most {gigabytes(_LARGEST_JSON)} is read. Check that "
+            "it is the right file, or cut it into shorter clips."
+        )
+    require_memory(_MEMORY_OF_JSON * size, f"Reading {path.name}", "Check that it is the right file, or cut it.")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:  # ValueError covers broken UTF-8 too

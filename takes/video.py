@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..common.cancel import cancel_point
+from ..common.memory import FLOAT, require_memory
 from ..common.paths import is_file
 from ..common.whole_file import whole_file
 
@@ -58,19 +60,27 @@ def read_video(
     Raises:
         ValueError: if the file is missing, holds no video, or is torn or corrupt.
     """
-    import numpy as np
-
     frames = []
     with open_video(path) as (container, stream):
         rate = stream.average_rate or stream.guessed_rate
         claimed = min(stream.frames, max_frames) if max_frames else stream.frames
+        _require_memory(path, stream, claimed)
         for _, frame in zip(_counter(max_frames), container.decode(stream)):
+            cancel_point()
+            if len(frames) > claimed and len(frames).bit_count() == 1:  # it has more than it claims
+                _require_memory(path, stream, 2 * len(frames))
             frames.append(frame.to_ndarray(format="rgb24"))
             if progress:
                 progress(len(frames), max(claimed, len(frames)))
     if not frames or not rate:
         raise ValueError(f"{path} contains no frames or no frame rate. Re-encode it to H.264 in an MP4.")
-    return torch.from_numpy(np.stack(frames)).float().div_(255), float(rate)
+    video = torch.empty(len(frames), *frames[0].shape)
+    for index, frame in enumerate(frames):
+        cancel_point()
+        if frame.shape != frames[0].shape:
+            raise ValueError(f"The frames of {path} differ in size. Re-encode it to H.264 in an MP4.")
+        torch.div(torch.from_numpy(frame), 255, out=video[index])
+    return video, float(rate)
 
 
 def probe_video(path: str | os.PathLike[str]) -> VideoInfo:
@@ -116,12 +126,26 @@ def read_frames(
         raise ValueError(f"Expected rising frame numbers from 0 on, got {wanted[:10]}.")
     for seek in (True, False):  # some files have no usable index: then everything is decoded from the start
         with open_video(path) as (container, stream):
+            _require_memory(path, stream, 1)  # decoded whole, whatever is kept of it
+            _require_memory(path, stream, 2 * len(wanted), size)
             pictures = _collect(container, stream, wanted, size, progress, seek)
         if len(pictures) == len(wanted):
             return torch.stack(pictures)
     raise ValueError(
         f"{path} has no frame {wanted[len(pictures)]} (frames are counted from 0), or its frame rate is not constant. "
         "Copy it again, or choose an earlier part."
+    )
+
+
+def _require_memory(
+    path: str | os.PathLike[str], stream: VideoStream, n_frames: int, size: tuple[int, int] | None = None
+) -> None:
+    """Refuse a video whose frames, kept as bytes and then as floats, would not fit into memory."""
+    width, height = size or (stream.width, stream.height)
+    require_memory(
+        3 * (1 + FLOAT) * max(1, n_frames) * width * height,
+        f"{max(1, n_frames)} frames of {Path(path).name} at {width} x {height}",
+        "Read fewer frames, or scale the video down.",
     )
 
 
@@ -195,6 +219,7 @@ def _collect(
         container.seek(start + int(wanted[0] / rate / stream.time_base), stream=stream)
     pictures: list[Tensor] = []
     for frame in container.decode(stream):
+        cancel_point()
         if frame.pts is None:
             break
         index = round((frame.pts - start) * stream.time_base * rate)

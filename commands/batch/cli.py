@@ -22,16 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from ...common.safe_text import say
+from ..comfyui.address import ServerAddress
 from ..comfyui.errors import WorkflowError
 from ..comfyui.graph import load_workflow
 from ..program import program
 from .clip_life import Emit
 from .display import JsonLines, Lines, Panel, Tally
 from .errors import BatchError, ServersGoneError
-from .journal import DONE, FAILED, Journal
+from .journal import DONE, FAILED, WAYS_OUT, Journal
 from .manifest import read_manifest
 from .mapping import Plan, make_plan
-from .outputs import OutputFolder, only_one
+from .outputs import OutputFolder, move_aside, only_one
 from .report import coverage_of, seconds_of, write_report
 from .scheduler import Batch, Options, check_servers
 
@@ -55,9 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BatchError, WorkflowError) as error:
         say(f"error: {error}", file=sys.stderr)
         return BROKEN if isinstance(error, ServersGoneError) else WRONG
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, sqlite3.OperationalError) as error:  # a full disk, a lock
         say(f"error: {error}. Run the same command again to resume.", file=sys.stderr)
         return BROKEN
+    except sqlite3.Error as error:
+        say(f"error: the journal is corrupted: {error}. {WAYS_OUT}", file=sys.stderr)
+        return WRONG
     except KeyboardInterrupt:
         print("Stopped. Servers finish their current clips; run the same command to resume.", file=sys.stderr)
         return STOPPED
@@ -71,7 +75,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Run a batch, or with `--dry-run` only check it."""
-    workflow, manifest = load_workflow(options.workflow), read_manifest(options.manifest)
+    workflow, manifest = load_workflow(options.workflow), read_manifest(options.manifest, options.root)
+    if not options.dry_run and not options.start_over and options.out.is_dir():
+        with only_one(options.out):
+            _refuse_unknown(options.out)  # before servers are asked, which may take long
     info, silent = _ask(options, workflow.types()) if options.server else ({}, [])
     plan = make_plan(workflow, manifest, info)
     for line in silent:
@@ -81,8 +88,12 @@ def run(options: argparse.Namespace) -> int:
     if bool(options.server) == bool(options.ray):
         raise BatchError("Give the servers: --server URL, as often as needed, or --ray for a cluster.")
     options.out.mkdir(parents=True, exist_ok=True)
-    with only_one(options.out), contextlib.closing(Journal(options.out)) as journal:
+    with only_one(options.out), contextlib.ExitStack() as opened:
+        if options.start_over and (aside := move_aside(options.out)):
+            say(f"What was in {options.out} lies in {aside} now.", file=sys.stderr)
+        _refuse_unknown(options.out)
         folder = OutputFolder(options.out)
+        journal = opened.enter_context(contextlib.closing(Journal(options.out)))
         known = {clip.name for clip in journal.clips()}
         counts = journal.counts()
         counts["queued"] += sum(job.name not in known for job in plan.jobs)
@@ -104,6 +115,11 @@ def run(options: argparse.Namespace) -> int:
             folder.clean()
             report = write_report(options.out, journal)
         return _summary(journal, report, options)
+
+
+def _refuse_unknown(out: Path) -> None:
+    """Refuse a folder with clips that its journal does not list: they are somebody's."""
+    OutputFolder(out).refuse_unknown(Journal.known_clips(out))
 
 
 async def _run(
@@ -230,6 +246,14 @@ def _parser() -> argparse.ArgumentParser:
     run_.add_argument("--server", type=_url, action="append", default=[], metavar="URL", help="a ComfyUI; repeatable")
     run_.add_argument("--out", type=Path, required=True, metavar="DIR", help="journal, outputs and report go here")
     run_.add_argument("--dry-run", action="store_true", help="check everything, queue nothing")
+    run_.add_argument(
+        "--start-over", action="store_true",
+        help="move what an earlier run left in DIR aside, into DIR/replaced-N, and begin anew",
+    )  # fmt: skip
+    run_.add_argument(
+        "--root", type=Path, metavar="DIR",
+        help="send only files of this folder: for manifests of other people (default: any file that you can read)",
+    )  # fmt: skip
     run_.add_argument("--json", action="store_true", help="print every event as a JSON line")
     run_.add_argument(
         "--queue", type=_count, default=2, metavar="N", help="clips queued on each server at a time (default: 2)"
@@ -270,10 +294,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _url(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise argparse.ArgumentTypeError(f"{text!r} is not an address: expected http://HOST:PORT")
-    return text.rstrip("/")  # one server, one name in the journal
+def _url(text: str) -> ServerAddress:
+    try:
+        return ServerAddress(text)  # one server, one name in the journal, and no password there
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _count(text: str) -> int:

@@ -56,8 +56,10 @@ def coverage_of(clip: Clip) -> list[float]:
 
 
 def seconds_of(clip: Clip) -> float | None:
-    """Return the time that a clip ran; `None` where that is not known."""
-    return None if clip.started is None or clip.ended is None else clip.ended - clip.started
+    """Return the time that a clip ran; `None` where that is not known, or the clock was set back meanwhile."""
+    if clip.started is None or clip.ended is None or clip.ended < clip.started:
+        return None
+    return clip.ended - clip.started
 
 
 def escape(text: str) -> str:

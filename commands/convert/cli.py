@@ -20,6 +20,7 @@ from ...common.safe_text import say
 from ...networks.components.files import files_of, read_component, stored_bytes, write_component
 from ...networks.components.metadata import BASE_MODEL, FORMAT, FORMAT_VERSION, METADATA_OF, Component, parse_metadata
 from ...networks.components.shapes import check_tensors
+from ...networks.weights.finite import check_finite
 from ...networks.weights.shards import shard_number
 from ..program import program
 from .align import align_part
@@ -81,7 +82,7 @@ def _run(options: argparse.Namespace) -> int:
     part = _part(options)
     tensors = part.tensors
     check_tensors(part.metadata, tensors)
-    _check_finite(tensors)
+    check_finite(tensors, Progress("checking"))
     dtypes = _dtypes(tensors, options.dtype)
     size = sum(stored_bytes(key, tensor, dtypes) for key, tensor in tensors.items())
     for note in part.notes:
@@ -146,15 +147,6 @@ def _check_target(out: Path, force: bool) -> list[Path]:
     if there and not force:
         raise ValueError(f"{there[0].name} is there already in {out.parent}. --force overwrites it.")
     return shards
-
-
-def _check_finite(tensors: Mapping[str, Tensor]) -> None:
-    progress = Progress("checking")
-    for done, (name, tensor) in enumerate(tensors.items()):
-        progress(done, len(tensors))
-        if not tensor.isfinite().all():
-            raise ValueError(f"{name} holds values that are not finite: take an earlier checkpoint of the training.")
-    progress(len(tensors), len(tensors))
 
 
 def _dtypes(tensors: Mapping[str, Tensor], chosen: str | None) -> dict[str, torch.dtype]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from ...networks.components.metadata import LoraMetadata
 from ...networks.components.shapes import check_tensors
 from ...networks.weights.lora_keys import split_key
-from ...networks.weights.lora_layers import saved_alpha
+from ...networks.weights.lora_layers import check_floating, saved_alpha
 from .checkpoint import Checkpoint, some
 from .part import Part
 
@@ -28,6 +28,7 @@ def lora_part(metadata: LoraMetadata, checkpoint: Checkpoint) -> Part:
             alpha other than the header shall say.
     """
     factors = _sorted(checkpoint)
+    check_floating(checkpoint.tensors)
     alpha, note = _alpha(metadata, checkpoint, factors)
     tensors = {}
     for layer, found in factors.items():

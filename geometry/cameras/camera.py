@@ -13,6 +13,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from ...common.cancel import bounded_slices
+from ...common.memory import DOUBLE, require_memory
 from ..lenses import Lens, lens_from_json, lens_to_json
 from ..take_kind import TakeKind
 from .aspect import in_shape_of, same_aspect
@@ -22,6 +24,10 @@ JSON_VERSION = 1
 
 # Released in-the-wild poses are rounded to four decimals, which bends their rotations by up to 8e-3.
 _ROTATION_TOLERANCE = 0.05
+# A lens solves for each ray in rounds: so many numbers it counts for between two cancel points.
+_WORK_PER_RAY = 32
+# Metres; beyond, the single precision of points and files knows no more than ten metres, and squares overflow.
+_FARTHEST = 1e8
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,17 +172,34 @@ class Camera:
         pixels, valid = self.lens.project(local)
         return pixels, local[..., 2], valid
 
-    def pixel_grid(self, dtype: torch.dtype = torch.float64) -> Tensor:
-        """Return the centres of all pixels [H, W, 2] as (column, row)."""
-        rows, columns = torch.meshgrid(
-            torch.arange(self.height, dtype=dtype) + 0.5, torch.arange(self.width, dtype=dtype) + 0.5, indexing="ij"
+    def pixel_grid(self, dtype: torch.dtype = torch.float64, rows: slice | None = None) -> Tensor:
+        """Return the centres of all pixels [H, W, 2], or of those in some rows, as (column, row)."""
+        down = torch.arange(self.height, dtype=dtype)[rows or slice(None)] + 0.5
+        down, across = torch.meshgrid(down, torch.arange(self.width, dtype=dtype) + 0.5, indexing="ij")
+        return torch.stack([across, down], dim=-1)
+
+    def rays_on_grid(self, width: int, height: int) -> Tensor:
+        """Return the unit rays [height, width, 3] float64, in the camera frame, of the cells of a grid over the image.
+
+        A cell's centre is looked up in the camera's own pixels. That scales the lens along each axis by itself, which
+        for a fisheye no lens of one focal length could say.
+        """
+        require_memory(
+            3 * DOUBLE * width * height,
+            f"The rays of {width} x {height} pixels",
+            "Lower the camera's width and height.",
         )
-        return torch.stack([columns, rows], dim=-1)
+        grid = replace(self[0], width=width, height=height)
+        scale = torch.tensor([self.width / width, self.height / height], dtype=torch.float64)
+        rays = torch.empty(height, width, 3, dtype=torch.float64)
+        for rows in bounded_slices(height, _WORK_PER_RAY * width):
+            rays[rows] = self.lens.unproject(grid.pixel_grid(rows=rows) * scale)
+        return rays
 
     @cached_property
     def local_rays(self) -> Tensor:
         """Unit rays of all pixels in the camera frame [H, W, 3] float64."""
-        return self.lens.unproject(self.pixel_grid())
+        return self.rays_on_grid(self.width, self.height)
 
     def rays(self, frame: int = 0) -> Tensor:
         """Return the unit rays of all pixels in the world [H, W, 3] float64."""
@@ -265,6 +288,11 @@ def _as_poses(matrices: Tensor) -> Tensor:
         raise ValueError("A world-to-camera matrix holds NaN or infinity.")
     if not torch.allclose(poses[:, 3], last_row, atol=1e-6):
         raise ValueError(f"The last row of a world-to-camera matrix is 0 0 0 1, got {poses[:, 3][0].tolist()}.")
+    if float(poses[:, :3, 3].abs().max()) > _FARTHEST:
+        frame = int(poses[:, :3, 3].abs().amax(dim=1).argmax())
+        raise ValueError(
+            f"The camera of frame {frame} is more than {_FARTHEST:,.0f} m away. Check the unit: poses are in metres."
+        )
     _check_rotations(poses[:, :3, :3])
     return poses
 

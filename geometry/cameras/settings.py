@@ -8,6 +8,7 @@ import math
 import torch
 from torch import Tensor
 
+from ...common.messages import arrived
 from ..lenses import Lens
 from ..lenses.pinhole import Pinhole
 from .camera import Camera
@@ -88,10 +89,12 @@ def _turn(axis: str, angle: float) -> Tensor:
 
 
 def _own_lens(preset: LensPreset, text: str) -> Lens:
-    try:
-        numbers = [float(word) for word in text.replace(",", " ").split()]
-    except ValueError as error:
-        raise ValueError(f"The lens' coefficients must be numbers: {error}.") from error
+    numbers = []
+    for word in text.replace(",", " ").split():
+        try:
+            numbers.append(float(word))
+        except ValueError as error:
+            raise ValueError(f"The lens' coefficients must be numbers, got {arrived(word)} among them.") from error
     if preset is LensPreset.OWN and len(numbers) == 3:
         focal, cx, cy = numbers
         return Pinhole(focal, focal, cx, cy)
@@ -99,10 +102,15 @@ def _own_lens(preset: LensPreset, text: str) -> Lens:
 
 
 def _poses_from_text(text: str) -> Tensor:
+    example = "[[1,0,0,0],[0,1,0,0],[0,0,1,0]], or a list of them with one a frame"
     try:
-        return torch.tensor(json.loads(text), dtype=torch.float64)
-    except (json.JSONDecodeError, TypeError, ValueError) as error:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"Matrices are JSON text such as {example}; got {arrived(text)}.") from error
+    try:
+        return torch.tensor(content, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(
-            "Matrices are JSON text such as [[1,0,0,0],[0,1,0,0],[0,0,1,0]], or a list of them with one a frame: "
-            f"{error}."
+            f"Matrices are rows of numbers such as {example}; got {arrived(content)} with rows of different lengths, "
+            "or with something else than numbers."
         ) from error

@@ -59,7 +59,7 @@ def fit_least_squares(x: Tensor, y: Tensor, used: Tensor) -> Fit:
     return Fit(scale, offset, _relative_error(x, y, used, scale, offset), used)
 
 
-def fit_robust(x: Tensor, y: Tensor, usable: Tensor) -> Fit:
+def fit_robust(x: Tensor, y: Tensor, usable: Tensor, draws: Tensor | None = None) -> Fit:
     """Fit in the face of outliers: least median of squares, then Tukey's biweight.
 
     The start tolerates any outliers short of half the pixels; the rounds after it average over all inliers.
@@ -68,8 +68,9 @@ def fit_robust(x: Tensor, y: Tensor, usable: Tensor) -> Fit:
         x: [F, S].
         y: [F, S].
         usable: [F, S] bool, the pixels to choose from.
+        draws: rows of `trial_draws` that belong to these frames, where they are some of a clip's.
     """
-    scale, offset = _least_median_line(x, y, usable)
+    scale, offset = _least_median_line(x, y, usable, trial_draws(len(x)) if draws is None else draws)
     floor = 1e-7 * _masked_mean(y.abs(), usable)  # [F]: noise-free data has no spread to measure
     weights = torch.zeros_like(x)
     for _ in range(_TUKEY_ROUNDS):
@@ -98,9 +99,9 @@ def _weighted_line(x: Tensor, y: Tensor, weights: Tensor) -> tuple[Tensor, Tenso
     return scale, y_mean[:, 0] - scale * x_mean[:, 0]
 
 
-def _least_median_line(x: Tensor, y: Tensor, usable: Tensor) -> tuple[Tensor, Tensor]:
+def _least_median_line(x: Tensor, y: Tensor, usable: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
     """Return the line [F] through two pixels whose median absolute error is the least of all trial lines."""
-    chosen = _draw(usable, 2 * _TRIAL_LINES + _JUDGES)
+    chosen = _chosen(usable, draws)
     x1, x2, x_judge = x.gather(1, chosen).split([_TRIAL_LINES, _TRIAL_LINES, _JUDGES], dim=1)
     y1, y2, y_judge = y.gather(1, chosen).split([_TRIAL_LINES, _TRIAL_LINES, _JUDGES], dim=1)
     scale = (y2 - y1) / (x2 - x1)  # [F, lines]
@@ -112,12 +113,15 @@ def _least_median_line(x: Tensor, y: Tensor, usable: Tensor) -> tuple[Tensor, Te
     return scale.gather(1, best)[:, 0], offset.gather(1, best)[:, 0]
 
 
-def _draw(usable: Tensor, count: int) -> Tensor:
-    """Return random positions [F, count] of usable pixels, with repetition; any position where none is usable."""
-    generator = torch.Generator().manual_seed(0)
-    draws = torch.rand(len(usable), count, generator=generator).to(usable.device)
+def trial_draws(n_frames: int) -> Tensor:
+    """Return the random numbers in [0, 1) with which `fit_robust` draws pixels [F, D]; the same on every run."""
+    return torch.rand(n_frames, 2 * _TRIAL_LINES + _JUDGES, generator=torch.Generator().manual_seed(0))
+
+
+def _chosen(usable: Tensor, draws: Tensor) -> Tensor:
+    """Return random positions [F, D] of usable pixels, with repetition; any position where none is usable."""
     usable_first = (~usable).to(torch.uint8).argsort(dim=1, stable=True)  # [F, S]
-    ranks = (draws * usable.sum(dim=1, keepdim=True)).long()
+    ranks = (draws.to(usable.device) * usable.sum(dim=1, keepdim=True)).long()
     return usable_first.gather(1, ranks)
 
 

@@ -14,7 +14,8 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from .affine_fit import Fit, fit_least_squares, fit_robust, quantile_band
+from ...common.cancel import bounded_slices
+from .affine_fit import Fit, fit_least_squares, fit_robust, quantile_band, trial_draws
 from .depth import Depth, DepthMeaning
 
 # ViPE: momentum of scale and offset, quantiles that bound the fitted pixels, smallest inverse depth (1 km).
@@ -27,6 +28,8 @@ MIN_INVERSE_DEPTH = 1e-3
 _SAMPLED_PIXELS = 65_536
 # A frame with fewer usable pixels, as a share of its own, is not fitted.
 _MIN_USED = 1e-3
+# A fit sorts and sums many times over: its pixels count so often between two cancel points.
+_WORK_PER_PIXEL = 8
 # Depth models round sizes to multiples of 14 or 16 pixels: 518 x 294 for a 16:9 picture.
 _ASPECT_TOLERANCE = 0.03
 
@@ -132,12 +135,9 @@ def align_depth(
     y = _pick(metric.metric(), pixels, metric.meaning)  # [F, S] 1/metres, float64
     usable = torch.isfinite(x) & torch.isfinite(y)  # [F, S]
     if dynamic is not None:
-        usable &= ~dynamic.flatten(1)[:, pixels].to(usable.device)
+        usable &= ~_at(dynamic, pixels).to(usable.device)
 
-    if method is AlignmentMethod.VIPE:
-        fit = fit_least_squares(x, y, quantile_band(x, y, usable, *BAND))
-    else:
-        fit = fit_robust(x, y, usable)
+    fit = _fitted(x, y, usable, method)
     failed = (fit.used.double().mean(dim=1) < _MIN_USED) | ~(fit.scale > 0)  # [F]; a NaN scale fails too
     if failed.all():
         raise ValueError(_why_nothing_fits(fit, usable))
@@ -158,11 +158,25 @@ def align_depth(
         residual=fit.residual.masked_fill(failed, torch.nan),
         used=fit.used.double().mean(dim=1),
         failed_frames=tuple(failed.nonzero().flatten().tolist()),
-        jitter_before=static_jitter(metric.values.flatten(1)[:, pixels], usable),
-        jitter_after=static_jitter(aligned.flatten(1)[:, pixels], usable),
+        jitter_before=static_jitter(_at(metric.values, pixels), usable),
+        jitter_after=static_jitter(_at(aligned, pixels), usable),
         method=method,
         momentum=momentum,
     )
+
+
+def _fitted(x: Tensor, y: Tensor, usable: Tensor, method: AlignmentMethod) -> Fit:
+    """Fit every frame by itself, some at a time."""
+    draws = trial_draws(len(x))
+    fits = []
+    for frames in bounded_slices(len(x), _WORK_PER_PIXEL * x.shape[1]):
+        part = x[frames], y[frames], usable[frames]
+        if method is AlignmentMethod.VIPE:
+            fits.append(fit_least_squares(*part[:2], quantile_band(*part, *BAND)))
+        else:
+            fits.append(fit_robust(*part, draws[frames]))
+    names = ("scale", "offset", "residual", "used")
+    return Fit(*(torch.cat([getattr(fit, name) for fit in fits]) for name in names))
 
 
 def static_jitter(depth: Tensor, static: Tensor) -> float:
@@ -178,11 +192,15 @@ def static_jitter(depth: Tensor, static: Tensor) -> float:
     Returns:
         A ratio (0.01 = 1 % from frame to frame); NaN if no pixel is static in two frames that follow each other.
     """
-    both = static[1:] & static[:-1]  # [F - 1, S]
-    change = (depth[1:] - depth[:-1]) / (0.5 * (depth[1:] + depth[:-1]))
-    pairs = both.sum(dim=0)  # [S]
-    mean_square = change.double().square().masked_fill(~both, 0).sum(dim=0) / pairs
-    seen = mean_square[pairs > 0].sqrt()
+    parts = []
+    for pixels in bounded_slices(depth.shape[1], len(depth)):
+        values, still = depth[:, pixels], static[:, pixels]
+        both = still[1:] & still[:-1]  # [F - 1, S]
+        change = (values[1:] - values[:-1]) / (0.5 * (values[1:] + values[:-1]))
+        pairs = both.sum(dim=0)  # [S]
+        mean_square = change.double().square().masked_fill(~both, 0).sum(dim=0) / pairs
+        parts.append(mean_square[pairs > 0].sqrt())
+    seen = torch.cat(parts)
     return float(seen.median()) if len(seen) else torch.nan
 
 
@@ -205,10 +223,10 @@ def _of_one_size(temporal: Depth, metric: Depth) -> Depth:
 def _unchanged(metric: Depth, dynamic: Tensor | None, method: AlignmentMethod, momentum: float) -> Alignment:
     """Return the metric depth itself, as scale 1 and offset 0, with its jitter."""
     pixels = _sample(metric.height * metric.width)
-    metres = metric.metric().flatten(1)[:, pixels]
+    metres = _at(metric.metric(), pixels)
     usable = metres > 0
     if dynamic is not None:
-        usable &= ~dynamic.flatten(1)[:, pixels].to(usable.device)
+        usable &= ~_at(dynamic, pixels).to(usable.device)
     ones = torch.ones(metric.n_frames, dtype=torch.float64)
     zeros = torch.zeros_like(ones)
     jitter = static_jitter(metres, usable)
@@ -245,10 +263,19 @@ def _sample(n_pixels: int) -> Tensor:
 
 def _pick(values: Tensor, pixels: Tensor, meaning: DepthMeaning) -> Tensor:
     """Return the inverse depth of the sampled pixels [F, S] float64, NaN where invalid."""
-    picked = values.flatten(1)[:, pixels].double()
-    if meaning is DepthMeaning.INVERSE:
-        return picked
-    return torch.where(picked > 0, picked.reciprocal(), torch.nan)
+    picked = _at(values, pixels)
+    inverse = torch.empty(picked.shape, dtype=torch.float64)
+    for frames in bounded_slices(len(picked), len(pixels)):
+        some = picked[frames].double()
+        inverse[frames] = some if meaning is DepthMeaning.INVERSE else some.reciprocal().where(some > 0, torch.nan)
+    return inverse
+
+
+def _at(maps: Tensor, pixels: Tensor) -> Tensor:
+    """Return the values of maps [F, H, W] at flat pixels [S], as [F, S]."""
+    rows, columns = pixels // maps.shape[2], pixels % maps.shape[2]
+    parts = [maps[frames, rows, columns] for frames in bounded_slices(len(maps), len(pixels))]
+    return torch.cat(parts)
 
 
 def _smoothed(values: Tensor, failed: Tensor, momentum: float) -> Tensor:

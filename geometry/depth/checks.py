@@ -8,10 +8,13 @@ median is 0.18 and 0.32 for the former, 0.67 and 0.65 for the latter.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import Enum, auto
 
 import torch
 from torch import Tensor
+
+from ...common.cancel import bounded_slices
 
 # A stretched input reaches 0 and 1 up to 8-bit rounding; video coding adds a few grey levels.
 _STRETCH_TOLERANCE = 0.02
@@ -43,16 +46,28 @@ def contradictions(values: Tensor, form: Form) -> list[str]:
     Returns:
         Sentences for the user; empty if nothing speaks against the declaration (which proves nothing).
     """
-    finite = torch.isfinite(values)
-    if not finite.any():
+    ends = []
+    for part in map_parts(values):
+        finite = values[part][torch.isfinite(values[part])]
+        if len(finite):
+            ends.append(torch.stack(finite.aminmax()))
+    if not ends:
         return []
-    low, high = (float(edge) for edge in torch.aminmax(values[finite]))
-    values, finite = _thinned(values), _thinned(finite)
+    low, high = float(torch.stack(ends).amin()), float(torch.stack(ends).amax())
+    values = _thinned(values)
+    finite = torch.isfinite(values)
     if high - low <= 1e-6 * abs(high):
         return [f"All pixels hold the same value ({high:.4g}): the depth map is empty."]
     warnings = _constant_frames(values, finite)
     warnings += _range_warnings(values[finite], low, high, form)
     return warnings or _shape_warnings(values, finite, high - low, form)
+
+
+def map_parts(maps: Tensor) -> Iterator[tuple[int, slice]]:
+    """Cut maps [F, H, W] into frames and some of their rows, with a cancel point before each part."""
+    for frame in range(len(maps)):
+        for rows in bounded_slices(maps.shape[1], maps.shape[2]):
+            yield frame, rows
 
 
 def colour_finding(channels: Tensor) -> tuple[str, ...]:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .checks import Form, colour_finding, contradictions
+from ...common.cancel import cancel_point
+from ...common.memory import FLOAT, require_memory
+from .checks import Form, colour_finding, contradictions, map_parts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,7 +59,7 @@ class Depth:
         if values.ndim != 3 or 0 in values.shape:
             raise ValueError(f"Expected depth maps [F, H, W], got the shape {list(values.shape)}.")
         values = values.to("cpu", torch.float32)
-        if not (torch.isfinite(values) & (values > 0)).any():
+        if not any(bool((torch.isfinite(values[part]) & (values[part] > 0)).any()) for part in map_parts(values)):
             raise ValueError(_nothing_valid(values))
         object.__setattr__(self, "meaning", meaning)
         object.__setattr__(self, "values", _with_holes_marked(values, meaning))
@@ -144,8 +146,16 @@ class Depth:
             raise ValueError(f"Expected a positive size in pixels, got {width} x {height}.")
         if (width, height) == (self.width, self.height):
             return self
-        resized = torch.nn.functional.interpolate(self.values[:, None], size=(height, width), mode="nearest-exact")
-        return replace(self, values=resized[:, 0])
+        require_memory(
+            2 * FLOAT * self.n_frames * width * height,
+            f"Depth of {self.n_frames} frames at {width} x {height}",
+            "Make the images smaller, or give fewer frames.",
+        )
+        resized = torch.empty(self.n_frames, height, width)
+        for frame, values in enumerate(self.values):
+            cancel_point()
+            resized[frame] = torch.nn.functional.interpolate(values[None, None], (height, width), mode="nearest-exact")
+        return replace(self, values=resized)
 
     def cropped(self, left: int, top: int, width: int, height: int) -> Depth:
         """Return the window of `width` x `height` pixels whose corner is at column `left`, row `top`.
@@ -193,10 +203,15 @@ class Depth:
 
     def describe(self) -> str:
         """Return meaning, size, range and the share of valid pixels as one line."""
-        valid = self.valid
-        low, high = (float(edge) for edge in torch.aminmax(self.values[valid]))
+        low, high, count = math.inf, -math.inf, 0
+        for part in map_parts(self.values):
+            one = self.values[part]
+            known = one[one > 0 if self.meaning is DepthMeaning.METRIC else torch.isfinite(one)]
+            if len(known):
+                low, high = min(low, float(known.min())), max(high, float(known.max()))
+                count += len(known)
         unit = " m" if self.meaning is DepthMeaning.METRIC else " (no unit)"
-        share = 100 * float(valid.float().mean())
+        share = 100 * count / self.values.numel()
         return (
             f"{self.meaning.value}: {self.n_frames} frames of {self.width} x {self.height}, "
             f"{low:.4g} to {high:.4g}{unit}, {share:.1f} % of the pixels valid"
@@ -241,11 +256,16 @@ def _check_near_far(meaning: DepthMeaning, near: float | None, far: float | None
 
 def _with_holes_marked(values: Tensor, meaning: DepthMeaning) -> Tensor:
     """Mark invalid pixels as `Depth` documents it, copying only where there are any."""
-    if meaning is DepthMeaning.METRIC:
-        bad, mark = ~(torch.isfinite(values) & (values >= 0)), 0.0
-    else:
-        bad, mark = ~torch.isfinite(values), math.nan
-    return values.masked_fill(bad, mark) if bad.any() else values
+    metric = meaning is DepthMeaning.METRIC
+    marked = values
+    for part in map_parts(values):
+        one = values[part]
+        bad = ~(torch.isfinite(one) & (one >= 0)) if metric else ~torch.isfinite(one)
+        # Not-a-number marks holes of inverse depth already.
+        if bool(bad.any()) and (metric or not bool(one[bad].isnan().all())):
+            marked = values.clone() if marked is values else marked
+            marked[part].masked_fill_(bad, 0.0 if metric else math.nan)
+    return marked
 
 
 def _nothing_valid(values: Tensor) -> str:

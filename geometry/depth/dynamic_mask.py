@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
+from ...common.cancel import MOST_NUMBERS, bounded_slices, cancel_point
 from .depth import Depth, DepthMeaning
 
 # The values that came closest to the released ego priors: a colour off its median over time by more than 25 of 255
@@ -16,9 +18,6 @@ DEPTH_THRESHOLD = 0.06
 EROSION = 3
 DILATION = 11
 
-# Bounds the temporaries of the medians (rows) and of the morphology (frames).
-_ROWS_AT_ONCE = 64
-_FRAMES_AT_ONCE = 8
 # A frame's scale is the median over about this many of its pixels.
 _SCALE_PIXELS = 20_000
 # ... if at least this share of them is steady in colour and holds depth.
@@ -68,11 +67,15 @@ def estimate_dynamic(
 
     dynamic = torch.empty_like(changed)
     n_frames = len(changed)
-    for first in range(0, n_frames, _FRAMES_AT_ONCE):
-        frames = slice(first, min(first + _FRAMES_AT_ONCE, n_frames))
-        dynamic[frames] = _opened_and_grown(changed[frames], erosion, dilation)
+    n_rows, width = changed.shape[1:]
+    halo = erosion // 2 + dilation // 2  # what lies further off changes nothing
+    for frame in range(n_frames):
+        for rows in bounded_slices(n_rows, width, most=MOST_NUMBERS // 4):
+            top, bottom = max(0, rows.start - halo), min(n_rows, rows.stop + halo)
+            found = _opened_and_grown(changed[frame : frame + 1, top:bottom], erosion, dilation)
+            dynamic[frame, rows] = found[0, rows.start - top : rows.stop - top]
         if progress is not None:
-            progress(frames.stop, n_frames)
+            progress(frame + 1, n_frames)
     return dynamic
 
 
@@ -107,8 +110,12 @@ def mask_to_frames(mask: Tensor, n_frames: int, height: int, width: int, thresho
         )
     chosen = mask if mask.dtype is torch.bool else mask > threshold
     if chosen.shape[1:] != (height, width):
-        grown = torch.nn.functional.interpolate(chosen[:, None].float(), size=(height, width), mode="nearest-exact")
-        chosen = grown[:, 0] > 0.5
+        grown = torch.empty(len(chosen), height, width, dtype=torch.bool)
+        for frame, one in enumerate(chosen):
+            cancel_point()
+            resized = torch.nn.functional.interpolate(one[None, None].float(), (height, width), mode="nearest-exact")
+            grown[frame] = resized[0, 0] > 0.5
+        chosen = grown
     return chosen.expand(n_frames, height, width)
 
 
@@ -126,12 +133,21 @@ def _metres_of(depth: Depth, images: Tensor) -> Tensor:
 def _off_median(images: Tensor, threshold: float) -> Tensor:
     """Return where any channel leaves its median over time [F, H, W]."""
     changed = torch.empty(images.shape[:3], dtype=torch.bool, device=images.device)
-    for top in range(0, images.shape[1], _ROWS_AT_ONCE):
+    for part in _pieces(images):
         # Contiguous: along a repeated frame (stride 0) torch.median reads memory that is not the tensor's.
-        rows = images[:, top : top + _ROWS_AT_ONCE].contiguous()
-        deviation = (rows - rows.median(dim=0).values).abs_()
-        changed[:, top : top + _ROWS_AT_ONCE] = (deviation > threshold).any(dim=-1)
+        values = images[part].contiguous()
+        deviation = (values - values.median(dim=0).values).abs_()
+        changed[part] = (deviation > threshold).any(dim=-1)
     return changed
+
+
+def _pieces(clip: Tensor) -> Iterator[tuple[slice, slice, slice]]:
+    """Cut a clip [F, H, W, ...] along rows and columns: a pixel's median takes all frames at once."""
+    n_frames, height, width = clip.shape[:3]
+    each = n_frames * math.prod(clip.shape[3:])
+    for columns in bounded_slices(width, each):
+        for rows in bounded_slices(height, each * (columns.stop - columns.start)):
+            yield slice(None), rows, columns
 
 
 def _relative_scales(metres: Tensor, steady: Tensor) -> Tensor:
@@ -152,11 +168,11 @@ def _relative_scales(metres: Tensor, steady: Tensor) -> Tensor:
 def _depth_off_median(metres: Tensor, scales: Tensor, threshold: float) -> Tensor:
     """Return where a valid depth, divided by its frame's scale [F], leaves its pixel's median over time [F, H, W]."""
     changed = torch.empty(metres.shape, dtype=torch.bool, device=metres.device)
-    for top in range(0, metres.shape[1], _ROWS_AT_ONCE):
-        rows = metres[:, top : top + _ROWS_AT_ONCE] / scales[:, None, None]
-        rows = rows.masked_fill_(rows <= 0, torch.nan)
-        median = rows.nanmedian(dim=0).values
-        changed[:, top : top + _ROWS_AT_ONCE] = (rows - median).abs_() > threshold * median  # False at NaN
+    for part in _pieces(metres):
+        values = metres[part] / scales[:, None, None]
+        values = values.masked_fill_(values <= 0, torch.nan)
+        median = values.nanmedian(dim=0).values
+        changed[part] = (values - median).abs_() > threshold * median  # False at NaN
     return changed
 
 

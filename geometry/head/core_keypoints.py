@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...common.cancel import cancel_point
+from ...common.messages import arrived
 from ..cameras.rotations import shortest_turns
 from .keypoints import HEAD_JOINTS, N_JOINTS, Joint, Keypoints, People
 from .model import head_axes
@@ -63,16 +65,15 @@ def read_face_landmarks(payload: Any) -> People:
 
 def _read(payload: Any, kind: str, person: Callable[[Mapping[str, Any], str], Keypoints]) -> People:
     if not isinstance(payload, Mapping) or not isinstance(payload.get("frames"), Sequence):
-        found = sorted(map(str, payload)) if isinstance(payload, Mapping) else type(payload).__name__
-        raise ValueError(f'Expected {kind} as a dictionary with a list "frames", got {found}.')
+        raise ValueError(f'Expected {kind} as a dictionary with a list "frames", got {arrived(payload)}.')
     try:
         height, width = (int(side) for side in payload["image_size"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(
-            f'Expected "image_size" of {kind} as (height, width), got {payload.get("image_size")}.'
-        ) from error
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        given = arrived(payload.get("image_size"))
+        raise ValueError(f'Expected "image_size" of {kind} as (height, width), got {given}.') from error
     frames = []
     for index, found in enumerate(payload["frames"]):
+        cancel_point()
         where = f"frame {index} of {kind}"
         if not isinstance(found, Sequence) or not all(isinstance(entry, Mapping) for entry in found):
             raise ValueError(f"Expected {where} as a list of dictionaries, one a person.")
@@ -120,9 +121,9 @@ def _numbers(entry: Mapping[str, Any], key: str, shape: tuple[int | None, ...], 
     try:
         values = torch.as_tensor(entry[key]).detach().to("cpu", torch.float64)
     except KeyError as error:
-        raise ValueError(f'{where}: "{key}" is missing; found {sorted(map(str, entry))}.') from error
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ValueError(f'{where}: "{key}" is not an array of numbers ({error}).') from error
+        raise ValueError(f'{where}: "{key}" is missing; got {arrived(entry)}.') from error
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(f'{where}: "{key}" is not an array of numbers but {arrived(entry[key])}.') from error
     if values.ndim != len(shape) or any(want not in (None, got) for want, got in zip(shape, values.shape)):
         wanted = [size or "N" for size in shape]
         raise ValueError(f'{where}: expected "{key}" of the shape {wanted}, got {list(values.shape)}.')

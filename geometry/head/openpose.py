@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...common.cancel import cancel_point
+from ...common.messages import arrived
 from .keypoints import N_JOINTS, Joint, Keypoints, People
 
 # Index of each joint of ours in OpenPose's two body models.
@@ -47,6 +49,9 @@ _SURE_FACE = 0.3
 # Coordinates of 0 to 1 may lie a little outside; no picture has people within two pixels.
 _LARGEST_SHARE = 2.0
 
+# Pixels; no image is as large.
+_FARTHEST = 1_000_000
+
 Size = tuple[int, int]
 
 
@@ -67,8 +72,8 @@ def read_openpose(payload: Any, size: Size | None = None) -> People:
         payload = [payload]
     if not isinstance(payload, Sequence) or isinstance(payload, str | bytes) or not payload:
         raise ValueError(
-            f"Expected OpenPose keypoints as one dictionary a frame, got {_what(payload)}. Connect POSE_KEYPOINT of a "
-            "DWPose, OpenPose or SDPose node."
+            f"Expected OpenPose keypoints as one dictionary a frame, got {arrived(payload)}. Connect POSE_KEYPOINT of "
+            "a DWPose, OpenPose or SDPose node."
         )
     frames = [_frame(frame, index) for index, frame in enumerate(payload)]
     raw = [_people(frame, index) for index, frame in enumerate(frames)]  # per frame: numbers [P, J, 3]
@@ -106,7 +111,7 @@ def _frame(frame: Any, index: int) -> Mapping[str, Any]:
     if isinstance(frame, Sequence) and len(frame) == 1:  # a batch of one, as some nodes wrap it
         frame = frame[0]
     if not isinstance(frame, Mapping) or not isinstance(frame.get("people"), Sequence):
-        raise ValueError(f'Expected frame {index} as a dictionary with a list "people", got {_what(frame)}.')
+        raise ValueError(f'Expected frame {index} as a dictionary with a list "people", got {arrived(frame)}.')
     return frame
 
 
@@ -115,18 +120,22 @@ def _canvas(frame: Mapping[str, Any]) -> Size | None:
         width, height = int(frame["canvas_width"]), int(frame["canvas_height"])
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
-    return (width, height) if width > 0 and height > 0 else None
+    return (width, height) if 0 < width <= _FARTHEST and 0 < height <= _FARTHEST else None
 
 
 def _people(frame: Mapping[str, Any], index: int) -> Tensor:
     """Return column, row and confidence of our joints [P, J, 3]; confidence 0 where a joint was not found."""
-    found = [numbers for person in frame["people"] if (numbers := _person(person, index)) is not None]
+    found = []
+    for person in frame["people"]:
+        cancel_point()
+        if (numbers := _person(person, index)) is not None:
+            found.append(numbers)
     return torch.stack(found) if found else torch.zeros(0, N_JOINTS, 3, dtype=torch.float64)
 
 
 def _person(person: Any, index: int) -> Tensor | None:
     if not isinstance(person, Mapping):
-        raise ValueError(f"Expected a person of frame {index} as a dictionary, got {_what(person)}.")
+        raise ValueError(f"Expected a person of frame {index} as a dictionary, got {arrived(person)}.")
     body = _triples(person.get("pose_keypoints_2d"), index)
     face = _triples(person.get("face_keypoints_2d"), index)
     if body is not None and len(body) not in _BODIES:
@@ -148,18 +157,26 @@ def _person(person: Any, index: int) -> Tensor | None:
 
 def _triples(numbers: Any, index: int) -> Tensor | None:
     """Return [N, 3] of a flat list; confidence 0 where a point was not found, `None` where there is no list."""
-    if numbers is None or len(numbers) == 0:
-        return None
     try:
+        if numbers is None or len(numbers) == 0:
+            return None
         values = torch.tensor([math.nan if value is None else float(value) for value in numbers], dtype=torch.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"The keypoints of frame {index} are not a list of numbers: {error}.") from error
+        given = torch.tensor([value is not None for value in numbers])
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise ValueError(
+            f"The keypoints of frame {index} are not a list of numbers (x, y, confidence) but {arrived(numbers)}."
+        ) from error
+    if bool((given & ~(values.abs() <= _FARTHEST)).any()):
+        raise ValueError(
+            f"The keypoints of frame {index} hold NaN, infinity or numbers beyond {_FARTHEST:,}. Run the pose "
+            "estimator again, or give 0 or null for joints that it did not find."
+        )
     if len(values) % 3:
         raise ValueError(f"The keypoints of frame {index} are not triples: {len(values)} numbers.")
     points = values.view(-1, 3)
     found = torch.isfinite(points).all(dim=-1) & (points[:, 2] >= _LEAST_CONFIDENCE)
     found &= ~(points[:, :2] <= 0).all(dim=-1)  # (0, 0) or (-1, -1) stands for "not found"
-    points = points.nan_to_num(0.0, 0.0, 0.0)
+    points = points.nan_to_num(0.0)
     points[:, 2] = torch.where(found, points[:, 2].clamp(max=1), 0.0)
     return points
 
@@ -167,11 +184,3 @@ def _triples(numbers: Any, index: int) -> Tensor | None:
 def _keypoints(numbers: Tensor) -> Keypoints:
     rotations = torch.full((len(numbers), 3, 3), torch.nan, dtype=torch.float64)
     return Keypoints(numbers[..., :2].contiguous(), numbers[..., 2].contiguous(), rotations)
-
-
-def _what(value: Any) -> str:
-    return (
-        f"{type(value).__name__} with the keys {sorted(map(str, value))}"
-        if isinstance(value, Mapping)
-        else (f"{type(value).__name__} of length {len(value)}" if hasattr(value, "__len__") else type(value).__name__)
-    )

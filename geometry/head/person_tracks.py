@@ -7,12 +7,15 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from .keypoints import Keypoints, People
+from ...common.cancel import bounded_slices, cancel_point
+from .keypoints import N_JOINTS, Keypoints, People
 
 # A person moves by no more than this share of the picture's width from one frame to the next, and three times as far
 # over a longer absence.
 _LARGEST_STEP = 0.06
 _LONGEST_ABSENCE = 3.0
+# Pairs of a track and a person whose boxes are compared in one go.
+_PAIRS_AT_ONCE = 2**20
 
 
 class PersonChoice(str, Enum):
@@ -63,40 +66,96 @@ def follow_person(people: People, choice: PersonChoice, number: int = 0) -> Keyp
 
 
 def follow_people(people: People) -> list[Keypoints]:
-    """Follow everybody: one [F] for each person, in the order in which they first appear."""
-    tracks: list[list[Keypoints]] = []
-    last_seen: list[tuple[int, Tensor]] = []  # frame and joints' pixels [J, 2], NaN where not found
+    """Follow everybody: one [F] for each person, in the order in which they first appear.
+
+    From frame to frame the nearest pair of a track and a person goes together first. The readable twin, which the tests
+    hold this against, is `tests/support/tracks_reference`.
+    """
+    tracks: list[list[tuple[int, int]]] = []  # of each: frames, and the person's place in them
+    seen = torch.zeros(0, dtype=torch.int64)  # [T] the frame in which each track was seen last
+    before = torch.zeros(0, N_JOINTS, 2, dtype=torch.float64)  # [T, J, 2] where, NaN where a joint was not found
     for frame, found in enumerate(people.frames):
         places = found.pixels.where(found.seen[..., None], torch.nan)  # [P, J, 2]
-        free = set(range(len(found)))
-        taken: set[int] = set()
-        for cost, track, person in _pairs(places, last_seen, frame, people.width):
-            if cost <= 1 and track not in taken and person in free:
-                taken.add(track)
-                free.discard(person)
-                tracks[track].append(found[person : person + 1])
-                last_seen[track] = (frame, places[person])
-        for track in range(len(tracks)):
-            if track not in taken:
-                tracks[track].append(Keypoints.none(1))
-        for person in sorted(free):
-            if bool(found.seen[person].any()):
-                tracks.append([Keypoints.none(frame), found[person : person + 1]])
-                last_seen.append((frame, places[person]))
-    return [Keypoints.joined(parts) for parts in tracks]
+        reaches = _LARGEST_STEP * people.width * (frame - seen).clamp(max=_LONGEST_ABSENCE)  # [T] pixels
+        matches = _matches(places, before, reaches)
+        for track, person in matches:
+            tracks[track].append((frame, person))
+        if matches:
+            chosen, persons = (torch.tensor(part) for part in zip(*matches))
+            seen[chosen], before[chosen] = frame, places[persons]
+        new = found.seen.any(dim=1)
+        new[[person for _, person in matches]] = False
+        starts = new.nonzero()[:, 0]
+        tracks += [[(frame, person)] for person in starts.tolist()]
+        seen = torch.cat([seen, torch.full((len(starts),), frame)])
+        before = torch.cat([before, places[starts]])
+    everybody = Keypoints.joined([*people.frames, Keypoints.none(1)])
+    firsts = torch.tensor([0, *(len(found) for found in people.frames)]).cumsum(0)
+    return [_of_track(everybody, firsts, track) for track in tracks]
 
 
-def _pairs(places: Tensor, last_seen: list[tuple[int, Tensor]], frame: int, width: int) -> list[tuple[float, int, int]]:
-    """Return (cost, track, person), cheapest first; a cost above 1 is too far for one person."""
-    pairs = []
-    for track, (seen, before) in enumerate(last_seen):
-        reach = _LARGEST_STEP * width * min(frame - seen, _LONGEST_ABSENCE)
-        for person, now in enumerate(places):
-            apart = torch.linalg.vector_norm(now - before, dim=-1)  # [J]
-            if not bool(apart.isfinite().any()):  # no joint in common: compare the middles
-                apart = torch.linalg.vector_norm(now.nanmean(dim=0) - before.nanmean(dim=0))
-            pairs.append((float(apart.nanmedian()) / reach, track, person))
-    return sorted(pairs)
+def _of_track(everybody: Keypoints, firsts: Tensor, track: list[tuple[int, int]]) -> Keypoints:
+    """Gather one person [F] from the people of all frames; `everybody` ends with nobody."""
+    cancel_point()
+    rows = torch.full((len(firsts) - 1,), len(everybody) - 1)
+    frames, persons = (torch.tensor(part) for part in zip(*track))
+    rows[frames] = firsts[frames] + persons
+    return everybody[rows]
+
+
+def _matches(places: Tensor, before: Tensor, reaches: Tensor) -> list[tuple[int, int]]:
+    """Pair tracks and people of one frame, cheapest first; nobody is in two pairs.
+
+    Args:
+        places: the people's joints [P, J, 2], NaN where not found.
+        before: the tracks' joints where they were seen last [T, J, 2].
+        reaches: how far each track may have moved [T].
+    """
+    found: list[tuple[Tensor, Tensor]] = []
+    for part in bounded_slices(len(before), len(places), most=_PAIRS_AT_ONCE):
+        near = _boxes_meet(before[part], places, reaches[part]).nonzero()  # [N, 2] of track and person
+        for piece in bounded_slices(len(near), 1, most=_PAIRS_AT_ONCE // N_JOINTS):
+            pairs = near[piece] + torch.tensor([part.start, 0])
+            costs = _costs(places[pairs[:, 1]], before[pairs[:, 0]]) / reaches[pairs[:, 0]]
+            close = costs <= 1  # false for NaN: nothing of one of them was found
+            found.append((costs[close], pairs[close]))
+    if not found:
+        return []
+    costs, pairs = (torch.cat(part) for part in zip(*found))
+    pairs = pairs[costs.argsort(stable=True)]
+    matches: list[tuple[int, int]] = []
+    taken = [bytearray(len(one)) for one in (before, places)]
+    of_tracks, of_people = taken
+    for piece in bounded_slices(len(pairs), 1, most=_PAIRS_AT_ONCE // N_JOINTS):
+        left = pairs[piece]
+        known = [torch.frombuffer(bytearray(one), dtype=torch.bool) for one in taken]
+        for track, person in left[~(known[0][left[:, 0]] | known[1][left[:, 1]])].tolist():
+            if not of_tracks[track] and not of_people[person]:
+                matches.append((track, person))
+                of_tracks[track] = of_people[person] = 1
+        if all(of_people):
+            break
+    return matches
+
+
+def _boxes_meet(before: Tensor, places: Tensor, reaches: Tensor) -> Tensor:
+    """Return which tracks and people [T, P] may be one: their joints' boxes come as near as a track may have moved."""
+    (low, high), (low_now, high_now) = _boxes(before), _boxes(places)
+    apart = torch.maximum(low_now[None] - high[:, None], low[:, None] - high_now[None])  # [T, P, 2]
+    return (apart <= reaches[:, None, None]).all(dim=-1)
+
+
+def _boxes(places: Tensor) -> tuple[Tensor, Tensor]:
+    found = ~places.isnan()
+    return places.where(found, torch.inf).amin(dim=1), places.where(found, -torch.inf).amax(dim=1)
+
+
+def _costs(now: Tensor, before: Tensor) -> Tensor:
+    """Return how far joints [N, J, 2] went, in pixels [N]: the median joint, or the middles where none is common."""
+    costs = torch.linalg.vector_norm(now - before, dim=-1).nanmedian(dim=1).values
+    apart = costs.isnan()
+    costs[apart] = torch.linalg.vector_norm(now[apart].nanmean(dim=1) - before[apart].nanmean(dim=1), dim=-1)
+    return costs
 
 
 def _sizes(track: Keypoints) -> Tensor:

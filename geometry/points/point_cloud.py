@@ -9,6 +9,8 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from ...common.cancel import bounded_slices
+from ...common.memory import DOUBLE, FLOAT, require_memory
 from ..cameras.camera import Camera
 from ..depth.depth import Depth
 
@@ -115,14 +117,25 @@ def reliable_mask(depth: Tensor, window: int = RELIABILITY_WINDOW, threshold: fl
     if window < 1 or window % 2 == 0:
         raise ValueError(f"The reliability window takes an odd number of pixels, got {window}.")
     half = window // 2
-    maps = depth[:, None]
+    reliable = torch.empty(depth.shape, dtype=torch.bool)
+    for frame, one in enumerate(depth):
+        for rows in bounded_slices(len(one), one.shape[1]):
+            top, bottom = max(0, rows.start - half), min(len(one), rows.stop + half)  # all that their windows see
+            found = _reliable(one[None, None, top:bottom], window, threshold)
+            reliable[frame, rows] = found[rows.start - top : rows.stop - top]
+    return reliable
+
+
+def _reliable(maps: Tensor, window: int, threshold: float) -> Tensor:
+    """Return `reliable_mask` of one map [1, 1, H, W] as [H, W]."""
+    half = window // 2
     largest, smallest = maps, -maps
     for side in ((window, 1), (1, window)):  # a square's maximum is that of its rows' maxima
         padding = (half * (side[0] > 1), half * (side[1] > 1))
         largest = torch.nn.functional.max_pool2d(largest, side, 1, padding)
         smallest = torch.nn.functional.max_pool2d(smallest, side, 1, padding)
     mean = torch.nn.functional.avg_pool2d(maps, window, 1, half, count_include_pad=False)
-    return ((largest + smallest < threshold * mean) & (maps > 0))[:, 0]
+    return ((largest + smallest < threshold * mean) & (maps > 0))[0, 0]
 
 
 def build_point_cloud(
@@ -171,20 +184,21 @@ def build_point_cloud(
     metres = depth.metric()
     _check(images, metres, camera, background, dynamic, stride)
     n_frames = len(metres)
+    _require_memory(metres, background, dynamic, dynamic_points, stride)
     lift = _Lift(camera, stride)
     averaging = background is Background.MEAN
     mean = _RunningMean(metres.shape[1:])
     own_points, own_colors = [], []
     for frame in range(n_frames):
         own = reliable = reliable_mask(metres[frame : frame + 1], reliability_window, reliability_threshold)[0]
-        color = images[frame, ..., :3].to("cpu", torch.float32)
         if averaging:
             moves = _nothing(reliable) if dynamic is None else dynamic[frame].to("cpu")
-            mean.add(metres[frame], color, reliable & ~moves)
+            mean.add(metres[frame], images[frame], reliable & ~moves)
             own = reliable & moves if dynamic_points else _nothing(reliable)
         own = own[::stride, ::stride]
         own_points.append(lift(metres[frame, ::stride, ::stride], own, frame))
-        own_colors.append(_stored(color[::stride, ::stride][own], quantise_colors))
+        color = images[frame, ::stride, ::stride, :3].to("cpu", torch.float32)
+        own_colors.append(_stored(color[own], quantise_colors))
         if progress is not None:
             progress(frame + 1, n_frames)
 
@@ -207,13 +221,19 @@ class _Lift:
 
     def __init__(self, camera: Camera, stride: int) -> None:
         rays = camera.local_rays[::stride, ::stride]  # [h, w, 3]
-        self.per_metre = (rays / rays[..., 2:].clamp_min(1e-6)).to(torch.float32)  # z = 1
+        self.per_metre = torch.empty(rays.shape)  # z = 1
+        for rows in bounded_slices(len(rays), rays[0].numel()):
+            self.per_metre[rows] = rays[rows] / rays[rows, :, 2:].clamp_min(1e-6)
         self.poses = camera.camera_to_world.to(torch.float32)  # [F or 1, 4, 4]
 
     def __call__(self, z: Tensor, chosen: Tensor, frame: int) -> Tensor:
         """Lift the chosen pixels [h, w] bool of depth z [h, w] to world points [M, 3]."""
         pose = self.poses[frame if len(self.poses) > 1 else 0]
-        return (z[chosen][:, None] * self.per_metre[chosen]) @ pose[:3, :3].T + pose[:3, 3]
+        parts = []
+        for rows in bounded_slices(len(z), 3 * z.shape[1]):
+            local = z[rows][chosen[rows]][:, None] * self.per_metre[rows][chosen[rows]]
+            parts.append(local @ pose[:3, :3].T + pose[:3, 3])
+        return torch.cat(parts)
 
 
 class _RunningMean:
@@ -224,10 +244,13 @@ class _RunningMean:
         self._depth = torch.zeros(shape)
         self._color = torch.zeros((*shape, 3))
 
-    def add(self, z: Tensor, color: Tensor, counts: Tensor) -> None:
-        self.count += counts
-        self._depth += z.masked_fill(~counts, 0)
-        self._color += color.masked_fill(~counts[..., None], 0)
+    def add(self, z: Tensor, image: Tensor, counts: Tensor) -> None:
+        for rows in bounded_slices(len(z), 3 * z.shape[1]):
+            adds = counts[rows]
+            color = image[rows, :, :3].to("cpu", torch.float32)
+            self.count[rows] += adds
+            self._depth[rows] += z[rows].masked_fill(~adds, 0)
+            self._color[rows] += color.masked_fill(~adds[..., None], 0)
 
     @property
     def depth(self) -> Tensor:
@@ -236,6 +259,25 @@ class _RunningMean:
     @property
     def color(self) -> Tensor:
         return self._color / self.count.clamp_min(1)[..., None]
+
+
+def _require_memory(
+    metres: Tensor, background: Background, dynamic: Tensor | None, dynamic_points: bool, stride: int
+) -> None:
+    """Refuse a cloud whose points, and the means and rays on the way to it, would not fit into memory."""
+    n_frames, height, width = metres.shape
+    share = 1.0 if background is Background.PER_FRAME else 0.0
+    if background is Background.MEAN and dynamic is not None and dynamic_points:
+        moving = (dynamic[frame, ::stride, ::stride].to("cpu") for frame in range(n_frames))
+        share = sum(float(one.float().mean()) for one in moving) / n_frames
+    on_grid = height * width / stride**2
+    points = 6 * FLOAT * on_grid * (1 + share * n_frames)
+    means = 10 * FLOAT * height * width if background is Background.MEAN else 0
+    require_memory(
+        points + means + (3 * DOUBLE + 3 * FLOAT) * height * width,
+        f"A point cloud of {n_frames} frames at {width} x {height} with stride {stride}",
+        "Raise stride, make images and depth smaller, or give fewer frames.",
+    )
 
 
 def _nothing(mask: Tensor) -> Tensor:

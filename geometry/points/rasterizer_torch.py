@@ -12,6 +12,7 @@ import math
 import torch
 from torch import Tensor
 
+from ...common.cancel import cancel_point
 from .fragments import Fragments, Raster, Splats
 
 # Memory of one (point, pixel) pair while keys are made and sorted: key, distance, mask, and the sort's own copies.
@@ -33,6 +34,7 @@ def rasterize(splats: Splats, raster: Raster, memory_budget_bytes: int) -> Fragm
     rank_bits = max(n - 1, 1).bit_length()
     keys = splats.image.new_zeros(0)
     for ranks in torch.arange(n, device=by_depth.device).split(splats_within(memory_budget_bytes, raster)):
+        cancel_point()
         portion = by_depth[ranks]
         spread = _keys(splats.pixels[portion], splats.image[portion], ranks, rank_bits, raster)
         keys = torch.cat([keys, spread]) if len(keys) else spread

@@ -15,6 +15,8 @@ from enum import Enum
 import torch
 from torch import Tensor
 
+from ...common.cancel import bounded_slices, cancel_point
+from ...common.memory import FLOAT, require_memory
 from ..cameras.camera import Camera
 from . import rasterizer_pytorch3d, rasterizer_torch
 from .compositing import composite, compositing_weights
@@ -60,7 +62,7 @@ class Rendering:
     @property
     def coverage_percent(self) -> Tensor:
         """Covered share of each frame [F], 0 to 100."""
-        return 100 * self.coverage.float().mean(dim=(1, 2))
+        return torch.stack([100 * frame.float().mean() for frame in self.coverage])
 
 
 def render_points(
@@ -103,6 +105,11 @@ def render_points(
     raster = Raster(1, camera.height, camera.width, radius * camera.height / RELEASE_HEIGHT, points_per_pixel)
     rasterize = _rasteriser(backend, memory_budget_bytes // 2)  # the other half is for the fragments
     strips = _strips(raster, memory_budget_bytes // 2)
+    require_memory(
+        (7 * FLOAT + 4) * n_frames * camera.height * camera.width,
+        f"Rendering {n_frames} frames at {camera.width} x {camera.height}",
+        "Lower the camera's width and height, or give fewer frames.",
+    )
     color = torch.zeros(n_frames, camera.height, camera.width, 3)
     depth = torch.zeros(n_frames, camera.height, camera.width)
     visible = _visible_frames(cloud, camera, n_frames, raster.radius, device)
@@ -118,7 +125,11 @@ def render_points(
             if progress is not None:
                 progress(done, n_frames * len(strips))
         first = frames.stop
-    return Rendering(color, depth, (color >= EMPTY_BELOW).any(dim=-1))
+    coverage = torch.empty(depth.shape, dtype=torch.bool)
+    for frame, image in enumerate(color):
+        cancel_point()
+        coverage[frame] = (image >= EMPTY_BELOW).any(dim=-1)
+    return Rendering(color, depth, coverage)
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,11 +177,16 @@ def _visible_frames(
     """Project frame by frame; a fixed camera sees the background once."""
 
     def visible(points: Tensor, colors: Tensor, frame: int) -> _Visible:
-        points = points.to(device or points.device)
-        pixels, z, seen = camera.project(points, frame)
-        limits = pixels.new_tensor([camera.width, camera.height]) + radius
-        seen = seen & ((pixels > -radius) & (pixels < limits)).all(dim=-1)
-        return _Visible(pixels[seen], z[seen], colors.to(points)[seen])
+        found = []
+        for part in bounded_slices(len(points), 3):
+            some = points[part].to(device or points.device)
+            pixels, z, seen = camera.project(some, frame)
+            limits = pixels.new_tensor([camera.width, camera.height]) + radius
+            seen = seen & ((pixels > -radius) & (pixels < limits)).all(dim=-1)
+            found.append((pixels[seen], z[seen], colors[part].to(some)[seen]))
+        if not found:
+            return _Visible(*(torch.zeros(0, *size, device=device or points.device) for size in ((2,), (), (3,))))
+        return _Visible(*(torch.cat(values) for values in zip(*found)))
 
     background = None
     for frame in range(n_frames):

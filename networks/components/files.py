@@ -18,6 +18,8 @@ from torch import Tensor
 
 from ...common.paths import is_file, is_there
 from ..exo2egosyn.self_attention_lora import with_known_names
+from ..weights.finite import check_finite
+from ..weights.lora_layers import check_floating
 from ..weights.safetensors_file import read_safetensors, write_safetensors
 from ..weights.shards import shard_names, shard_number, siblings
 from .metadata import Component, ComponentMetadata, LoraMetadata, parse_metadata
@@ -64,7 +66,7 @@ def read_component(path: str | Path, expected: Component | None = None) -> Loade
     Raises:
         ValueError: for a file or shard that is missing, torn, pickled or of another format; a header of another
             format, version, component or base model, or with values that this version does not read; and tensors that
-            are missing, left over or of another shape. It names the file.
+            are missing, left over, of another shape, or hold NaN, infinity or integers. It names the file.
     """
     path = Path(path)
     tensors, header = _read_files(files_of(path))
@@ -76,8 +78,10 @@ def read_component(path: str | Path, expected: Component | None = None) -> Loade
                 f"file of {expected.value}."
             )
         if isinstance(metadata, LoraMetadata):
+            check_floating(tensors)  # before they are read as bfloat16
             tensors = with_known_names(tensors, metadata.alpha)
         config = check_tensors(metadata, tensors)
+        check_finite(tensors)
     except ValueError as error:
         raise ValueError(f"{path.name}: {error}") from error
     return LoadedComponent(path.name, metadata, config, tensors)

@@ -26,6 +26,8 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.functional import gelu, layer_norm, normalize, scaled_dot_product_attention
 
+from ...common.cancel import cancel_point
+
 # Factor on the logits of unit queries and keys; fixed in the cited code.
 _LOGIT_SCALE = 8.0
 
@@ -172,6 +174,7 @@ class STTransformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens [B, V, h, w, D] to tokens of the same shape, any number of views and any grid."""
         for block in self.blocks:
+            cancel_point()
             x = block(x)
         return self.norm_out(x)
 

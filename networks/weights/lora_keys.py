@@ -55,6 +55,16 @@ def split_key(key: str) -> tuple[str, str] | None:
     return None
 
 
+def layers_of_a_block() -> tuple[str, ...]:
+    """Return the layers of a block of Wan that a LoRA may update, such as `self_attn.q`."""
+    return tuple(_DIFFUSERS.values())
+
+
+def in_diffusers(within: str) -> str:
+    """Return diffusers' name, within a block, of one of `layers_of_a_block`."""
+    return {ours: theirs for theirs, ours in _DIFFUSERS.items()}[within]
+
+
 def block_of(layer: str) -> int:
     """Return the block of a layer that `split_key` gave."""
     return int(layer.split(".")[1])

@@ -7,6 +7,7 @@ header. Neither ComfyUI nor torch is imported.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
@@ -21,6 +22,8 @@ WHAT_FILE = "EgoX's LoRA is pytorch_lora_weights.safetensors of the release."
 _OTHER_LORAS = "Load LoRAs of other models or for other layers with LoraLoaderModelOnly."
 _DIFFUSERS_METADATA = "lora_adapter_metadata"
 _BYTES_OF_BF16 = 2
+# How the types begin that are no floating-point numbers: torch's, and those of a safetensors header.
+_INTEGERS = ("torch.int", "torch.uint", "torch.bool", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "BOOL")
 
 
 T = TypeVar("T", bound=Shaped)
@@ -34,8 +37,8 @@ def factors_by_layer(file: str, tensors: Mapping[str, T]) -> dict[str, dict[str,
         tensors: by the file's own names.
 
     Raises:
-        ValueError: for keys of another model, keys of which only some map to layers, blocks that differ, and factors
-            that are missing or do not fit together.
+        ValueError: for keys of another model, keys of which only some map to layers, blocks that differ, factors that
+            are missing or do not fit together, and integers.
     """
     factors: dict[str, dict[str, T]] = {}
     unknown = []
@@ -63,7 +66,28 @@ def factors_by_layer(file: str, tensors: Mapping[str, T]) -> dict[str, dict[str,
     _check_blocks_are_alike(file, factors)
     for layer, found in factors.items():
         _check_pair(file, layer, found)
+    try:
+        check_floating(tensors)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
     return factors
+
+
+def check_floating(tensors: Mapping[str, Shaped]) -> None:
+    """Check that a LoRA's tensors, or their entries in a header, hold floating-point numbers; an alpha may be any.
+
+    Integers mean nothing without the scale that their exporter kept elsewhere.
+
+    Raises:
+        ValueError: naming the first that does not.
+    """
+    for name, tensor in tensors.items():
+        dtype = str(getattr(tensor, "dtype", ""))
+        if dtype.startswith(_INTEGERS) and not name.endswith("alpha"):
+            raise ValueError(
+                f"{name} holds {dtype.removeprefix('torch.')} numbers without a scale, expected floating-point numbers "
+                "(bf16, fp16, fp32 or fp8). Export the LoRA without quantization."
+            )
 
 
 def read_factor(factor: Tensor) -> Tensor:
@@ -106,14 +130,21 @@ def saved_alpha(file: str, metadata: Mapping[str, str]) -> float | None:
     """
     if _DIFFUSERS_METADATA not in metadata:
         return None
-    config = {
-        key.removeprefix("transformer."): value for key, value in json.loads(metadata[_DIFFUSERS_METADATA]).items()
-    }
+    try:
+        saved = json.loads(metadata[_DIFFUSERS_METADATA])
+        config = {key.removeprefix("transformer."): value for key, value in saved.items()}
+        alpha = config.get("lora_alpha")
+        alpha = None if alpha is None else float(alpha)
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(
+            f"{file}: {_DIFFUSERS_METADATA} in its header cannot be read ({error}). Export it again."
+        ) from error
+    if alpha is not None and not math.isfinite(alpha):
+        raise ValueError(f"{file}: lora_alpha in its header is {alpha}, expected a finite number. Export it again.")
     for special in ("alpha_pattern", "use_rslora", "use_dora"):
         if config.get(special):
             raise ValueError(f"{file} was trained with {special}, which is not supported: export a plain LoRA.")
-    alpha = config.get("lora_alpha")
-    return None if alpha is None else float(alpha)
+    return alpha
 
 
 def _check_blocks_are_alike(file: str, factors: Mapping[str, Mapping[str, Shaped]]) -> None:
@@ -139,4 +170,9 @@ def _check_pair(file: str, layer: str, factors: Mapping[str, Shaped]) -> None:
         raise ValueError(
             f"{file}: the factors of {layer} do not fit together, expected [rank, inputs] and [outputs, rank], got "
             f"{list(down)} and {list(up)}. Export it again."
+        )
+    if "alpha" in factors and math.prod(factors["alpha"].shape) != 1:
+        raise ValueError(
+            f"{file}: the alpha of {layer} is expected as one number, got the shape {list(factors['alpha'].shape)}. "
+            "Export it again."
         )

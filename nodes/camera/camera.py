@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -11,7 +9,7 @@ from ...geometry.cameras.presets import NAMED_PRESETS, OWN_NUMBERS, LensPreset
 from ...geometry.cameras.settings import camera_from_numbers, describe_camera
 from ...takes.camera_formats.read import CameraRole
 from ...takes.library import CAMERAS
-from ..common.input_files import NamedInput, check_choice, fingerprint, input_folder
+from ..common.input_files import NamedInput, input_folder
 from ..common.progress import show_text, warn
 from ..common.schema import schema
 from ..common.sockets import CameraSocket
@@ -186,14 +184,6 @@ class Exo2EgoCameraFile(io.ComfyNode):
             outputs=[CameraSocket.Output("camera", display_name="camera")],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def validate_inputs(cls, file: str | None) -> bool | str:
-        return check_choice(file, CAMERAS)
-
-    @classmethod
-    def fingerprint_inputs(cls, file: str | None, **_: Any) -> Any:
-        return fingerprint(file, CAMERAS)
 
     @classmethod
     def execute(cls, file: str, role: str, lens: str, width: int, height: int) -> io.NodeOutput:

@@ -12,9 +12,10 @@ from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.load3d import camera_from_load3d
 from ...geometry.cameras.settings import describe_camera
 from ...geometry.cameras.trajectory import Trajectory
-from ...geometry.cameras.trajectory_json import trajectory_from_json
+from ...geometry.cameras.trajectory_json import MAX_CHARACTERS, trajectory_from_json
 from ...geometry.points.point_cloud import PointCloud
 from ...geometry.points.quick_view import quick_view
+from ..common.own_inputs import ReadText
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema
 from ..common.sockets import CameraSocket, Load3DCameraSocket, PointsSocket
@@ -41,9 +42,10 @@ class Exo2EgoCameraEditor(io.ComfyNode):
                 ),
                 PointsSocket.Input("points", tooltip="Its points, from Point Cloud: what the camera flies through."),
                 CameraSocket.Input("exo_camera", tooltip="The exo camera; resized to the images."),
-                io.String.Input(
+                ReadText(
                     "trajectory",
-                    default="",
+                    trajectory_from_json,
+                    MAX_CHARACTERS,
                     multiline=True,
                     tooltip="The keyframes as versioned JSON; the editor writes it. Empty: the connected camera as it "
                     "is, or the exo camera where none is connected.",
@@ -68,16 +70,6 @@ class Exo2EgoCameraEditor(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def validate_inputs(cls, trajectory: str | None) -> bool | str:
-        if trajectory is None:  # it comes through a link
-            return True
-        try:
-            trajectory_from_json(trajectory)
-        except ValueError as error:
-            return str(error)
-        return True
 
     @classmethod
     def execute(

@@ -7,6 +7,7 @@ from pathlib import Path
 import folder_paths
 from comfy_api.latest import io
 
+from ...common.messages import arrived
 from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.field_of_view import lost_without_lens
 from ...geometry.cameras.load3d import camera_to_load3d
@@ -86,11 +87,17 @@ class Exo2EgoCameraExport(io.ComfyNode):
         viewer = camera_to_load3d(camera, 0 if camera.is_fixed else frame)
         kind = CameraFormat(format)
         root = Path(folder_paths.get_output_directory()).resolve()
-        if not (root / filename_prefix).resolve().is_relative_to(root):
-            raise ValueError(f"{filename_prefix!r} leads out of ComfyUI's output folder. Name a folder inside it.")
-        folder, name, number, subfolder, _ = folder_paths.get_save_image_path(filename_prefix, str(root))
-        path = Path(folder) / f"{name}_{number:05}_{kind.suffix}"
-        lost = write_camera(path, camera, kind, exo_camera=exo_camera, fps=fps)
+        try:
+            if not (root / filename_prefix).resolve().is_relative_to(root):
+                raise ValueError(f"{filename_prefix!r} leads out of ComfyUI's output folder. Name a folder inside it.")
+            folder, name, number, subfolder, _ = folder_paths.get_save_image_path(filename_prefix, str(root))
+            path = Path(folder) / f"{name}_{number:05}_{kind.suffix}"
+            lost = write_camera(path, camera, kind, exo_camera=exo_camera, fps=fps)
+        except OSError as error:
+            raise ValueError(
+                f"The camera cannot be saved as {arrived(filename_prefix)} in ComfyUI's output folder: "
+                f"{error.strerror}. Choose another name, or check that there is room and that it may be written."
+            ) from error
         text = f"Saved {path.relative_to(root).as_posix()} in ComfyUI's output folder: {camera.n_frames} frames. {lost}"
         for_viewers = lost_without_lens(camera)
         if lost:

@@ -19,7 +19,7 @@ from ..common.previews import depth_picture, video_preview
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema
 from ..common.sockets import CameraSocket, DepthSocket, FaceLandmarksSocket, MHRPoseSocket, PoseKeypointSocket
-from ..drawings.head_axes import draw_heads
+from ..drawings.head_axes import draw_heads, drawn_size
 from ..drawings.plots import confidence_chart
 
 # Below this share of frames with a pose of their own the path is a guess.
@@ -151,7 +151,7 @@ class Exo2EgoHeadPose(io.ComfyNode):
             smoothing=smoothing,
             progress=progress_bar(),
         )
-        pictures = depth_picture(depth.inverse(), depth.valid) if images is None else images
+        pictures = _depth_pictures(depth) if images is None else images
         preview = draw_heads(pictures, exo_camera, found.camera, one, found.filled_frames)
         chart = confidence_chart(found.confidence, found.filled_frames, found.torso_frames)
         report = found.summary()
@@ -160,6 +160,12 @@ class Exo2EgoHeadPose(io.ComfyNode):
         else:
             show_text(cls, report)
         return io.NodeOutput(found.camera, preview, chart, report, ui=video_preview(preview))
+
+
+def _depth_pictures(depth: Depth) -> Tensor:
+    """Paint the depth at the size of the preview."""
+    small = depth.resized(*drawn_size(depth.width, depth.height))
+    return depth_picture(small.inverse(), small.valid)
 
 
 def _people(keypoints: Any, mhr_pose: Any, face_landmarks: Any) -> People:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import comfy.model_management
 import folder_paths
 from comfy_api.latest import io
 
@@ -13,6 +16,7 @@ from ...common.paths import is_there, stamp
 from ...common.safe_text import for_page
 from ...takes.library import NamedInputs
 from ...takes.listing import unreadable_inside
+from .checks import MAX_NAME, naming, text
 
 
 def input_folder() -> Path:
@@ -34,47 +38,34 @@ class NamedInput(io.Combo.Input):
         if unreadable := unreadable_inside(input_folder()):
             tooltip += f" Not offered, as ComfyUI may not read it: {for_page(few(unreadable))}."
         super().__init__(name, options=options, default=inputs.built_in, tooltip=tooltip)
-        self._mark = inputs.mark
+        self._inputs = inputs
 
     def as_dict(self) -> dict[str, Any]:
         """Return the input's options as ComfyUI passes them on."""
-        return super().as_dict() | self._mark.as_options()
+        return super().as_dict() | self._inputs.mark.as_options()
+
+    def checked(self, name: Any) -> str:
+        """Return the name if it means the built-in entry or something in the input folder.
+
+        The list of options is made when the editor loads; files that came later are taken too.
+
+        Raises:
+            ValueError: if it does not; the message says what is wrong.
+        """
+        text(self, name, MAX_NAME)
+        with naming(self):
+            self._inputs.check(input_folder(), name)
+        return name
+
+    def fingerprint(self, name: str) -> tuple[str, ...]:
+        """Return what changes when a file behind a name changes; nothing for the built-in entry."""
+        return stamps(self._inputs.files(input_folder(), name))
 
 
-def check_choice(name: str | None, inputs: NamedInputs[Any, Any]) -> bool | str:
-    """Check what an artist or an API user chose: the built-in entry, or something in the input folder.
+def stamps(paths: Iterable[Path]) -> tuple[str, ...]:
+    """Return what changes when one of the files changes; files that are not there have none.
 
-    Lists of files are made when the editor loads, so a node that calls this also takes files that came later.
-
-    Args:
-        name: the choice; `None` where it comes through a link, which ComfyUI knows only once the node runs.
-        inputs: what may be chosen.
-
-    Returns:
-        True, or what is wrong with the name.
+    ComfyUI asks for it before any node runs, and would swallow an interruption: after one this only ends early.
     """
-    if name is None:
-        return True
-    if not isinstance(name, str):
-        return f"Expected the name of a file or folder below ComfyUI's input folder, got {name!r}."
-    try:
-        inputs.check(input_folder(), name)
-    except ValueError as error:
-        return str(error)
-    return True
-
-
-def fingerprint(name: str | None, inputs: NamedInputs[Any, Any]) -> tuple[str, ...]:
-    """Return what changes when a file behind a choice changes.
-
-    Args:
-        name: the choice; `None` where it comes through a link: the linked node's own changes count then.
-        inputs: what may be chosen.
-    """
-    if name is None or name == inputs.built_in:
-        return (str(name),)
-    try:
-        paths = inputs.files(input_folder(), name)
-    except ValueError:
-        return ("missing",)
-    return tuple(stamp(path) for path in paths if is_there(path))
+    wanted = takewhile(lambda _: not comfy.model_management.processing_interrupted(), paths)
+    return tuple(stamp(path) for path in wanted if is_there(path))

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import comfy.model_management
+
+from ...common.cancel import cancellable
+from ...common.memory import memory_errors_told
 from ...common.safe_text import for_page, safe_logger
 from ...wan.shared.progress import progress_bar
 
-__all__ = ["logger", "progress_bar", "show_text", "warn"]
+__all__ = ["logger", "progress_bar", "show_text", "warn", "within_limits"]
 
 logger = safe_logger(__name__)
+
+
+@contextmanager
+def within_limits(node: str) -> Iterator[None]:
+    """Let a node's work be cancelled at every `cancel_point`, and tell in a sentence where memory ends.
+
+    Args:
+        node: how the artist knows it.
+    """
+    check = comfy.model_management.throw_exception_if_processing_interrupted
+    with cancellable(check), memory_errors_told(node):
+        yield
 
 
 def show_text(node: type, text: str) -> None:

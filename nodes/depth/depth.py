@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -11,8 +9,9 @@ from ...geometry.depth.align import AlignmentMethod, align_depth
 from ...geometry.depth.depth import Depth, DepthMeaning
 from ...geometry.depth.dynamic_mask import mask_to_frames
 from ...takes.library import DEPTH_ARRAYS
-from ..common.input_files import NamedInput, check_choice, fingerprint, input_folder
-from ..common.previews import depth_picture, image_preview, video_preview
+from ..common.input_files import NamedInput, input_folder
+from ..common.own_inputs import DepthImages
+from ..common.previews import depth_preview, image_preview
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema
 from ..common.sockets import DepthSocket
@@ -63,21 +62,11 @@ class Exo2EgoDepth(io.ComfyNode):
                     step=0.1,
                     tooltip="Metres that black stands for; 0: unknown.",
                 ),
-                io.Image.Input(
-                    "images", optional=True, tooltip="The depth as another pack gives it, one image a frame."
-                ),
+                DepthImages("images", optional=True, tooltip="The depth as another pack gives it, one image a frame."),
             ],
             outputs=[DepthSocket.Output("depth", display_name="depth")],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def validate_inputs(cls, file: str) -> bool | str:
-        return check_choice(file, DEPTH_ARRAYS)
-
-    @classmethod
-    def fingerprint_inputs(cls, file: str, **_: Any) -> Any:
-        return fingerprint(file, DEPTH_ARRAYS)
 
     @classmethod
     def execute(cls, meaning: str, file: str, near: float, far: float, images: Tensor | None = None) -> io.NodeOutput:
@@ -91,7 +80,7 @@ class Exo2EgoDepth(io.ComfyNode):
         else:
             depth = Depth.from_array(DEPTH_ARRAYS.load(input_folder(), file), declared, **known)
         _report(cls, depth)
-        return io.NodeOutput(depth, ui=video_preview(depth_picture(depth.inverse(), depth.valid)))
+        return io.NodeOutput(depth, ui=depth_preview(depth))
 
 
 class Exo2EgoAlignDepth(io.ComfyNode):

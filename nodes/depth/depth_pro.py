@@ -15,7 +15,7 @@ from ...common.safe_text import is_fit_to_list
 from ...geometry.depth.depth import Depth, DepthMeaning
 from ...networks.depth_pro import estimate_depth
 from ...networks.depth_pro_files import CONFIG_FILE, WEIGHTS_FILE
-from ..common.previews import depth_picture, video_preview
+from ..common.previews import depth_preview
 from ..common.progress import progress_bar, show_text
 from ..common.schema import schema
 
@@ -94,9 +94,7 @@ class Exo2EgoDepthPro(io.ComfyNode):
         depth = Depth.from_array(estimate.depth, DepthMeaning.METRIC)
         show_text(cls, f"{depth.describe()} Field of view {estimate.fov_degrees:.1f} degrees.")
         metres = estimate.depth[..., None].expand(*estimate.depth.shape, 3)
-        return io.NodeOutput(
-            metres, float(estimate.fov_degrees), ui=video_preview(depth_picture(depth.inverse(), depth.valid))
-        )
+        return io.NodeOutput(metres, float(estimate.fov_degrees), ui=depth_preview(depth))
 
 
 def _weights() -> list[str]:

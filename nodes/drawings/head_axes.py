@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
+from ...common.cancel import cancel_point
+from ...common.memory import FLOAT, require_memory
 from ...geometry.cameras.camera import Camera
 from ...geometry.head.keypoints import Keypoints
 from .contact_sheet import as_tensor
@@ -34,20 +36,32 @@ def draw_heads(
         [F, h, w, 3] in [0, 1], at most 784 pixels wide.
     """
     height, width = frames.shape[1:3]
-    if width > _LARGEST_WIDTH:
-        size = (round(height * _LARGEST_WIDTH / width), _LARGEST_WIDTH)
-        frames = torch.nn.functional.interpolate(frames.movedim(-1, 1), size, mode="area").movedim(1, -1)
-    scale = torch.tensor([frames.shape[2] / exo_camera.width, frames.shape[1] / exo_camera.height], dtype=torch.float64)
+    wide, high = drawn_size(width, height)
+    require_memory(
+        3 * FLOAT * (len(frames) + 1) * wide * high, f"A preview of {len(frames)} frames", "Give fewer frames."
+    )
+    scale = torch.tensor([wide / exo_camera.width, high / exo_camera.height], dtype=torch.float64)
     tips = torch.diag(torch.tensor(_AXIS_LENGTH, dtype=torch.float64))
-    drawn = []
+    drawn = torch.empty(len(frames), high, wide, 3)
     for index, frame in enumerate(frames):
+        cancel_point()
+        if (wide, high) != (width, height):
+            frame = torch.nn.functional.interpolate(frame.movedim(-1, 0)[None], (high, wide), mode="area")[0]
+            frame = frame.movedim(0, -1)
         axes = ego_camera.camera_to_world[index]
         points = torch.cat([torch.zeros(1, 3, dtype=torch.float64), tips]) @ axes[:3, :3].T + axes[:3, 3]
         pixels, _, seen = exo_camera.project(points, index)
         joints = keypoints.pixels[index][keypoints.seen[index]] * scale
         lines = (pixels * scale).tolist() if bool(seen.all()) else []
-        drawn.append(_drawn(frame, lines, joints.tolist(), index in filled_frames))
-    return torch.stack(drawn)
+        drawn[index] = _drawn(frame, lines, joints.tolist(), index in filled_frames)
+    return drawn
+
+
+def drawn_size(width: int, height: int) -> tuple[int, int]:
+    """Return the width and height at which frames of a size are drawn on."""
+    if width <= _LARGEST_WIDTH:
+        return width, height
+    return _LARGEST_WIDTH, max(1, round(height * _LARGEST_WIDTH / width))
 
 
 def _drawn(

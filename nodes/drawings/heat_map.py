@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ...common.cancel import cancel_point
+from ...common.memory import FLOAT, require_memory
 from ...common.wan_grid import latent_groups, video_frames
 from ...geometry.cameras.aspect import same_aspect
 from .contact_sheet import FONT_SIZE, GAP, INK, LABEL_HEIGHT, PAPER, as_tensor, contact_sheet, side_by_side
@@ -87,10 +89,16 @@ def heat_over(heat: Tensor, frames: Tensor, scale: HeatScale) -> Tensor:
         [F, H, W, 3] in [0, 1], on the CPU.
     """
     height, width = frames.shape[1:3]
+    require_memory(
+        3 * FLOAT * len(frames) * height * width,
+        f"A map over {len(frames)} frames at {width} x {height}",
+        "Give smaller videos, or fewer frames.",
+    )
     colors = _colors()
     relative = (heat / scale.top).clamp(0, 1).float().cpu().unsqueeze(1)  # [T, 1, rows, columns]
     painted = torch.empty(len(frames), height, width, 3)
     for latent, group in enumerate(latent_groups(len(frames))):
+        cancel_point()
         smooth = torch.nn.functional.interpolate(
             relative[latent : latent + 1], size=(height, width), mode="bilinear", align_corners=False
         )[0, 0]  # [H, W]

@@ -14,7 +14,6 @@ from ...wan.egox.lora import LoraForm, apply_lora, placement, read_lora
 from ...wan.egox.match import Match, match_of_latent
 from ...wan.shared.base_model import require_wan21_i2v
 from ..common.model_files import model_names
-from ..common.options import check_option
 from ..common.progress import logger, show_text, warn
 from ..common.schema import schema
 from .example_prompt import example_prompt_notes
@@ -165,9 +164,9 @@ class Exo2EgoEgoXConditioning(io.ComfyNode):
             exo,
             ego_prior,
             clip_vision,
-            match=Match(check_option("match", match, _MATCHES)),
-            clip_picture=ClipPicture(check_option("clip_picture", clip_picture, _PICTURES)),
-            without_prior=check_option("prior", prior, _PRIORS) == _NO_PRIOR,
+            match=Match(match),
+            clip_picture=ClipPicture(clip_picture),
+            without_prior=prior == _NO_PRIOR,
         )
         notes = (*made.notes, *example_prompt_notes(positive, exo))
         if notes:
@@ -218,8 +217,6 @@ class Exo2EgoEgoXApply(io.ComfyNode):
     def execute(
         cls, model: Any, exo_latent: dict[str, Any], last_frame_mask: str = _AS_MATCHED, exo_noise: str = _CLEAN
     ) -> io.NodeOutput:
-        check_option("last_frame_mask", last_frame_mask, _LAST_FRAME_MASKS)
-        check_option("exo_noise", exo_noise, _EXO_NOISES)
         told = match_of_latent(exo_latent)
         settings = ExoSettings(
             match=told or Match.INFERENCE,

@@ -19,7 +19,6 @@ from ...wan.egox.gga import apply_matched_gga, without_gga
 from ...wan.egox.gga_settings import GGASettings, Guidance
 from ...wan.egox.match import Match, matched
 from ...wan.shared.base_model import require_wan21_i2v
-from ..common.options import check_option
 from ..common.progress import show_text
 from ..common.schema import schema
 from ..common.sockets import CameraSocket, DepthSocket
@@ -136,10 +135,7 @@ class Exo2EgoGGA(io.ComfyNode):
         backend: str = AUTO,
         guidance: str = _ON,
     ) -> io.NodeOutput:
-        check_option("form", form, _FORMS)
-        check_option("geometry", geometry, _GEOMETRIES)
-        check_option("backend", backend, CHOICES)
-        if check_option("guidance", guidance, _GUIDANCES) == _OFF:
+        if guidance == _OFF:
             require_wan21_i2v(model)
             show_text(cls, "GGA is OFF (ablation).")
             return io.NodeOutput(without_gga(model))

@@ -10,7 +10,6 @@ from ...wan.egox.prompt import TEXT_TOKENS, estimated_tokens, two_view_prompt
 from ...wan.egox.prompt_encoding import encode_prompt
 from ...wan.egox.prompt_fit import PromptFit
 from ...wan.egox.vlm_instruction import VLM_INSTRUCTION
-from ..common.options import check_option
 from ..common.progress import show_text, warn
 from ..common.schema import schema
 
@@ -109,7 +108,7 @@ class Exo2EgoEncodePrompt(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip: Any, text: str, fit: str = PromptFit.KEEP_BOTH_VIEWS.value) -> io.NodeOutput:
-        conditioning, fitted = encode_prompt(clip, text, PromptFit(check_option("fit", fit, _FITS)))
+        conditioning, fitted = encode_prompt(clip, text, PromptFit(fit))
         report = fitted.report()
         if fitted.is_shortened:
             warn(cls, report)

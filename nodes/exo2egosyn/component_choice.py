@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import folder_paths
+from comfy_api.latest import io
 
+from ...networks.components.files import files_of
 from ...networks.weights.shards import shard_number
+from ..common.checks import MAX_NAME, naming, text
+from ..common.input_files import stamps
 from ..common.model_files import model_names
 
 FOLDER = "exo2egosyn"
@@ -33,6 +38,35 @@ def component_path(name: str, folders: Sequence[str] = (FOLDER,)) -> Path:
             return Path(path)
     where = " and ".join(f"models/{folder}" for folder in folders)
     raise ValueError(f"There is no file {name} in {where}. Put it there and press R, or choose {NONE}.")
+
+
+class ComponentFile(io.Combo.Input):
+    """An input that chooses a component's file, or none.
+
+    Args:
+        name: the input's name.
+        folders: below `models`, where the files lie.
+        tooltip: what the artist reads.
+    """
+
+    def __init__(self, name: str, folders: Sequence[str], tooltip: str) -> None:
+        super().__init__(name, options=component_choices(folders), default=NONE, tooltip=tooltip)
+        self._folders = folders
+
+    def checked(self, name: Any) -> str:
+        """Return the name if there is such a file, also one that the list does not have yet.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        if is_chosen(text(self, name, MAX_NAME)):
+            with naming(self):
+                component_path(name, self._folders)
+        return name
+
+    def fingerprint(self, name: str) -> tuple[str, ...]:
+        """Return what changes when one of the files behind a choice changes; nothing where none is chosen."""
+        return stamps(files_of(component_path(name, self._folders))) if is_chosen(name) else ()
 
 
 def is_chosen(name: str | None) -> bool:

@@ -7,9 +7,7 @@ from typing import Any
 
 from comfy_api.latest import io
 
-from ...common.paths import stamp
 from ...geometry.plucker import PluckerMaps
-from ...networks.components.files import files_of
 from ...networks.components.metadata import Component
 from ...networks.components.set import SynComponents, guidance_note, read_components
 from ...networks.weights.wan_kinds import Expert, expert_of
@@ -21,7 +19,7 @@ from ...wan.shared.base_model import files_upstream, own_file
 from ..common.progress import show_text, warn
 from ..common.schema import schema
 from ..common.sockets import ExoViewsSocket, PluckerSocket, SynSocket
-from .component_choice import FOLDER, NONE, component_choices, component_path, is_chosen
+from .component_choice import FOLDER, NONE, ComponentFile, component_path, is_chosen
 
 _PARTS = {
     Component.ALIGN: "EgoExo-Align: predicts the first ego frame.",
@@ -48,10 +46,9 @@ class Exo2EgoSynLoader(io.ComfyNode):
             "stays neutral: the model then does what Wan 2.2 does.",
             search_aliases=["exo2egosyn checkpoint", "multiexocon", "poseinj", "egoexo-align", "vawan"],
             inputs=[
-                io.Combo.Input(
+                ComponentFile(
                     component.value,
-                    options=component_choices(_FOLDERS[component]),
-                    default=NONE,
+                    _FOLDERS[component],
                     tooltip=f"{what} Of a file in shards choose the first. {NONE.capitalize()} leaves it out.",
                 )
                 for component, what in _PARTS.items()
@@ -61,22 +58,6 @@ class Exo2EgoSynLoader(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def validate_inputs(cls, **names: str | None) -> bool | str:
-        try:
-            _paths(names)
-        except ValueError as error:
-            return str(error)
-        return True
-
-    @classmethod
-    def fingerprint_inputs(cls, **names: str | None) -> Any:
-        try:
-            files = [file for path in _paths(names).values() for file in files_of(path)]
-            return tuple(stamp(file) for file in files)
-        except (ValueError, OSError):
-            return "missing"
 
     @classmethod
     def execute(cls, **names: str) -> io.NodeOutput:

@@ -38,7 +38,7 @@ class Exo2EgoMultiExoTokens(io.ComfyNode):
             inputs=[
                 io.Vae.Input("vae", tooltip="Wan 2.1's VAE (wan_2.1_vae), which Wan 2.2 A14B also uses."),
                 *(
-                    # Four sockets, and not one that grows: ComfyUI 0.3.60 to 0.3.75 have no working growing input.
+                    # Four sockets, not one that grows: only newer versions of ComfyUI have that (Autogrow).
                     io.Image.Input(
                         f"exo_{number}",
                         display_name=f"exo {number}",
@@ -59,7 +59,6 @@ class Exo2EgoMultiExoTokens(io.ComfyNode):
 
     @classmethod
     def execute(cls, vae: Any, **videos: Tensor | None) -> io.NodeOutput:
-        # All that arrives, so that a fifth video in an API graph is refused and not passed over.
         given = {name.replace("_", " "): videos[name] for name in sorted(videos) if videos[name] is not None}
         views = encode_views(vae, given, progress_bar())
         show_text(cls, f"{views.describe()}.")

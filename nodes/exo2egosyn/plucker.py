@@ -6,7 +6,9 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
-from ...common.wan_grid import fits_wan, fitting_frames
+from ...common.cancel import bounded_slices, cancel_point
+from ...common.memory import FLOAT, require_memory
+from ...common.wan_grid import PLUCKER_CHANNELS, fits_wan, fitting_frames
 from ...geometry.cameras.camera import Camera
 from ...geometry.plucker import PluckerMaps, PoseReference, wan_camera_embedding
 from ..common.previews import video_preview
@@ -79,6 +81,12 @@ class Exo2EgoPlucker(io.ComfyNode):
         cls, ego_camera: Camera, width: int, height: int, frames: int, exo_camera: Camera | None = None
     ) -> io.NodeOutput:
         ego = _with_frames(ego_camera, frames)
+        sets = 1 if exo_camera is None else 2
+        require_memory(
+            FLOAT * PLUCKER_CHANNELS * (sets + 2) * ego.n_frames * width * height,  # and embedding, preview
+            f"Pluecker maps of {ego.n_frames} frames at {width} x {height}, their preview and camera embedding",
+            "Lower width, height or frames.",
+        )
         plucker = PluckerMaps.of(ego, exo_camera, width, height)
         own = plucker
         if plucker.reference is not PoseReference.OWN_FIRST_FRAME:
@@ -111,9 +119,17 @@ def _with_frames(camera: Camera, frames: int) -> Camera:
 
 def _picture(maps: Tensor) -> Tensor:
     """Paint maps [F, 6, H, W] as colors [F, H, 2 W, 3] in [0, 1]: directions, and moments by the largest one."""
-    moments, directions = maps.split(3, dim=1)
-    largest = moments.abs().max().clamp_min(1e-9)
-    return torch.cat([directions, moments / largest], dim=3).movedim(1, -1).mul(0.5).add(0.5).clamp(0, 1)
+    n_frames, _, height, width = maps.shape
+    parts = [(frame, rows) for frame in range(n_frames) for rows in bounded_slices(height, PLUCKER_CHANNELS * width)]
+    largest = max(float(torch.linalg.vector_norm(maps[frame, :3, rows], torch.inf)) for frame, rows in parts)
+    picture = torch.empty(n_frames, height, 2 * width, 3)
+    for frame, rows in parts:
+        cancel_point()
+        moments, directions = maps[frame, :, rows].movedim(0, -1).split(3, dim=-1)
+        picture[frame, rows, :width] = directions
+        picture[frame, rows, width:] = moments / max(largest, 1e-9)
+        picture[frame, rows].mul_(0.5).add_(0.5).clamp_(0, 1)
+    return picture
 
 
 NODES = [Exo2EgoPlucker]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 
 from ...takes.library import VIEWS
 from ...takes.views import MAX_EXO_VIEWS, Clip, EgoView, MultiViewTake
-from ..common.input_files import NamedInput, check_choice, fingerprint, input_folder
+from ..common.input_files import NamedInput, input_folder
 from ..common.previews import image_preview
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema
@@ -98,14 +96,6 @@ class Exo2EgoLoadEgoExo4D(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
-
-    @classmethod
-    def validate_inputs(cls, take: str | None) -> bool | str:
-        return check_choice(take, VIEWS)
-
-    @classmethod
-    def fingerprint_inputs(cls, take: str | None, **_: Any) -> Any:
-        return fingerprint(take, VIEWS)
 
     @classmethod
     def execute(cls, take: str, start_frame: int, frames: int, stride: int, size: int, ego_view: str) -> io.NodeOutput:

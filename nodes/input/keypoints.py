@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from comfy_api.latest import io
 
 from ...takes.library import KEYPOINTS
-from ..common.input_files import NamedInput, check_choice, fingerprint, input_folder
+from ..common.input_files import NamedInput, input_folder
 from ..common.progress import show_text
 from ..common.schema import schema
 from ..common.sockets import PoseKeypointSocket
@@ -58,14 +56,6 @@ class Exo2EgoLoadKeypoints(io.ComfyNode):
             outputs=[PoseKeypointSocket.Output("keypoints", display_name="keypoints")],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def validate_inputs(cls, file: str | None) -> bool | str:
-        return check_choice(file, KEYPOINTS)
-
-    @classmethod
-    def fingerprint_inputs(cls, file: str | None, **_: Any) -> Any:
-        return fingerprint(file, KEYPOINTS)
 
     @classmethod
     def execute(cls, file: str, max_frames: int, width: int, height: int) -> io.NodeOutput:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from comfy_api.latest import io
 
 from ...geometry.cameras.presets import NAMED_PRESETS, LensPreset
 from ...takes.library import TAKES
-from ..common.input_files import NamedInput, check_choice, fingerprint, input_folder
+from ..common.input_files import NamedInput, input_folder
 from ..common.previews import video_preview
 from ..common.progress import progress_bar, show_text
 from ..common.schema import schema
@@ -70,14 +68,6 @@ class Exo2EgoLoadTake(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def validate_inputs(cls, take: str | None) -> bool | str:
-        return check_choice(take, TAKES)
-
-    @classmethod
-    def fingerprint_inputs(cls, take: str | None, **_: Any) -> Any:
-        return fingerprint(take, TAKES)
 
     @classmethod
     def execute(cls, take: str, ego_lens: str, max_frames: int) -> io.NodeOutput:

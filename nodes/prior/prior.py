@@ -14,7 +14,6 @@ from ...geometry.depth.dynamic_mask import estimate_dynamic, mask_to_frames
 from ...geometry.points.point_cloud import Background, PointCloud, build_point_cloud
 from ...geometry.points.renderer import DEFAULT_MEMORY_BUDGET, RenderBackend, render_points
 from ...geometry.take_kind import TakeKind
-from ..common.options import check_option
 from ..common.previews import video_preview
 from ..common.progress import logger, progress_bar, show_text, warn
 from ..common.schema import schema
@@ -123,7 +122,6 @@ class Exo2EgoPointCloud(io.ComfyNode):
         depth, camera = at_image_size(images, depth, camera)
         progress = progress_bar()
         chosen = Background(background)
-        check_option("moving_points", moving_points, _MOVING_POINTS)
         kind = camera.take_kind if moving_points == _BY_TAKE else None
         alone = kind is not None and not kind.draws_moving_points
         drawn = keep_moving and not alone

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
+import torch
 
-from exo2ego.common.messages import few, frame_ranges, gigabytes
+from exo2ego.common.messages import arrived, few, frame_ranges, gigabytes
 
 
 @pytest.mark.parametrize(
@@ -23,3 +25,28 @@ def test_a_long_list_is_cut_and_counted(names, text):
 def test_gigabytes_are_decimal():
     assert gigabytes(16.4e9) == "16.4 GB"
     assert gigabytes(4_200_000) == "4.2 MB"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "nothing (None)"),
+        (True, "True"),
+        (7, "7"),
+        (10**5000, "a whole number of more than 20 digits"),
+        (float("nan"), "NaN"),
+        (float("-inf"), "minus infinity"),
+        ("a cup", "the text 'a cup'"),
+        ("x" * 100, f"the text '{'x' * 60}'... of 100 characters"),
+        ([], "a list of 0"),
+        ([[], 1], "a list of 2, the first a list"),
+        ({}, "an empty dictionary"),
+        ({"a": 1, "b": 2, 3: 4, "d": 5}, "a dictionary with the keys a, b, 3 and 1 more"),
+        (object(), "an object"),
+        (np.zeros((2, 3), np.uint8), "an array (ndarray) [2, 3] of uint8"),
+        (torch.zeros(2, 3), "a tensor [2, 3] of float32"),
+    ],
+    ids=lambda value: type(value).__name__,  # pytest would write the number out
+)
+def test_what_arrived_is_told_in_a_few_words(value, text):
+    assert arrived(value) == text

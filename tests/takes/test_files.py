@@ -1,10 +1,16 @@
 """Paths stay in their folder; arrays come without pickle; every refusal says why."""
 
+import io
 import pickle
+import tracemalloc
+import zipfile
 
 import numpy as np
 import pytest
 
+from exo2ego.common.cancel import cancellable
+from exo2ego.common.memory import LIMIT_VARIABLE
+from exo2ego.takes import files
 from exo2ego.takes.files import load_array, load_arrays, load_json, resolve_inside, resolve_named
 
 
@@ -176,3 +182,68 @@ def test_names_that_cannot_be_looked_up(tmp_path, name):
     (tmp_path / "loop").symlink_to("loop")
     with pytest.raises(ValueError, match="cannot be looked up"):
         resolve_inside(tmp_path, name)
+
+
+# Bombs and cancelling ------------------------------------------------------------------------------------------------
+
+
+def declared(shape, dtype="<f4"):
+    """The header of an .npy file of that shape, without its numbers."""
+    stored = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stored, {"descr": dtype, "fortran_order": False, "shape": shape})
+    return stored.getvalue()
+
+
+@pytest.mark.parametrize("shape", [(2**20, 2**12, 2**12), (2**40,)])
+def test_headers_that_declare_terabytes_are_refused_before_memory_is_taken(tmp_path, shape):
+    (tmp_path / "bomb.npy").write_bytes(declared(shape))
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w") as archive:
+        archive.writestr("depth.npy", declared(shape))
+    tracemalloc.start()
+    try:
+        for name in ("bomb.npy", "bomb.npz"):
+            with pytest.raises(ValueError, match=rf"{name} .* would need .* of memory.*Check the file"):
+                load_array(tmp_path / name)
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_many_arrays_count_together(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "many.npz", **{f"a{number}": np.zeros(3_000_000) for number in range(5)})
+    monkeypatch.setenv(LIMIT_VARIABLE, "0.1")
+    with pytest.raises(ValueError, match=r"many.npz \(5 arrays\) would need 0.1 GB .* allows 0.1 GB"):
+        load_arrays(tmp_path / "many.npz")
+
+
+def test_arrays_are_what_numpy_reads(tmp_path):
+    values = {
+        "row": np.arange(24, dtype=">i2").reshape(2, 3, 4),
+        "column": np.asfortranarray(np.random.default_rng(0).random((3, 4, 5))),
+        "one": np.float16(3),
+        "none": np.zeros((0, 3)),
+        "flags": np.array([True, False]),
+    }
+    np.savez_compressed(tmp_path / "all.npz", **values)
+    got = load_arrays(tmp_path / "all.npz")
+    assert set(got) == set(values)
+    for name, value in values.items():
+        np.testing.assert_array_equal(got[name], value)
+        assert got[name].dtype == value.dtype
+        np.save(tmp_path / "one.npy", value)
+        np.testing.assert_array_equal(load_array(tmp_path / "one.npy"), value)
+
+
+def test_reading_asks_in_between_whether_to_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "_BYTES_AT_ONCE", 1000)
+    np.savez_compressed(tmp_path / "depth.npz", depth=np.zeros((50, 100)))
+    asked = []
+    with cancellable(lambda: asked.append(1)):
+        load_array(tmp_path / "depth.npz")
+    assert len(asked) >= 40
+
+    def cancel():
+        raise KeyboardInterrupt
+
+    with cancellable(cancel), pytest.raises(KeyboardInterrupt):
+        load_array(tmp_path / "depth.npz")

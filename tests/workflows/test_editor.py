@@ -25,9 +25,10 @@ def test_opens_without_complaint_and_equals_its_twin(page, name):
     page.load(json.loads((ROOT / "workflows" / f"{name}.json").read_text()))
     screenshot(page, ROOT / "output" / "screenshots" / f"{name}.png")
     assert page.complaints() == []
-    assert page.page.evaluate("app.graph._nodes.filter((node) => node.has_errors || !node.type).length") == 0
+    assert page.page.evaluate(_UNKNOWN) == []
     assert page.page.evaluate(_OVERLAPS) == []
-    assert page.api_prompt() == api_graph(name)
+    twin = api_graph(name)
+    assert without_newer_inputs(page.api_prompt(), twin) == twin
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -37,6 +38,22 @@ def test_no_node_covers_another_in_nodes_2(page, name):
         screenshot(page, ROOT / "output" / "screenshots" / f"{name}_nodes_2.png")
         assert page.complaints() == []
         assert page.page.evaluate(_OVERLAPS) == []
+
+
+def without_newer_inputs(prompt, twin):
+    """The prompt without the inputs that a newer ComfyUI has added to nodes of its own."""
+
+    def is_known(number, name):
+        return prompt[number]["class_type"].startswith("Exo2Ego") or name in twin.get(number, {}).get("inputs", {})
+
+    return {
+        number: {**node, "inputs": {name: value for name, value in node["inputs"].items() if is_known(number, name)}}
+        for number, node in prompt.items()
+    }
+
+
+# Nodes that the editor does not know. It may mark others for a model that is not there.
+_UNKNOWN = "app.graph._nodes.map((node) => node.type).filter((type) => !(type in LiteGraph.registered_node_types))"
 
 
 def test_names_of_files_do_nothing_on_the_page(page, comfy_server):

@@ -17,7 +17,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ...common.wan_grid import SPATIAL_STRIDE, fits_wan, fitting_frames, nearest_side
+from ...common.wan_grid import CLIP_WIDTH, SPATIAL_STRIDE, fits_wan, fitting_frames, nearest_side
 from ..shared.vae import encode_video
 from .match import LATENT_KEY, Match, matched
 from .prompt import TEXT_TOKENS
@@ -100,7 +100,7 @@ def condition_egox(
     is_black = clip_picture.is_black(match)
     if clip_vision is not None:
         picture = _black_picture(exo) if is_black else _first_frame(vae, exo_latent, prior_latent.shape[-1])
-        values["clip_vision_output"] = clip_vision.encode_image(picture, crop=True)
+        values["clip_vision_output"] = _image_features(clip_vision, picture)
     empty = torch.zeros_like(prior_latent, device=comfy.model_management.intermediate_device())
     return EgoXConditioning(
         positive=node_helpers.conditioning_set_values(_cut_text(positive), values),
@@ -137,6 +137,18 @@ def check_views(exo: Tensor, ego_prior: Tensor) -> None:
                 f"Sizes must be multiples of {SPATIAL_STRIDE} pixels, got a {name} of {size}. "
                 f"Resize or crop to {nearest_side(size)}."
             )
+
+
+def _image_features(clip_vision: Any, picture: Tensor) -> Any:
+    """Return what the image encoder makes of a picture [1, H, W, 3]."""
+    features = clip_vision.encode_image(picture, crop=True)
+    width = features.penultimate_hidden_states.shape[-1]
+    if width != CLIP_WIDTH:
+        raise ValueError(
+            f"Wan 2.1 reads image features {CLIP_WIDTH} wide, and this image encoder makes {width}. Load "
+            "clip_vision_h.safetensors with Load CLIP Vision."
+        )
+    return features
 
 
 def _first_frame(vae: Any, exo_latent: Tensor, ego_width: int) -> Tensor:

@@ -16,6 +16,8 @@ import comfy.lora
 import torch
 from torch import Tensor
 
+from ...networks.weights.egox_lora import EgoXLoraHeader
+from ...networks.weights.finite import check_finite, check_strength
 from ...networks.weights.lora_keys import block_of
 from ...networks.weights.lora_layers import WHAT_FILE, factors_by_layer, misfit, read_factor, saved_alpha
 from ...networks.weights.safetensors_file import read_safetensors
@@ -78,10 +80,12 @@ class WanLora:
     Attributes:
         file: name of the file.
         layers: updates by ComfyUI's layer name, e.g. `blocks.0.self_attn.q`. Every block has the same layers.
+        header: how it was trained, where it is of this pack's trainer.
     """
 
     file: str
     layers: dict[str, LowRankUpdate]
+    header: EgoXLoraHeader | None = None
 
     @property
     def n_blocks(self) -> int:
@@ -89,12 +93,13 @@ class WanLora:
         return 1 + max(block_of(layer) for layer in self.layers)
 
     def describe(self) -> str:
-        """Return rank, coverage and scale in a line."""
+        """Return rank, coverage, scale and how it was trained in a line."""
         ranks = sorted({update.rank for update in self.layers.values()})
         alphas = sorted({update.alpha for update in self.layers.values() if update.alpha is not None})
         rank = "-".join(str(value) for value in {ranks[0]: None, ranks[-1]: None})
         scale = "no alpha stored (scale 1)" if not alphas else f"alpha {', '.join(f'{value:g}' for value in alphas)}"
-        return f"rank {rank}, {len(self.layers)} layers in {self.n_blocks} blocks, {scale}"
+        trained = "" if self.header is None else f"; trained with {self.header.describe()}"
+        return f"rank {rank}, {len(self.layers)} layers in {self.n_blocks} blocks, {scale}{trained}"
 
 
 def read_lora(path: str | Path) -> WanLora:
@@ -105,12 +110,16 @@ def read_lora(path: str | Path) -> WanLora:
 
     Raises:
         ValueError: for a pickled or truncated file, keys of another model, keys of which only some map to layers, and
-            factors that are missing or do not fit together; it names the file.
+            factors that are missing, do not fit together, or hold NaN, infinity or integers; it names the file.
     """
     path = Path(path)
     tensors, metadata = read_safetensors(path, WHAT_FILE)
     factors = factors_by_layer(path.name, tensors)
     alpha = saved_alpha(path.name, metadata)
+    try:
+        check_finite(tensors)
+    except ValueError as error:
+        raise ValueError(f"{path.name}: {error}") from error
     layers = {
         layer: LowRankUpdate(
             read_factor(found["down"]),
@@ -119,7 +128,7 @@ def read_lora(path: str | Path) -> WanLora:
         )
         for layer, found in factors.items()
     }
-    return WanLora(path.name, layers)
+    return WanLora(path.name, layers, EgoXLoraHeader.of(metadata))
 
 
 @dataclass(frozen=True)
@@ -162,8 +171,9 @@ def apply_lora(
     """Return a clone of a Wan 2.1 I2V MODEL with a LoRA, merged or beside the weights.
 
     Raises:
-        ValueError: for another model, or a LoRA of another size.
+        ValueError: for another model, a LoRA of another size, or a strength that is NaN or infinity.
     """
+    check_strength(strength)
     place = placement(model, lora, form)
     patched = model.clone()
     if place.form is LoraForm.BESIDE:

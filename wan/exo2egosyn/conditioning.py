@@ -28,7 +28,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ...common.wan_grid import LATENT_CHANNELS, VAE_STRIDE, latent_frames
+from ...common.wan_grid import LATENT_CHANNELS, TEXT_WIDTH, VAE_STRIDE, latent_frames
 from ..shared.vae import check_frames, check_sides, encode_video
 from .first_frame import FirstFrame, Origin
 
@@ -39,7 +39,7 @@ COND_TAIL_KEY = "exo2ego_cond_tail"
 GRAY, PIXEL = "gray", "pixel"
 
 _GREY = 0.5  # of an IMAGE; 0 in the VAE's own scale
-_TEXT_SHAPE = (1, 512, 4096)  # of umT5
+_TEXT_SHAPE = (1, 512, TEXT_WIDTH)  # of umT5
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...common.wan_grid import LATENT_CHANNELS, latent_frames
 from ..shared.vae import check_frames, check_sides, encode_video
 
 # The paper's number of exo cameras.
@@ -23,11 +24,23 @@ class ExoViews:
         latents: [V, 16, t, h, w] as the VAE gives them, not normalised.
         n_frames: video frames of the clip, 4n+1.
         names: of the views in their order, such as "exo 1": what tells which camera is whose.
+
+    Raises:
+        ValueError: if latents, frames and names do not belong together.
     """
 
     latents: Tensor
     n_frames: int
     names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        shape = list(self.latents.shape)
+        expected = [len(self.names), LATENT_CHANNELS, latent_frames(self.n_frames)]
+        if len(shape) != 5 or shape[:3] != expected or 0 in shape:
+            raise ValueError(
+                f"Expected latents [{', '.join(map(str, expected))}, h, w] for {len(self.names)} views of "
+                f"{self.n_frames} frames, got {shape}."
+            )
 
     @property
     def n_views(self) -> int:

@@ -65,6 +65,12 @@ def test_matrices_replace_numbers():
     [
         ({"coefficients": "a b c"}, "must be numbers"),
         ({"coefficients": "1 2"}, "3 to 15 numbers"),
+        ({"coefficients": "50 nan 24"}, "finite numbers"),
+        ({"coefficients": "50 32 24", "matrices": "[" * 100_000}, "Matrices are JSON text"),
+        ({"coefficients": "50 32 24", "matrices": '["a"]'}, "Matrices are rows of numbers"),
+        ({"coefficients": "50 32 24", "matrices": "[[1,2],[3]]"}, "rows of different lengths"),
+        ({"coefficients": "50 32 24", "matrices": f"[{10**400}]"}, "Matrices are rows of numbers"),
+        ({"coefficients": "50 32 24", "matrices": "[[1,0,0,1e300],[0,1,0,0],[0,0,1,0]]"}, "frame 0 is more than"),
         ({"coefficients": "50 32 24", "matrices": "[[1,"}, "JSON text"),
         ({"coefficients": "50 32 24", "matrices": "[[1,2],[3,4]]"}, "shape"),
     ],

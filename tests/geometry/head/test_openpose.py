@@ -53,6 +53,23 @@ def test_what_is_not_found_does_not_count():
     assert missing == {Joint.NOSE, Joint.NECK, Joint.RIGHT_EYE, Joint.LEFT_EYE}
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e300, "nan"])
+def test_numbers_that_are_not_finite_are_refused(bad):
+    body = numbered(18)
+    body[4] = bad
+    good = frame({"pose_keypoints_2d": numbered(18)})
+    with pytest.raises(ValueError, match="keypoints of frame 1 hold NaN, infinity or numbers beyond"):
+        read_openpose([good, frame({"pose_keypoints_2d": body})])
+
+
+@pytest.mark.parametrize(
+    "bad", [5, "joints", {"x": 1}, [[1, 2, 3]], [object()], torch.zeros(18, 3), 10**400, [10**400]]
+)
+def test_joints_that_are_not_numbers_are_refused(bad):
+    with pytest.raises(ValueError, match="frame 0"):
+        read_openpose([frame({"pose_keypoints_2d": bad})])
+
+
 def test_a_face_is_more_exact_than_a_body():
     face = [value for i in range(70) for value in (100.0 + i, 200.0, 0.9)]
     people = read_openpose([frame({"pose_keypoints_2d": numbered(18), "face_keypoints_2d": face})])

@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from exo2ego.common.cancel import cancellable
+from exo2ego.geometry.head import person_tracks
 from exo2ego.geometry.head.keypoints import N_JOINTS, Joint, Keypoints, People
 from exo2ego.geometry.head.person_tracks import PersonChoice, follow_people, follow_person
+from support import tracks_reference
 
 WIDTH, HEIGHT = 640, 360
 
@@ -90,3 +93,46 @@ def test_pictures_of_another_shape():
     assert people.resized(320, 180).frames[0].pixels[0, 0, 0] == 30
     with pytest.raises(ValueError, match="aspect ratios differ"):
         people.resized(400, 400)
+
+
+# Many people ----------------------------------------------------------------------------------------------------------
+
+
+def milling(seed: int, n_people: int, n_frames: int = 5, step: float = 15.0) -> People:
+    """A crowd that moves at random; joints and people go missing, and the order changes in every frame."""
+    chance = torch.Generator().manual_seed(seed)
+    size = torch.tensor([WIDTH, HEIGHT], dtype=torch.float64)
+    middles = torch.rand(n_people, 1, 2, generator=chance, dtype=torch.float64) * size
+    shape = 30 * torch.randn(n_people, N_JOINTS, 2, generator=chance, dtype=torch.float64)
+    frames = []
+    for _ in range(n_frames):
+        middles = middles + step * torch.randn(n_people, 1, 2, generator=chance, dtype=torch.float64)
+        seen = torch.rand(n_people, N_JOINTS, generator=chance) > 0.5
+        there = (torch.rand(n_people, generator=chance) > 0.2) & seen.any(dim=1)
+        order = torch.randperm(n_people, generator=chance)
+        order = order[there[order]]
+        pixels = (middles + shape).round()  # costs that are equal occur
+        frames.append(Keypoints(pixels[order], seen[order].double(), Keypoints.none(len(order)).rotations))
+    return People(tuple(frames), WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("step", [2.0, 15.0, 60.0])
+@pytest.mark.parametrize("pairs_at_once", [2**20, 64])
+def test_crowds_are_followed_as_pair_by_pair(step, pairs_at_once, monkeypatch):
+    monkeypatch.setattr(person_tracks, "_PAIRS_AT_ONCE", pairs_at_once)
+    for seed in range(3):
+        people = milling(seed, 12, step=step)
+        got, expected = follow_people(people), tracks_reference.follow_people(people)
+        assert len(got) == len(expected)
+        for mine, theirs in zip(got, expected):
+            assert torch.equal(mine.seen, theirs.seen)
+            assert torch.equal(mine.pixels[mine.seen], theirs.pixels[theirs.seen])
+
+
+def test_following_asks_in_between_whether_to_go_on(monkeypatch):
+    monkeypatch.setattr(person_tracks, "_PAIRS_AT_ONCE", 1000)
+    asked = []
+    people = milling(0, 100, n_frames=3, step=2.0)
+    with cancellable(lambda: asked.append(1)):
+        follow_people(people)
+    assert len(asked) >= 2 * 80 * 80 // 1000  # two frames have pairs, of some 80 people each

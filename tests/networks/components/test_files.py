@@ -554,3 +554,27 @@ def test_two_names_of_one_factor(with_lora):
     extra = {first.replace("transformer.", "base_model.model."): named[first]}
     save_file({**load_file(path), **extra}, path.with_name("twice.safetensors"), header)
     refuses(path.with_name("twice.safetensors"), "is a second diffusion_model.blocks.0.self_attn")
+
+
+@every_component
+@pytest.mark.parametrize("value", [float("nan"), -float("inf")])
+def test_any_tensor_that_is_not_finite(component, value, tmp_path):
+    tiny = tiny_component(component)
+    metadata, tensors = tiny.metadata, tiny.tensors
+    for key in list(tensors)[:: max(1, len(tensors) // 4)]:
+        broken = {**tensors, key: tensors[key].clone()}
+        broken[key].view(-1)[-1] = value
+        path = tmp_path / "broken.safetensors"
+        write_safetensors(path, broken, metadata.to_header())
+        with pytest.raises(ValueError, match=r"broken\.safetensors: .* (not finite|alpha)"):
+            read_component(path)
+
+
+def test_integers_of_a_lora_are_not_read_as_if_they_were_weights(tmp_path):
+    tiny = tiny_component(Component.LORA)
+    metadata, tensors = tiny.metadata, tiny.tensors
+    path = tmp_path / "int.safetensors"
+    save_file({key: tensor.int() if "lora_" in key else tensor for key, tensor in tensors.items()}, path,
+              metadata.to_header())  # fmt: skip
+    with pytest.raises(ValueError, match="holds int32 numbers without a scale"):
+        read_component(path)

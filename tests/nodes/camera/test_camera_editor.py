@@ -142,7 +142,7 @@ def test_a_viewers_camera_to_start_from_and_to_give(comfy_client, edited):
         (json.dumps({"format": "exo2ego.trajectory", "version": 7}), "version 1, got 7"),
         (json.dumps({"format": "exo2ego.trajectory", "version": 1, "keyframes": [{}]}), "lacks frame, position"),
         ("[" * 200_000, "Expected a trajectory as JSON text"),
-        ("x" * 3_000_000, "at most 1,000,000 characters, got 3,000,000"),
+        ("x" * 3_000_000, "at most 1,000,000 characters; got one of 3,000,000"),
         ({"format": "exo2ego.trajectory"}, "Expected a trajectory as JSON text"),
         (17, "something else"),
     ],

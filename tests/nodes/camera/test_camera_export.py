@@ -52,10 +52,17 @@ def test_names_count_on(comfy_client):
     assert (first, second) == ("counted_00001_.json", "counted_00002_.json")
 
 
+@pytest.mark.parametrize("prefix", ["x" * 300, "a/" * 3000, "taken/ego"], ids=["name", "path", "file for folder"])
+def test_names_that_cannot_be_written(comfy_server, comfy_client, prefix):
+    (comfy_server.base / "output" / "taken").write_bytes(b"")
+    with pytest.raises(ExecutionFailedError, match=r"ValueError: The camera cannot be saved as .*Choose another name"):
+        comfy_client.run(export_graph(filename_prefix=prefix))
+
+
 @pytest.mark.parametrize("prefix", ["../ego", "/tmp/ego", "export/../../ego", "a\0b"], ids=repr)
 def test_nothing_outside_the_output_folder(comfy_server, comfy_client, prefix):
     before = sorted(comfy_server.base.iterdir())
-    with pytest.raises(ExecutionFailedError, match=r"leads out of ComfyUI.s output folder|null byte"):
+    with pytest.raises(ExecutionFailedError, match=r"leads out of ComfyUI.s output folder|a text of whole characters"):
         comfy_client.run(export_graph(filename_prefix=prefix))
     assert sorted(comfy_server.base.iterdir()) == before
 

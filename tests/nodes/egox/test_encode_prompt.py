@@ -11,7 +11,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from exo2ego.commands.comfyui.errors import ExecutionFailedError
+from exo2ego.commands.comfyui.errors import ExecutionFailedError, PromptRejectedError
 from exo2ego.takes.example.room import PROMPT_PARTS
 from exo2ego.wan.egox.prompt import two_view_prompt
 from support.graphs import Graph, api_graph, node_id, only_outputs, with_inputs, with_node
@@ -162,8 +162,8 @@ def test_a_prompt_at_the_limit(encode, tokenizer, encoder, fit, n_tokens):
 
 
 def test_an_unknown_fit_is_refused(comfy_client):
-    """ComfyUI itself does not compare it with the list."""
-    with pytest.raises(ExecutionFailedError, match="'fit' takes one of 'keep both views', 'as released'; got 'both'"):
+    """ComfyUI 0.3.75 itself does not compare it with the list."""
+    with pytest.raises(PromptRejectedError, match="'fit' takes one of 'keep both views', 'as released'; got 'both'"):
         comfy_client.run(encode_graph("a cup", "both"))
 
 

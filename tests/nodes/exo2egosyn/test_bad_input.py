@@ -53,7 +53,7 @@ def test_frames_that_are_not_4n_plus_1(refuse):
 def test_five_views(refuse):
     graph = egosyn_graph()
     text = refuse(with_inputs(graph, "Exo views", exo_5=[node_id(graph, "Take"), 0]))
-    assert "takes 1 to 4 exo videos, got 5" in text
+    assert "Multi Exo Tokens has no input 'exo_5'; it has vae, exo_1, exo_2, exo_3, exo_4" in text
 
 
 def test_a_missing_camera(refuse):

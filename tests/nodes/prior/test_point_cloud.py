@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from exo2ego.commands.comfyui.errors import ExecutionFailedError
+from exo2ego.commands.comfyui.errors import ExecutionFailedError, PromptRejectedError
 from support.graphs import SMALL_TAKE, Graph, egox_graph, node_id, prior_graph, with_inputs, with_node
 
 CAMERA = {"lens": "pinhole", "fov": 60.0, "x": 0.0, "y": 0.0, "z": 0.0, "yaw": 0.0, "pitch": 0.0, "roll": 0.0}
@@ -83,7 +83,7 @@ def test_a_take_tells_whether_moving_points_are_drawn(comfy_client, small_take, 
 
 
 def test_a_rule_that_is_not_there(comfy_client, small_take):
-    with pytest.raises(ExecutionFailedError, match=r"'moving_points' takes one of 'by the take', 'by keep_moving'"):
+    with pytest.raises(PromptRejectedError, match=r"'moving_points' takes one of 'by the take', 'by keep_moving'"):
         comfy_client.run(with_inputs(prior_graph(), "Point cloud", moving_points="by nobody"))
 
 

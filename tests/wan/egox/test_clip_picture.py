@@ -164,3 +164,14 @@ def test_real_and_black_give_other_features(vae, clip_vision):
     )
     difference = (real.penultimate_hidden_states - black.penultimate_hidden_states).abs().max()
     assert float(difference) > 0.1
+
+
+def test_another_image_encoder_is_refused(vae, tmp_path):
+    import comfy.clip_vision
+
+    config = tmp_path / "config.json"
+    small = {"hidden_size": 64, "num_attention_heads": 2, "intermediate_size": 64, "num_hidden_layers": 3}
+    config.write_text(json.dumps({**CLIP_VISION_CONFIG, **small}))
+    other = comfy.clip_vision.ClipVisionModel(str(config))
+    with pytest.raises(ValueError, match=r"1280 wide, and this image encoder makes 64\. Load clip_vision_h"):
+        condition(vae, other, "small")

@@ -190,6 +190,44 @@ def test_saved_alphas_scale_the_update(model, saved, clip):
 # Refusals ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("factor", ["lora_A", "lora_B"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_factors_that_are_not_finite(saved, factor, value):
+    key = f"transformer.blocks.1.attn2.to_out.0.{factor}.weight"
+    tensors = egox_lora_state_dict()
+    tensors[key] = tensors[key].clone()
+    tensors[key][1, 2] = value
+    refuses(saved(tensors), f"{key} holds values that are not finite")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int32, torch.uint8])
+def test_integers_without_a_scale(saved, dtype):
+    tensors = {key: (8 * tensor).to(dtype) for key, tensor in egox_lora_state_dict().items()}
+    refuses(saved(tensors), f"holds {str(dtype).removeprefix('torch.')} numbers without a scale")
+
+
+@pytest.mark.parametrize(
+    ("alpha", "message"),
+    [(torch.tensor(torch.nan), "alpha holds values that are not finite"), (torch.ones(3), r"one number, got .* \[3\]")],
+)
+def test_alphas_that_are_no_number(saved, alpha, message):
+    tensors = egox_lora_state_dict()
+    layers = {key.split(".lora_")[0] for key in tensors}
+    refuses(saved({**tensors, **{f"{layer}.alpha": alpha.clone() for layer in layers}}), message)
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[1]", '{"transformer.lora_alpha": NaN}', '{"lora_alpha": "much"}'])
+def test_headers_whose_alpha_cannot_be_read(saved, text):
+    refuses(saved(egox_lora_state_dict(), metadata={"lora_adapter_metadata": text}), "in its header")
+
+
+@pytest.mark.parametrize("strength", [float("nan"), float("inf")])
+def test_a_strength_that_is_not_finite(model, saved, strength):
+    lora = read_lora(saved(egox_lora_state_dict()))
+    with pytest.raises(ValueError, match="strength of a LoRA"):
+        apply_lora(model, lora, strength)
+
+
 def refuses(path, message):
     with pytest.raises(ValueError, match=message) as caught:
         read_lora(path)
