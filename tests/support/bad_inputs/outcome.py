@@ -39,6 +39,7 @@ class Outcome:
         error: the type of the error; of a refusal its kind.
         not_finite: places of the results that hold NaN or infinity.
         spoilt: what the stand-in spoilt, where one did.
+        digests: of the results.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class Outcome:
     error: str = ""
     not_finite: tuple[str, ...] = ()
     spoilt: str = ""
+    digests: tuple[str, ...] = ()
 
 
 def refusal(answer: dict[str, Any]) -> Outcome:
@@ -71,7 +73,8 @@ def ending(history: dict[str, Any]) -> Outcome:
         if name == "execution_interrupted":
             return Outcome("stopped", spoilt=spoilt)
     found = tuple(place for output in outputs.values() for place in output.get("not_finite", ()))
-    return Outcome("done", not_finite=found, spoilt=spoilt)
+    digests = tuple(digest for output in outputs.values() for digest in output.get("digests", ()))
+    return Outcome("done", not_finite=found, spoilt=spoilt, digests=digests)
 
 
 def complaint(outcome: Outcome, node: str, words: list[str]) -> str:

@@ -82,12 +82,13 @@ class Server:
             yield self._finish(*entry, patience)
 
     def _finish(self, name: Something, sent: str | Outcome, patience: float) -> tuple[Something, Outcome, int]:
-        outcome = sent if isinstance(sent, Outcome) else self._wait(sent, patience)
+        outcome = sent if isinstance(sent, Outcome) else self.wait(sent, patience)
         peak = self.memory("VmHWM") or 0
         self.forget_peak()
         return name, outcome, peak
 
-    def _wait(self, prompt: str, patience: float) -> Outcome:
+    def wait(self, prompt: str, patience: float) -> Outcome:
+        """Wait until a prompt is over, and stop it after `patience` seconds."""
         start, stopped, pause = time.monotonic(), None, 0.002
         while True:
             found = self.get(f"/history/{prompt}")
