@@ -1,8 +1,8 @@
 """Whatever a node hands on, spoilt: one place of it is what broken, foreign or half-written nodes would give.
 
 `StandInSpoil` stands between two nodes and spoils what passes; the same seed spoils in the same way. `StandInLook` ends
-a graph: it says which of the numbers that reach it are not finite. `StandInKeep` keeps what reaches it for later graphs,
-where `StandInKept` hands it on: what lies before a node then runs once, and not for each of its bad inputs.
+a graph: it says which of the numbers that reach it are not finite. `StandInKeep` keeps what reaches it for later
+graphs, where `StandInKept` hands it on: what lies before a node then runs once, and not for each of its bad inputs.
 """
 
 from __future__ import annotations
@@ -241,7 +241,9 @@ def _spoilt_number(value: float, rng: random.Random, depth: int) -> tuple[str, A
 
 
 def _spoilt_text(value: str, rng: random.Random, depth: int) -> tuple[str, Any]:
-    text = rng.choice(["", "\ud800", "a\0b", "x" * 1_000_000, "[1]", "{}", "../" * 9, "\x1b[31m\u202e", "no such thing"])
+    text = rng.choice(
+        ["", "\ud800", "a\0b", "x" * 1_000_000, "[1]", "{}", "../" * 9, "\x1b[31m\u202e", "no such thing"]
+    )
     return f"the text {text[:12]!r} of {len(text)}", text
 
 
