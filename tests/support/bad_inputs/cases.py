@@ -21,10 +21,13 @@ NUMBERS = [
     "7", "nan", None, True, {}, {"__value__": [1, 2, 3]}, {"__value__": None}, "0x10", "1e999", "9" * 5000,
 ]  # fmt: skip
 TEXTS = [
-    "", " ", "\ud800", "a\0b", "x" * 1_000_000, "\x1b[31mred\x1b[0m", "\u202eevil", "[" * 100_000, "{" * 5000, "null", "[]",
+    "", " ", "\ud800", "a\0b", "x" * 1_000_000, "\x1b[31mred\x1b[0m", "\u202eevil", "[" * 100_000, "{" * 5000,
+    "null", "[]",
     "{}", "NaN", "1e999", "[1, 2", '{"version": 1}', '{"version": NaN}', "[[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]",
-    "[[[NaN, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]]", "1, 2, 3", "nan, inf", "1e999 0 0", "-1", "../../x", "/etc/passwd",
-    None, 5, True, [], {}, {"__value__": ["a", "b", "c"]}, "<script>alert(1)</script>", "%s %n {0}", "\U0001f600" * 2000,
+    "[[[NaN, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]]]", "1, 2, 3", "nan, inf", "1e999 0 0", "-1", "../../x",
+    "/etc/passwd",
+    None, 5, True, [], {}, {"__value__": ["a", "b", "c"]}, "<script>alert(1)</script>", "%s %n {0}",
+    "\U0001f600" * 2000,
     '{"format": "exo2ego.trajectory", "version": 1, "keyframes": [{"frame": -1}]}',
     '{"format": "exo2ego.trajectory", "version": 1, "keyframes": [{}]}',
     '{"format": "exo2ego.trajectory", "version": 1, "keyframes": null}',

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import json
+import math
 import os
 import pickle
 import random
@@ -22,6 +23,10 @@ from .graphs import DEPTH_PRO, TAKE
 FOLDER = "bad_inputs"
 _SUFFIXES = (".json", ".npz", ".npy", ".chan", ".gltf", ".glb")
 _EACH = 25  # spoilt versions of a good file
+_JSON = [
+    None, math.nan, math.inf, -1, 0, 1e300, 10**30, "text", "\ud800", "../..", "/etc/passwd", [], {}, True, "9" * 5000,
+    [None] * 16, 0.5, -(2**63), [[0.0] * 4] * 4, "", [math.nan] * 8,
+]  # fmt: skip
 _BOMB = 2**31 + 2**28  # bytes that a small file unpacks to
 
 
@@ -64,21 +69,18 @@ def spoilt_json(value: Any, rng: random.Random) -> Any:
     if way == 0:
         del holder[key]
     else:
-        holder[key] = rng.choice(
-            [
-                None, float("nan"), float("inf"), -1, 0, 1e300, 10**30, "text", "\ud800", "../..", "/etc/passwd", [], {},
-                [inner], {"a": inner}, True, "9" * 5000, [None] * 16, 0.5, -(2**63), [[0.0] * 4] * 4, "", [float("nan")] * 8,
-            ]  # fmt: skip
-        )
+        holder[key] = rng.choice([*_JSON, [inner], {"a": inner}])
     return value
 
 
 def _files_of_no_kind(folder: Path) -> list[str]:
     contents = {
-        "empty": b"", "text": b"a text\n", "zeros": bytes(2000), "open": b'{"a": [1, 2', "null": b"null", "number": b"17",
+        "empty": b"", "text": b"a text\n", "zeros": bytes(2000), "open": b'{"a": [1, 2', "null": b"null",
+        "number": b"17",
         "list": b"[]", "dictionary": b"{}", "deep": b"[" * 200_000, "not_utf8": b'{"a": "\xff\xfe"}', "nan": b"NaN",
         "pickle": pickle.dumps({"a": 1}), "zip": _zip({"a.txt": b"text"}), "png": b"\x89PNG\r\n\x1a\n" + bytes(100),
-        "bom": b"\xef\xbb\xbf{}", "digits": b'{"a": ' + b"9" * 5000 + b"}", "glTF": b"glTF\x02\x00\x00\x00\xff\xff\xff\x7f",
+        "bom": b"\xef\xbb\xbf{}", "digits": b'{"a": ' + b"9" * 5000 + b"}",
+        "glTF": b"glTF\x02\x00\x00\x00\xff\xff\xff\x7f",
         "header": b"\x93NUMPY\x01\x00\xff\xff{'descr': '<f4', 'fortran_order': False, 'shape': (9",
     }  # fmt: skip
     names = []
@@ -109,7 +111,8 @@ def _zip(entries: dict[str, bytes]) -> bytes:
 def _arrays(folder: Path) -> list[str]:
     one = np.ones((5, 64, 128), np.float32)
     arrays = {
-        "flat": one[0, 0], "scalar": np.float32(1), "objects": np.array([{"a": 1}, None], dtype=object), "text": np.array(["a"]),
+        "flat": one[0, 0], "scalar": np.float32(1), "objects": np.array([{"a": 1}, None], dtype=object),
+        "text": np.array(["a"]),
         "complex": one.astype(np.complex64), "no_frames": one[:0], "nan": one * np.nan, "whole": one.astype(np.int64),
         "five": one[None, None], "bool": one > 0, "huge": one * 1e38, "structured": np.zeros(3, dtype=[("a", "f4")]),
         "dates": np.array(["2020-01-01"], dtype="datetime64[D]"), "one_pixel": one[:, :1, :1], "good": one,
@@ -137,10 +140,11 @@ def _write_bomb(path: Path, name: str) -> None:
     """Write zeros that take next to nothing until they are read."""
     header = io.BytesIO()
     frames = _BOMB // (4 * 512 * 512)
-    np.lib.format.write_array_header_1_0(
-        header, {"descr": "<f4", "fortran_order": False, "shape": (frames, 512, 512)}
-    )
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive, archive.open(name, "w", force_zip64=True) as file:
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (frames, 512, 512)})
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open(name, "w", force_zip64=True) as file,
+    ):
         file.write(header.getvalue())
         block = bytes(2**24)
         for _ in range(_BOMB // len(block)):
@@ -164,7 +168,8 @@ def _spoilt_cameras(folder: Path, rng: random.Random) -> list[str]:
             (folder / f"{stem}_{number}{suffix}").write_text(json.dumps(spoilt_json(good, rng)))
             names.append(f"{stem}_{number}{suffix}")
     rows = ["1 0 0 0 0 0", "x y z", "1 0 0 0 0 0 0 nan", "1 0 0 0 0 0 0 40\n1 0 0 0 0 0 0 40", "1e9 0 0 0 0 0 0 40", "nan " * 8,
-            "1 0 0 0 0 0 0 1e999", "-5 0 0 0 0 0 0 0", "1 " * 9000, "1 0 0 0 0 0 0 40\n99999999 0 0 0 0 0 0 40"]  # fmt: skip
+            "1 0 0 0 0 0 0 1e999", "-5 0 0 0 0 0 0 0", "1 " * 9000,
+            "1 0 0 0 0 0 0 40\n99999999 0 0 0 0 0 0 40"]  # fmt: skip
     for number, row in enumerate(rows):
         (folder / f"path_{number}.chan").write_text(row + "\n")
         names.append(f"path_{number}.chan")
@@ -231,8 +236,10 @@ def _weights(folder: Path, good: str, rng: random.Random) -> list[str]:
     length = int.from_bytes(whole[:8], "little")
     header = json.loads(whole[8 : 8 + length])
     contents = {
-        "empty": b"", "text": b"a text", "cut": whole[: len(whole) // 2], "head": whole[:100], "long": whole + b"\0" * 64,
-        "pickle": pickle.dumps({"a": 1}), "html": b"<!DOCTYPE html><html>login</html>", "huge_header": b"\xff" * 8 + whole[8:],
+        "empty": b"", "text": b"a text", "cut": whole[: len(whole) // 2], "head": whole[:100],
+        "long": whole + b"\0" * 64,
+        "pickle": pickle.dumps({"a": 1}), "html": b"<!DOCTYPE html><html>login</html>",
+        "huge_header": b"\xff" * 8 + whole[8:],
         "nan": whole[: 8 + length] + b"\xff\x7f" * ((len(whole) - 8 - length) // 2), "no_header": bytes(8),
         "null": (4).to_bytes(8, "little") + b"null", "none": (2).to_bytes(8, "little") + b"{}",
     }  # fmt: skip
@@ -244,14 +251,22 @@ def _weights(folder: Path, good: str, rng: random.Random) -> list[str]:
     (folder / "bad_inputs_pickle.pt").write_bytes(pickle.dumps({"a": 1}))
     (folder / "bad_inputs_folder.safetensors").mkdir(exist_ok=True)
     stems = [*contents, "folder", "not_there"]
-    return [f"bad_inputs_{stem}.safetensors" for stem in stems] + ["bad_inputs_pickle.pt", "../vae/tiny_wan2.1_vae.safetensors"]
+    return [f"bad_inputs_{stem}.safetensors" for stem in stems] + [
+        "bad_inputs_pickle.pt",
+        "../vae/tiny_wan2.1_vae.safetensors",
+    ]
 
 
 def _depth_pro(folder: Path) -> list[str]:
     good = folder / DEPTH_PRO
     names = []
     for file in sorted(path.name for path in good.iterdir()):
-        for stem, content in (("empty", b""), ("text", b"a text"), ("null", b"null"), ("cut", (good / file).read_bytes()[:300])):
+        for stem, content in (
+            ("empty", b""),
+            ("text", b"a text"),
+            ("null", b"null"),
+            ("cut", (good / file).read_bytes()[:300]),
+        ):
             name = f"bad_inputs_{stem}_{file}"
             shutil.rmtree(folder / name, ignore_errors=True)
             shutil.copytree(good, folder / name)

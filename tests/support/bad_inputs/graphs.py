@@ -9,13 +9,12 @@ from typing import Any
 
 from demo.graph import STAND_IN_LOADERS, Graph
 
+from exo2ego.takes.egox.write import write_take
+from exo2ego.takes.example.room import example_take
 from support.egosyn_api import BASE
 from support.graphs import api_graph, with_node
 from support.tiny_depth_pro import save_tiny_depth_pro
 from support.tiny_models import FILES
-
-from exo2ego.takes.egox.write import write_take
-from exo2ego.takes.example.room import example_take
 
 NODE, LOOK = "node", "look"
 TAKE = "bad_inputs_take"
@@ -46,7 +45,7 @@ _SMALL: dict[str, dict[str, Any]] = {
 
 
 def write_files(base: Path) -> None:
-    """Write what the graphs read beside the tiny models: the example room in small, its video alone, a tiny DepthPro."""
+    """Write what the graphs read beside the tiny models: the example room in small, its video, a tiny DepthPro."""
     take = base / "input" / TAKE
     if not take.is_dir():
         # As wide for its height as the example's keypoints are.
@@ -101,7 +100,7 @@ def graphs_of_nodes(nodes: dict[str, int]) -> tuple[list[Graph], list[NodeGraph]
     keeping, found = [], {}
     for workflow in _ORDER:
         graph, kept = small_graph(workflow), {}
-        for key, entry in graph.items():
+        for entry in graph.values():
             node = entry["class_type"]
             if node not in nodes or node in found:
                 continue

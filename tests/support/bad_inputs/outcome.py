@@ -9,16 +9,18 @@ from typing import Any
 # What Python, numpy, torch and libraries say when nobody looked.
 RAW = re.compile(
     r"object has no attribute|has no len\(|unsupported operand|not subscriptable|not iterable|not callable"
-    r"|index out of range|out of bounds|size mismatch|'?NoneType'?|KeyError|IndexError|TypeError|AttributeError"
-    r"|[Ee]xpected [Tt]ensor|expected scalar|is invalid for input|cannot reshape|broadcast|\bdtype\b|not supported between"
-    r"|positional argument|keyword argument|must match the size|Sizes of tensors|Dimension out of range|mat1 and mat2"
-    r"|could not convert|invalid literal|cannot convert float|too many values|not enough values|list indices|unhashable"
-    r"|codec can't|surrogates not allowed|Expecting value|Expecting property|Extra data|\[Errno|Errno \d|avcodec|av\.error"
-    r"|np\.|numpy\.|torch\.|<class |object at 0x|Traceback|assert|must be real number|float\(\) argument|int\(\) argument"
-    r"|not JSON serializable|Input type \(|should be the same|not implemented for|linalg|svd|DefaultCPUAllocator"
-    r"|stack expects|can't allocate|Unable to allocate|integer overflow|too large to convert|embedded null"
-    r"|zero-size array|expected a non-empty|expected m1|got an unexpected|'\w+' object|slice indices|Overflow when"
-    r"|Python int too large|Pickled|allow_pickle|UnpicklingError|MetadataIncomplete|HeaderTooLarge|safetensors_rust"
+    r"|index out of range|out of bounds|size mismatch|'?NoneType'?|KeyError|IndexError|TypeError"
+    r"|AttributeError|[Ee]xpected [Tt]ensor|expected scalar|is invalid for input|cannot reshape|broadcast"
+    r"|\bdtype\b|not supported between|positional argument|keyword argument|must match the size"
+    r"|Sizes of tensors|Dimension out of range|mat1 and mat2|could not convert|invalid literal"
+    r"|cannot convert float|too many values|not enough values|list indices|unhashable|codec can't"
+    r"|surrogates not allowed|Expecting value|Expecting property|Extra data|\[Errno|Errno \d|avcodec|av\.error"
+    r"|np\.|numpy\.|torch\.|<class |object at 0x|Traceback|assert|must be real number|float\(\) argument"
+    r"|int\(\) argument|not JSON serializable|Input type \(|should be the same|not implemented for|linalg|svd"
+    r"|DefaultCPUAllocator|stack expects|can't allocate|Unable to allocate|integer overflow"
+    r"|too large to convert|embedded null|zero-size array|expected a non-empty|expected m1|got an unexpected"
+    r"|'\w+' object|slice indices|Overflow when|Python int too large|Pickled|allow_pickle|UnpicklingError"
+    r"|MetadataIncomplete|HeaderTooLarge|safetensors_rust"
 )
 # Refusals by ComfyUI itself before anything runs.
 _COMFYUI = {
@@ -39,6 +41,7 @@ class Outcome:
         error: the type of the error; of a refusal its kind.
         not_finite: places of the results that hold NaN or infinity.
         spoilt: what the stand-in spoilt, where one did.
+        digests: of the results.
     """
 
     kind: str
@@ -47,6 +50,7 @@ class Outcome:
     error: str = ""
     not_finite: tuple[str, ...] = ()
     spoilt: str = ""
+    digests: tuple[str, ...] = ()
 
 
 def refusal(answer: dict[str, Any]) -> Outcome:
@@ -67,11 +71,14 @@ def ending(history: dict[str, Any]) -> Outcome:
     spoilt = "; ".join(str(text) for output in outputs.values() for text in output.get("spoilt", ()))
     for name, told in history["status"]["messages"]:
         if name == "execution_error":
-            return Outcome("failed", told["exception_message"].strip(), told["node_type"], told["exception_type"], (), spoilt)
+            return Outcome(
+                "failed", told["exception_message"].strip(), told["node_type"], told["exception_type"], (), spoilt
+            )
         if name == "execution_interrupted":
             return Outcome("stopped", spoilt=spoilt)
     found = tuple(place for output in outputs.values() for place in output.get("not_finite", ()))
-    return Outcome("done", not_finite=found, spoilt=spoilt)
+    digests = tuple(digest for output in outputs.values() for digest in output.get("digests", ()))
+    return Outcome("done", not_finite=found, spoilt=spoilt, digests=digests)
 
 
 def complaint(outcome: Outcome, node: str, words: list[str]) -> str:

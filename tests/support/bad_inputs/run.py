@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import urllib.error
@@ -38,7 +39,9 @@ class Server:
 
     def post(self, path: str, content: Any) -> tuple[int, Any]:
         """Send JSON; returns status and answer."""
-        request = urllib.request.Request(f"{self._url}{path}", json.dumps(content).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"{self._url}{path}", json.dumps(content).encode(), {"Content-Type": "application/json"}
+        )
         try:
             with urllib.request.urlopen(request, timeout=120) as answer:
                 body = answer.read()
@@ -48,7 +51,9 @@ class Server:
             try:
                 return error.code, json.loads(body)
             except ValueError:
-                return error.code, {"error": {"type": f"status {error.code}", "message": body[:300].decode(errors="replace")}}
+                return error.code, {
+                    "error": {"type": f"status {error.code}", "message": body[:300].decode(errors="replace")}
+                }
 
     def memory(self, field: str = "VmRSS") -> int | None:
         """Return bytes of the process: `VmRSS` now, `VmHWM` at most since the last `forget_peak`; None without /proc."""
@@ -60,10 +65,8 @@ class Server:
 
     def forget_peak(self) -> None:
         """Let `VmHWM` start again from what is in use now."""
-        try:
+        with contextlib.suppress(OSError):
             (self._status / "clear_refs").write_text("5")
-        except OSError:
-            pass
 
     def outcomes(
         self, cases: Iterable[tuple[Something, dict]], patience: float = _PATIENCE
@@ -82,22 +85,23 @@ class Server:
             yield self._finish(*entry, patience)
 
     def _finish(self, name: Something, sent: str | Outcome, patience: float) -> tuple[Something, Outcome, int]:
-        outcome = sent if isinstance(sent, Outcome) else self._wait(sent, patience)
+        outcome = sent if isinstance(sent, Outcome) else self.wait(sent, patience)
         peak = self.memory("VmHWM") or 0
         self.forget_peak()
         return name, outcome, peak
 
-    def _wait(self, prompt: str, patience: float) -> Outcome:
-        start, stopped, pause = time.monotonic(), None, 0.002
+    def wait(self, prompt: str, patience: float) -> Outcome:
+        """Wait until a prompt is over, and stop it after `patience` seconds."""
+        start, pause, patient_until = time.monotonic(), 0.002, time.monotonic() + patience
         while True:
             found = self.get(f"/history/{prompt}")
             if prompt in found:
                 return ending(found[prompt])
             now = time.monotonic()
-            if stopped is None and now - start > patience:
+            if now > patient_until:
                 self.post("/interrupt", {"prompt_id": prompt})
-                stopped = now
-            if stopped is not None and now - stopped > _STOP_PATIENCE:
+                patient_until = now + patience
+            if now - start > patience + _STOP_PATIENCE:
                 return Outcome("hung", f"not over {_STOP_PATIENCE:.0f} s after its interrupt")
             time.sleep(pause)
             pause = min(2 * pause, 0.1)

@@ -1,14 +1,15 @@
 """Whatever a node hands on, spoilt: one place of it is what broken, foreign or half-written nodes would give.
 
 `StandInSpoil` stands between two nodes and spoils what passes; the same seed spoils in the same way. `StandInLook` ends
-a graph: it says which of the numbers that reach it are not finite. `StandInKeep` keeps what reaches it for later graphs,
-where `StandInKept` hands it on: what lies before a node then runs once, and not for each of its bad inputs.
+a graph: it says which of the numbers that reach it are not finite. `StandInKeep` keeps what reaches it for later
+graphs, where `StandInKept` hands it on: what lies before a node then runs once, and not for each of its bad inputs.
 """
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import hashlib
 import math
 import random
 from collections.abc import Callable
@@ -85,7 +86,7 @@ class StandInLook(io.ComfyNode):
     @classmethod
     def execute(cls, **values: Any) -> io.NodeOutput:
         found = [place for name, value in values.items() for place in not_finite(value, name)]
-        return io.NodeOutput(ui={"not_finite": found[:5]})
+        return io.NodeOutput(ui={"not_finite": found[:5], "digests": [digest(value) for value in values.values()]})
 
 
 _KEPT: dict[str, Any] = {}
@@ -240,7 +241,9 @@ def _spoilt_number(value: float, rng: random.Random, depth: int) -> tuple[str, A
 
 
 def _spoilt_text(value: str, rng: random.Random, depth: int) -> tuple[str, Any]:
-    text = rng.choice(["", "\ud800", "a\0b", "x" * 1_000_000, "[1]", "{}", "../" * 9, "\x1b[31m\u202e", "no such thing"])
+    text = rng.choice(
+        ["", "\ud800", "a\0b", "x" * 1_000_000, "[1]", "{}", "../" * 9, "\x1b[31m\u202e", "no such thing"]
+    )
     return f"the text {text[:12]!r} of {len(text)}", text
 
 
@@ -290,6 +293,28 @@ _EXAMPLES: dict[str, Callable[[], Any]] = {
     "STRING": lambda: "a text",
     "COMBO": lambda: "none",
 }
+
+
+def digest(value: Any) -> str:
+    """Return a digest of the tensors and numbers of a payload; objects count by their type alone."""
+    found = hashlib.sha256()
+
+    def add(part: Any) -> None:
+        if isinstance(part, Tensor):
+            found.update(part.detach().cpu().float().contiguous().numpy().tobytes())
+        elif isinstance(part, dict):
+            add(list(part.values()))
+        elif isinstance(part, list | tuple):
+            for one in part:
+                add(one)
+        elif dataclasses.is_dataclass(part) and not isinstance(part, type):
+            add([getattr(part, field.name) for field in dataclasses.fields(part)])
+        else:
+            known = part is None or isinstance(part, str | int | float | bool)
+            found.update((repr(part) if known else type(part).__name__).encode(errors="replace"))
+
+    add(value)
+    return found.hexdigest()[:16]
 
 
 def not_finite(value: Any, place: str) -> list[str]:
