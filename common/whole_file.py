@@ -14,6 +14,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    unfinished.unlink(missing_ok=True)  # of a killed process of this number, or a link that somebody put there
     try:
         yield unfinished
         os.replace(unfinished, path)

@@ -28,12 +28,12 @@ from ..comfyui.graph import load_workflow
 from ..program import program
 from .clip_life import Emit
 from .display import JsonLines, Lines, Panel, Tally
-from .errors import BatchError, ServersGoneError
+from .errors import BatchError, ServersGoneError, passes
 from .journal import DONE, FAILED, WAYS_OUT, Journal
 from .manifest import read_manifest
 from .mapping import Plan, make_plan
 from .outputs import OutputFolder, move_aside, only_one
-from .report import coverage_of, seconds_of, write_report
+from .report import coverage_of, refuse_foreign_report, seconds_of, write_report
 from .scheduler import Batch, Options, check_servers
 
 OK, SOME_FAILED, WRONG, BROKEN, STOPPED = 0, 1, 2, 3, 130
@@ -56,12 +56,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BatchError, WorkflowError) as error:
         say(f"error: {error}", file=sys.stderr)
         return BROKEN if isinstance(error, ServersGoneError) else WRONG
-    except (OSError, sqlite3.OperationalError) as error:  # a full disk, a lock
-        say(f"error: {error}. Run the same command again to resume.", file=sys.stderr)
+    except (OSError, sqlite3.Error) as error:
+        if isinstance(error, sqlite3.Error) and not passes(error):
+            say(f"error: the journal is corrupted: {error}. {WAYS_OUT}", file=sys.stderr)
+            return WRONG
+        say(f"error: {error}. Run the same command again to resume.", file=sys.stderr)  # a full disk, a lock
         return BROKEN
-    except sqlite3.Error as error:
-        say(f"error: the journal is corrupted: {error}. {WAYS_OUT}", file=sys.stderr)
-        return WRONG
     except KeyboardInterrupt:
         print("Stopped. Servers finish their current clips; run the same command to resume.", file=sys.stderr)
         return STOPPED
@@ -114,12 +114,14 @@ def run(options: argparse.Namespace) -> int:
             display.close()
             folder.clean()
             report = write_report(options.out, journal)
-        return _summary(journal, report, options)
+        return _summary(journal, plan, report, options)
 
 
 def _refuse_unknown(out: Path) -> None:
     """Refuse a folder with clips that its journal does not list: they are somebody's."""
-    OutputFolder(out).refuse_unknown(Journal.known_clips(out))
+    known = Journal.known(out)
+    refuse_foreign_report(out)
+    OutputFolder(out).refuse_unknown(*known)
 
 
 async def _run(
@@ -165,30 +167,37 @@ def _ask(options: argparse.Namespace, types: set[str]) -> tuple[dict[str, Any], 
 
 def _check(plan: Plan, options: argparse.Namespace) -> int:
     """Say what a run would do; changes nothing."""
-    broken = [job for job in plan.jobs if job.problem]
+    jobs = [*plan.refused, *plan.jobs]
+    broken = [job for job in jobs if job.problem]
     if options.json:
-        clips = [{"clip": job.name, "where": job.where, "problem": job.problem} for job in plan.jobs]
+        clips = [{"clip": job.name, "where": job.where, "problem": job.problem} for job in jobs]
         print(json.dumps({"clips": len(clips), "broken": len(broken), "rows": clips}))
     else:
         for job in broken:
             say(f"{job.where}: {job.name}: {job.problem}")
         checked = "" if options.server else " No server was asked: numbers and choices are unchecked."
-        print(f"{len(plan.jobs)} clips, {len(broken)} of them broken.{checked}")
+        print(f"{len(jobs)} clips, {len(broken)} of them broken.{checked}")
     return SOME_FAILED if broken else OK
 
 
-def _summary(journal: Journal, report: Path, options: argparse.Namespace) -> int:
+def _summary(journal: Journal, plan: Plan, report: Path, options: argparse.Namespace) -> int:
     counts, failed = journal.counts(), journal.clips(FAILED)
     if options.json:
         errors = {clip.name: clip.error for clip in failed}
-        print(json.dumps({"event": "summary", "counts": counts, "errors": errors, "report": str(report)}))
+        refused = [{"clip": row.name, "where": row.where, "problem": row.problem} for row in plan.refused]
+        told = {"counts": counts, "errors": errors, "refused": refused, "report": str(report)}
+        print(json.dumps({"event": "summary", **told}))
     else:
         print(f"{counts[DONE]} done, {len(failed)} failed. Report: {report}")
         for clip in failed[:_ERRORS_SHOWN]:
             say(f"- {clip.name}: {(clip.error or '').splitlines()[0]}")
         if len(failed) > _ERRORS_SHOWN:
             print(f"- and {len(failed) - _ERRORS_SHOWN} more, in the report")
-    return OK if counts[DONE] == sum(counts.values()) else SOME_FAILED
+        if plan.refused:
+            print(f"{len(plan.refused)} rows were refused and are not in the journal:")
+        for row in plan.refused[:_ERRORS_SHOWN]:
+            say(f"- {row.where}: {row.name}: {row.problem}")
+    return OK if counts[DONE] == sum(counts.values()) and not plan.refused else SOME_FAILED
 
 
 # status, retry, report ------------------------------------------------------------------------------------------
@@ -229,6 +238,7 @@ def retry(options: argparse.Namespace) -> int:
 def report(options: argparse.Namespace) -> int:
     """Write the report anew."""
     with contextlib.closing(Journal(options.out, create=False)) as journal:
+        refuse_foreign_report(options.out)
         print(write_report(options.out, journal))
     return OK
 

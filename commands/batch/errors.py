@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
+
+# SQLite's words for what passes; its other errors are of the file itself, also those that it calls operational.
+_PASSING = ("locked", "is full", "unable to open", "readonly", "I/O error", "out of memory", "interrupted")
+
 
 class BatchError(Exception):
     """The whole batch cannot go on: a wrong manifest, folder or command."""
@@ -13,3 +18,8 @@ class ServersGoneError(BatchError):
 
 class ClipError(Exception):
     """One clip cannot be made; the others go on."""
+
+
+def passes(error: sqlite3.Error) -> bool:
+    """Whether an error is not of the journal itself, so that the same command may resume."""
+    return isinstance(error, sqlite3.OperationalError) and any(words in str(error) for words in _PASSING)

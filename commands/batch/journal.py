@@ -8,6 +8,7 @@ what may have happened, asks the server about it, and goes on.
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import BatchError
+from ..comfyui.address import without_login
+from .errors import BatchError, passes
 from .mapping import Job
-from .outputs import refuse_link
+from .outputs import refuse_other
 
 FILE = "journal.sqlite"
 VERSION = 1
@@ -76,13 +78,16 @@ class Journal:
         path = folder / FILE
         if not path.is_file() and not create:
             raise BatchError(f"There is no {FILE} in {folder}: no batch was run into that folder.")
-        _refuse_links(folder)
+        _refuse_others(folder)
+        self._begun: dict[str, tuple[float, float]] = {}
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
             self._db.row_factory = sqlite3.Row
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0 and self._db.execute("SELECT 1 FROM sqlite_master").fetchone():
+                raise sqlite3.DatabaseError("it has tables of another program")
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")  # a power cut is a way of being killed too
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 with self._transaction():
                     for statement in filter(str.strip, _SCHEMA.split(";")):
@@ -93,19 +98,21 @@ class Journal:
                     f"{path} is of version {version}; this program reads {VERSION}. Use the one that wrote it."
                 )
             self._check(path)
-        except sqlite3.OperationalError:
-            raise  # locked, or a full disk: the file is what it was
         except sqlite3.DatabaseError as error:
+            self._db.close()
+            if passes(error):
+                raise
             raise BatchError(f"{path} is not the journal of a batch, or is corrupted: {error}. {WAYS_OUT}") from error
 
     @classmethod
-    def known_clips(cls, folder: Path) -> set[str]:
-        """Return the clips whose outputs a folder's journal lists; none where it has no journal, which stays so."""
-        _refuse_links(folder)
+    def known(cls, folder: Path) -> tuple[set[str], set[str]]:
+        """Return the clips whose outputs a folder's journal lists, and all prompts; a missing journal is not made."""
+        _refuse_others(folder)
         if not (folder / FILE).is_file():
-            return set()
+            return set(), set()
         with closing(cls(folder)) as journal:
-            return {clip.name for clip in journal.clips() if clip.outputs is not None}
+            prompts = {row[0] for row in journal._db.execute("SELECT prompt_id FROM attempts")}
+            return {clip.name for clip in journal.clips() if clip.outputs is not None}, prompts
 
     def close(self) -> None:
         """Close the file."""
@@ -118,9 +125,10 @@ class Journal:
             BatchError: if something in it is not what this program writes.
             sqlite3.DatabaseError: if SQLite cannot read it.
         """
-        faults = [row[0] for row in self._db.execute("PRAGMA quick_check(1)")]
-        if faults != ["ok"]:
-            raise sqlite3.DatabaseError(faults[0])
+        found = self._db.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        tables = {row[0] for row in self._db.execute("SELECT name FROM sqlite_master WHERE type='table'")}
+        if found != "ok" or tables != {"clips", "attempts", "servers", "numbers"}:
+            raise sqlite3.DatabaseError(found if found != "ok" else f"it has the tables {', '.join(sorted(tables))}")
         try:
             wrong = next((problem for clip in self.clips() if (problem := _problem(clip))), None)
         except (ValueError, TypeError) as error:  # what is not JSON, a seed that is not a number
@@ -217,7 +225,8 @@ class Journal:
 
     def running(self, name: str) -> None:
         """A server has begun with a clip."""
-        self._set(name, state=RUNNING, started=time.time())
+        self._begun[name] = time.time(), time.monotonic()
+        self._set(name, state=RUNNING, started=self._begun[name][0])
 
     def fetched(self, name: str, outputs: list[dict[str, Any]], shown: dict[str, Any]) -> None:
         """A clip's outputs lie in the partial folder, whole; they are about to be moved into place."""
@@ -267,6 +276,9 @@ class Journal:
 
     def _end(self, name: str, state: str, result: str, **values: Any) -> None:
         now = time.time()
+        if name in self._begun:  # clocks are set, and summer ends
+            started, begun = self._begun.pop(name)
+            now = started + time.monotonic() - begun
         with self._transaction():
             self._set(name, state=state, ended=now, **values)
             self._db.execute(
@@ -291,9 +303,9 @@ class Journal:
             self._db.execute("COMMIT")
 
 
-def _refuse_links(folder: Path) -> None:
+def _refuse_others(folder: Path) -> None:
     for suffix in ("", "-wal", "-shm", "-journal"):  # SQLite keeps the others beside a journal
-        refuse_link(folder / f"{FILE}{suffix}")
+        refuse_other(folder / f"{FILE}{suffix}")
 
 
 def _problem(clip: Clip) -> str | None:
@@ -302,20 +314,30 @@ def _problem(clip: Clip) -> str | None:
         return f"the clip {clip.name!r} is in the state {clip.state!r}; expected {', '.join(STATES)}"
     times = (clip.submitted, clip.started, clip.ended)
     outputs = clip.outputs if isinstance(clip.outputs, list) else [] if clip.outputs is None else [None]
+    texts = (clip.digest, clip.prompt_id, clip.server, clip.error)
     sound = (
         isinstance(clip.name, str)
         and all(time is None or isinstance(time, (int, float)) for time in times)
-        and isinstance(clip.attempts, int)
-        and all(isinstance(output, dict) and {"file", "sha256", "size"} <= set(output) for output in outputs)
+        and all(isinstance(number, int) for number in (clip.attempts, clip.position))
+        and all(text is None or isinstance(text, str) for text in texts)
+        and all(map(_is_output, outputs))
         and (clip.shown is None or isinstance(clip.shown, dict))
     )
     return None if sound else f"the line of the clip {clip.name!r} cannot be read"
+
+
+def _is_output(output: Any) -> bool:
+    if not isinstance(output, dict) or not isinstance(output.get("file"), str) or type(output.get("size")) is not int:
+        return False
+    return re.fullmatch("[0-9a-f]{64}", str(output.get("sha256"))) is not None
 
 
 def _clip(row: sqlite3.Row) -> Clip:
     values = dict(row)
     for column in ("outputs", "shown"):
         values[column] = json.loads(values[column]) if values[column] else None
+    if isinstance(values["server"], str):
+        values["server"] = without_login(values["server"])  # journals of earlier versions may have one
     if values["seed"] is not None and values["seed"] < 0:
         values["seed"] += _TWO_64
     return Clip(**values)

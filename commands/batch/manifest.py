@@ -9,7 +9,7 @@ import csv
 import io
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,14 @@ class Row:
         where: the place in the manifest, for messages.
         values: column and value; empty cells are left out.
         is_text: whether every value is text (CSV), to be turned into the input's own type.
+        problem: why it cannot be a clip, or `None`.
     """
 
     name: str
     where: str
     values: dict[str, Any]
     is_text: bool = False
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,12 +49,14 @@ class Manifest:
         folder: what relative paths start from.
         source: the file or folder, for messages.
         root: the folder whose files alone may be sent; `None`: any.
+        refused: rows whose names cannot be a clip's; the others run.
     """
 
     rows: list[Row]
     folder: Path
     source: str
     root: Path | None = None
+    refused: list[Row] = field(default_factory=list)
 
 
 def read_manifest(path: Path, root: Path | None = None) -> Manifest:
@@ -63,7 +67,7 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
         root: the folder whose files alone its rows may send; `None`: any that the user can read.
 
     Raises:
-        BatchError: if it cannot be read, has no clip, or names that are unsafe or used twice.
+        BatchError: if it cannot be read, or has no clip, or none with a name that is safe and its own.
     """
     if path.is_dir():
         rows, folder = _takes_below(path), path
@@ -73,10 +77,13 @@ def read_manifest(path: Path, root: Path | None = None) -> Manifest:
         rows, folder = _rows_of_file(path), path.parent
     if not rows:
         raise BatchError(f"{path} contains no clips.")
-    _check_names(rows, str(path))
+    rows, refused = _checked_names(rows)
+    if not rows:
+        row = refused[0]
+        raise BatchError(f"{path}, {row.where}: the clip's name {row.name!r} is refused: {row.problem}.")
     if root is not None and not root.is_dir():
         raise BatchError(f"--root {root} is not a folder.")
-    return Manifest(rows, folder, str(path), root and root.resolve())
+    return Manifest(rows, folder, str(path), root and root.resolve(), refused)
 
 
 def _rows_of_file(path: Path) -> list[Row]:
@@ -156,23 +163,34 @@ def _takes_below(folder: Path) -> list[Row]:
     return rows
 
 
-def _check_names(rows: list[Row], source: str) -> None:
+def _checked_names(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+    """Return the rows whose names can be a clip's, and the others with what is wrong."""
     seen: dict[str, Row] = {}
+    good, refused = [], []
     for row in rows:
-        if problem := name_problem(row.name):
-            raise BatchError(f"{source}, {row.where}: the clip's name {row.name!r} is refused: {problem}.")
-        if (other := seen.setdefault(folded(row.name), row)) is not row:
-            raise BatchError(
-                f"{source}: {other.where} and {row.where} are called {other.name!r} and {row.name!r}, which is one "
-                "name on some systems. Every clip needs its own."
-            )
+        problem = name_problem(row.name)
+        if not problem and (other := seen.setdefault(folded(row.name), row)) is not row:
+            problem = f"{other.where} is called {other.name!r}, which is one name on some systems; give it its own"
+        if problem:
+            refused.append(replace(row, problem=problem))
+        else:
+            good.append(row)
+    return good, refused
 
 
 def _json(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise BatchError(f"{where} is not valid JSON: {error}.") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} stands twice in one object")
+    return found
 
 
 def _lines(text: str) -> list[tuple[int, str]]:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,10 +49,11 @@ class Job:
 
 @dataclass
 class Plan:
-    """All jobs of a manifest over a workflow."""
+    """All jobs of a manifest over a workflow, and the rows that are none."""
 
     workflow: Workflow
     jobs: list[Job] = field(default_factory=list)
+    refused: Sequence[Row] = ()
 
     def __post_init__(self) -> None:
         self.bases = _save_names(self.workflow)
@@ -87,7 +88,7 @@ def make_plan(workflow: Workflow, manifest: Manifest, info: NodeInfo | None = No
     Raises:
         BatchError: if a column means no input, or several, or if the workflow saves nothing.
     """
-    plan = Plan(workflow)
+    plan = Plan(workflow, refused=manifest.refused)
     if not plan.bases:
         raise BatchError(f"{workflow.source} saves nothing: it has no node with a {PREFIX}.")
     targets: dict[str, Target] = {}
@@ -154,6 +155,8 @@ def _check_text(given: Any) -> None:
     text = given if isinstance(given, str) else json.dumps(given)
     if len(text) > _LONGEST_VALUE:
         raise ClipError(f"expected at most {_LONGEST_VALUE:,} characters, got {len(text):,}.")
+    if "\0" in text:
+        raise ClipError("it contains a NUL, which is not a character of a text. Remove it.")
     if unpaired := next((letter for letter in text if unicodedata.category(letter) == "Cs"), None):
         raise ClipError(
             f"it contains \\u{ord(unpaired):04x}, half of a pair of surrogates, which is not a character. Write the "

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,12 +22,13 @@ from ...common.messages import few
 from ..comfyui.answers import Maybe, fits
 from ..comfyui.graph import Graph, title_of
 from .errors import BatchError, ClipError
-from .names import slug
+from .names import folded, slug
 from .sources import sha256_of
 
 _FILE = {"filename": str, "subfolder": Maybe(str), "type": str}
 CLIPS, PARTIAL, _LOCK = "clips", ".partial", ".lock"
 _OF_A_RUN = ("journal.sqlite", "report.html")  # SQLite keeps further files beside a journal
+_OF_THE_DESKTOP = (".ds_store", ".directory", "thumbs.db", "desktop.ini")  # put into every folder that is looked at
 
 
 class OutputFolder:
@@ -36,7 +38,7 @@ class OutputFolder:
         self.folder = folder.resolve()
         self.clips, self._partial = self.folder / CLIPS, self.folder / PARTIAL
         for path in (self.clips, self._partial):
-            refuse_link(path)
+            refuse_other(path, folder=True)
         self.clips.mkdir(parents=True, exist_ok=True)
 
     def place(self, name: str) -> Path:
@@ -46,18 +48,28 @@ class OutputFolder:
             raise ClipError(f"The folder of {name!r} leads out of {self.clips}.")
         return path
 
-    def refuse_unknown(self, known: Collection[str]) -> None:
-        """Refuse to work beside clips that the journal did not make.
+    def refuse_unknown(self, known: Collection[str], prompts: Collection[str]) -> None:
+        """Refuse to work beside what the journal did not make.
 
         Args:
             known: names of the clips whose outputs the journal lists.
+            prompts: numbers of all prompts that it lists; what was fetched of them is thrown away.
 
         Raises:
             BatchError: if there are others.
         """
-        if unknown := sorted(path.name for path in self.clips.iterdir() if path.name not in known):
+        clips = {folded(name) for name in known}  # some systems compose the letters of names anew
+        # Earlier versions put an old clip there for a moment.
+        fetched = {folded(prefix + slug(prompt)) for prompt in prompts for prefix in ("", "old-")}
+        for folder in (self.clips, self._partial):
+            ours = {*_OF_THE_DESKTOP, *(clips if folder == self.clips else fetched)}
+            names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+            self._refuse(folder, sorted(name for name in names if folded(name) not in ours))
+
+    def _refuse(self, folder: Path, unknown: Sequence[str]) -> None:
+        if unknown:
             raise BatchError(
-                f"{self.clips} contains {few(unknown)}, which the journal beside it does not list: they are of another "
+                f"{folder} contains {few(unknown)}, which the journal beside it does not list: they are of another "
                 f"run, or the journal was lost. Nothing was changed. Take another --out, move them away, or give "
                 "--start-over, which moves all that is there aside and begins anew."
             )
@@ -153,11 +165,16 @@ def _sync(folder: Path) -> None:
             os.close(handle)
 
 
-def refuse_link(path: Path) -> None:
-    """Raise BatchError if there is a link in place of a file or folder of the batch."""
-    if path.is_symlink():
+def refuse_other(path: Path, *, folder: bool = False) -> None:
+    """Raise BatchError if something else is in place of a file, or folder, of the batch: a link, or a FIFO."""
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    if not (stat.S_ISDIR(mode) if folder else stat.S_ISREG(mode)):
+        what = "is a link" if stat.S_ISLNK(mode) else f"is not a {'folder' if folder else 'file'}"
         raise BatchError(
-            f"{path} is a link, which a batch neither makes nor follows. Remove it, or take another folder."
+            f"{path} {what}, which a batch neither makes nor follows. Move it away, or take another --out."
         )
 
 
@@ -183,8 +200,8 @@ def only_one(folder: Path) -> Iterator[None]:
     Raises:
         BatchError: if another program has it, or its file system does not support locks.
     """
-    refuse_link(folder / _LOCK)
-    with open(folder / _LOCK, "a+b") as file:
+    refuse_other(folder / _LOCK)
+    with open(folder / _LOCK, "a+b", opener=_no_link) as file:
         try:
             _lock(file.fileno())
         except (BlockingIOError, PermissionError) as error:
@@ -194,6 +211,11 @@ def only_one(folder: Path) -> Iterator[None]:
                 f"Cannot lock {folder}: this file system does not support file locks. Choose a folder on a local disk."
             ) from error
         yield
+
+
+def _no_link(path: str, flags: int) -> int:
+    """Open a file unless a link has just been put there."""
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
 def _lock(handle: int) -> None:

@@ -11,8 +11,10 @@ from urllib.parse import quote
 
 from ...common.safe_text import visible
 from ...common.whole_file import whole_file
+from .errors import BatchError
+from .journal import FILE as JOURNAL
 from .journal import Clip, Journal
-from .outputs import CLIPS
+from .outputs import CLIPS, refuse_other
 
 FILE = "report.html"
 _COVERAGE = ".coverage_percent"
@@ -35,6 +37,23 @@ pre {{ white-space: pre-wrap; max-width: 50em; margin: 0; color: #a00; }}
 {rows}
 </table></html>
 """
+
+
+def refuse_foreign_report(folder: Path) -> None:
+    """Raise BatchError if there is a report that this program did not write, or whose journal is gone."""
+    path = folder / FILE
+    refuse_other(path)
+    if not path.exists():
+        return
+    head = _PAGE.partition("{total}")[0].encode()
+    with open(path, "rb") as file:
+        ours = file.read(len(head)) == head
+    if not ours or not (folder / JOURNAL).exists():
+        why = f"its {JOURNAL} is missing" if ours else "it is not the report of a batch"
+        raise BatchError(
+            f"{path} would be replaced, but {why}. Nothing was changed. Move it away, take another --out, or give "
+            "`run --start-over`, which moves all that is there aside and begins anew."
+        )
 
 
 def write_report(folder: Path, journal: Journal) -> Path:

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from urllib.parse import unquote, urlsplit
+
+
+def without_login(text: str) -> str:
+    """Return an address without user, password and what follows `?` or `#`, which may be a token."""
+    scheme, rest = re.fullmatch(r"([A-Za-z][A-Za-z0-9+.-]*://)?(.*)", text, re.DOTALL).groups("")
+    plain = re.split("[?#]", rest)[0]
+    # With an @ further on, nobody knows where the password ends.
+    return scheme + ("***" if "@" in rest[len(plain) :] else plain.rpartition("@")[2])
 
 
 class ServerAddress(str):
@@ -18,18 +27,22 @@ class ServerAddress(str):
         """Read an address.
 
         Raises:
-            ValueError: if it is not one, or has more than a host, a port and a path.
+            ValueError: if it is not one, or has more than a host, a port and a path. It does not repeat the login.
         """
-        parts = urlsplit(text)
-        shown = text.replace(text.partition("//")[2].rpartition("@")[0], "***") if "@" in text else text
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{shown!r} is not an address: expected http://HOST:PORT")
-        if parts.query or parts.fragment:
+        shown = without_login(text)
+        try:
+            parts = urlsplit(text)
+            sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # a wrong port or bracket; its words may hold the password
+            sound = False
+        if not sound or "@" in parts.path + parts.query + parts.fragment or re.search(r"[\s\x00-\x1f\x7f]", text):
             raise ValueError(
-                f"{shown.partition('?')[0]!r}: an address has no '?' or '#' part; expected http://HOST:PORT"
+                f"{shown!r} is not an address: expected http://HOST:PORT; letters such as / and @ "
+                "of a password are written as %2F and %40"
             )
-        host = parts.netloc.rpartition("@")[2]
-        made = super().__new__(cls, f"{parts.scheme}://{host}{parts.path}".rstrip("/"))
+        if "?" in text or "#" in text:
+            raise ValueError(f"{shown!r}: an address has no '?' or '#' part; expected http://HOST:PORT")
+        made = super().__new__(cls, shown.rstrip("/"))
         made.login = None
         if parts.username is not None:
             made.login = (unquote(parts.username), unquote(parts.password or ""))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 import sqlite3
 import subprocess
@@ -94,3 +95,33 @@ def test_faults_change_nothing(inputs, two_servers, tmp_path):
     assert [json.loads(line)["event"] for line in again.stdout.splitlines()] == ["summary"]
     with sqlite3.connect(out / "journal.sqlite") as journal:
         assert journal.execute("SELECT COUNT(*) FROM attempts").fetchone() == sent
+
+
+def test_kills_at_random_moments_change_nothing(inputs, two_servers, tmp_path):
+    """SIGKILL after a random number of events of any kind, again and again, until a run ends by itself."""
+    chance, server = random.Random(20), two_servers[0]
+    entries = [{**entry, "name": f"random {n}"} for n, entry in enumerate(rows(inputs, 6))]
+    manifest = write_manifest(inputs["workflow"].parent, entries)
+    undisturbed = batch(*arguments(inputs, [server], manifest, tmp_path / "undisturbed"))
+    assert undisturbed.returncode == 0, undisturbed.stdout + undisturbed.stderr
+    shutil.rmtree(server.base / "output" / "exo2ego_batch")
+    out = tmp_path / "out"
+    words, kills = command(*arguments(inputs, [server], manifest, out)), 0
+    while kills < 6:
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+            left = chance.randrange(1, 12)
+            for _ in process.stdout:
+                left -= 1
+                if not left:
+                    break
+            else:
+                break  # it came to its end
+            process.kill()
+        kills += 1
+    assert kills > 1
+    last = batch(*arguments(inputs, [server], manifest, out))
+    assert last.returncode == 0, last.stdout + last.stderr
+    assert clip_hashes(out) == clip_hashes(tmp_path / "undisturbed")
+    made = [folder for folder in (server.base / "output" / "exo2ego_batch").iterdir() if "random" in folder.name]
+    assert [len(list(folder.glob("ego_*"))) for folder in made] == [1] * len(entries)
+    assert not (out / ".partial").exists()

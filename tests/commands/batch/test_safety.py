@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sqlite3
+import time
 from pathlib import Path
 from random import Random
 
 import pytest
 
 from exo2ego.commands.batch.cli import main
-from exo2ego.commands.batch.errors import BatchError, ClipError
+from exo2ego.commands.batch.errors import ClipError
 from exo2ego.commands.batch.journal import FILE, Journal
 from exo2ego.commands.batch.manifest import read_manifest
 from exo2ego.commands.batch.mapping import make_plan
@@ -116,13 +118,78 @@ def test_links_are_not_followed(job, capsys, tmp_path, name):
     assert tree(elsewhere) == {"file": b"not ours"}
 
 
-def test_a_linked_report_is_replaced_and_not_written_through(tmp_path):
+@pytest.mark.parametrize("content", ["<html>my diary", "<!doctype html>"])
+@pytest.mark.parametrize("command", ["run", "report"])
+def test_a_report_of_somebody_is_not_replaced(job, capsys, content, command):
+    out, arguments = job
+    (out / "report.html").write_text(content)
+    Journal(out).close()
+    code, said = run(arguments, capsys) if command == "run" else (main(["report", "--out", str(out)]), None)
+    assert code == 2
+    assert "--start-over" in (said or capsys.readouterr().err)
+    assert (out / "report.html").read_text() == content
+
+
+def test_a_report_without_its_journal_is_not_replaced(job, capsys):
+    out, arguments = job
+    Journal(out).close()
+    assert main(["report", "--out", str(out)]) == 0
+    for path in out.glob(f"{FILE}*"):
+        path.unlink()
+    report = (out / "report.html").read_bytes()
+    code, said = run(arguments, capsys)
+    assert code == 2
+    assert "is missing" in said
+    assert (out / "report.html").read_bytes() == report
+
+
+def test_what_a_run_fetched_is_known_and_other_things_are_not(job, capsys):
+    out, arguments = job
+    a_journal(out, arguments)
+    with contextlib.closing(Journal(out)) as journal:
+        journal.submitted(journal.clips()[0].name, NOWHERE, "p1", "client")
+    (out / ".partial" / "p1").mkdir(parents=True)
+    (out / "clips").mkdir()
+    (out / "clips" / ".DS_Store").write_bytes(b"a desktop's own")
+    assert run(arguments, capsys)[0] == 3  # no server answers
+    (out / ".partial" / "thesis").mkdir(parents=True)
+    code, said = run(arguments, capsys)
+    assert code == 2
+    assert "thesis" in said
+    assert (out / ".partial" / "thesis").is_dir()
+
+
+@pytest.mark.parametrize("name", [FILE, ".lock", "clips", ".partial", "report.html"])
+def test_what_is_of_another_kind_is_refused(job, capsys, name):
+    out, arguments = job
+    (out / name).touch() if name in ("clips", ".partial") else (out / name).mkdir()
+    code, said = run(arguments, capsys)
+    assert code == 2
+    assert "is not a fo" in said or "is not a fi" in said
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_fifo_blocks_nothing(job, capsys):
+    out, arguments = job
+    os.mkfifo(out / ".lock")
+    assert run(arguments, capsys)[0] == 2
+
+
+def test_a_link_where_a_file_is_being_written_is_not_followed(tmp_path):
+    (tmp_path / "theirs").write_text("theirs")
+    (tmp_path / f".report.{os.getpid()}.html").symlink_to(tmp_path / "theirs")
+    Journal(tmp_path).close()
+    assert main(["report", "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "theirs").read_text() == "theirs"
+
+
+def test_a_linked_report_is_not_written_through(tmp_path):
     (tmp_path / "theirs.html").write_text("theirs")
     out = tmp_path / "out"
     out.mkdir()
     (out / "report.html").symlink_to(tmp_path / "theirs.html")
     Journal(out).close()
-    assert main(["report", "--out", str(out)]) == 0
+    assert main(["report", "--out", str(out)]) == 2
     assert (tmp_path / "theirs.html").read_text() == "theirs"
 
 
@@ -148,10 +215,24 @@ def test_flipped_bytes_never_raise_and_never_resume_in_silence(job, capsys, seed
         damaged[random.randrange(len(damaged))] ^= 1 << random.randrange(8)
     (out / FILE).write_bytes(damaged)
     code, said = run(arguments, capsys)
-    assert code in (2, 3)
     assert "Traceback" not in said
     if code == 2:
         assert "--start-over" in said or "of version" in said
+    else:  # the flips left a journal that can be read: the run went on to the servers
+        assert code == 3
+        assert "No server" in said
+
+
+def test_a_database_of_another_program_is_refused_and_stays(job, capsys):
+    out, arguments = job
+    with sqlite3.connect(out / FILE) as database:
+        database.execute("CREATE TABLE photos (name TEXT)")
+    database.close()
+    before = (out / FILE).read_bytes()
+    code, said = run(arguments, capsys)
+    assert code == 2
+    assert "another program" in said
+    assert (out / FILE).read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -163,6 +244,10 @@ def test_flipped_bytes_never_raise_and_never_resume_in_silence(job, capsys, seed
         "UPDATE clips SET shown='[1'",
         "UPDATE clips SET seed='many'",
         "UPDATE clips SET started='yesterday'",
+        'UPDATE clips SET outputs=\'[{"file": "a.mp4", "size": 1, "sha256": "no hash"}]\'',
+        "ALTER TABLE clips RENAME TO clhps",
+        "ALTER TABLE clips RENAME COLUMN digest TO digesu",
+        "ALTER TABLE attempts RENAME TO attemptt",
     ],
 )
 @pytest.mark.parametrize("command", ["run", "status", "report", "retry"])
@@ -189,6 +274,28 @@ def test_a_clock_set_back_gives_no_negative_time(job, capsys):
     assert {clip["seconds"] for clip in json.loads(capsys.readouterr().out)["clips"]} == {None}
 
 
+def test_durations_are_those_of_a_clock_that_is_not_set(job, capsys, monkeypatch):
+    out, arguments = job
+    a_journal(out, arguments)
+    with contextlib.closing(Journal(out)) as journal:
+        name = journal.clips()[0].name
+        journal.running(name)
+        monkeypatch.setattr(time, "time", lambda: 1000.0)
+        journal.failed(name, "made up")
+        clip = journal.clips()[0]
+    assert clip.started <= clip.ended < clip.started + 600
+
+
+def test_a_login_in_an_older_journal_is_not_shown(job, capsys):
+    out, arguments = job
+    a_journal(out, arguments)
+    with sqlite3.connect(out / FILE) as database:
+        database.execute("UPDATE clips SET server='http://artist:s3cret@host:8188'")
+    database.close()
+    main(["status", "--out", str(out), "--json"])
+    assert {clip["server"] for clip in json.loads(capsys.readouterr().out)["clips"]} == {"http://host:8188"}
+
+
 # Addresses -------------------------------------------------------------------------------------------------------
 
 
@@ -212,8 +319,14 @@ def test_an_address_carries_its_login():
 
 
 @pytest.mark.parametrize(
-    "text", ["host:8188", "ftp://host", "http://", "http://a:secret@host?token=1", "http://a:secret@"]
-)
+    "text",
+    [
+        "host:8188", "ftp://host", "http://", "http://a:secret@host?token=1", "http://a:secret@", "a:secret@host:8188",
+        "http://a:secret@host:port", "http://a:secret@[host", "http://a:sec?secret@host", "http://a/secret@host",
+        "http://a:secret@host\u2100", "http://host#secret", "http://host?token=secret", "host?token=secret",
+        "http://host?mail=a@b&token=secret", "http://a:se\ncret@host", "http://host:0", "http://a:secret@host:99999",
+    ],
+)  # fmt: skip
 def test_what_is_no_address_is_refused_without_its_password(text):
     with pytest.raises(ValueError, match="expected http") as refused:
         ServerAddress(text)
@@ -223,10 +336,15 @@ def test_what_is_no_address_is_refused_without_its_password(text):
 # The manifest ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["COM\u00b9", "lpt\u00b2.txt", "CONIN$", "conout$.mp4"])
-def test_more_of_windows_devices_are_no_names(inputs, tmp_path, name):
-    with pytest.raises(BatchError, match="device"):
-        read_manifest(write_manifest(tmp_path, [{"name": name}]))
+def test_a_dry_run_counts_refused_rows(inputs, capsys):
+    workflow = inputs["workflow"]
+    entries = rows(inputs, 2)
+    entries[1]["name"] = "COM\u00b9"
+    manifest = write_manifest(workflow.parent, entries)
+    assert main(["run", str(manifest), "--workflow", str(workflow), "--out", "nowhere", "--dry-run"]) == 1
+    said = capsys.readouterr().out
+    assert "line 2: COM\u00b9: it is the name of a device" in said
+    assert "2 clips, 1 of them broken" in said
 
 
 def problems(manifest, root=None):
@@ -237,7 +355,7 @@ def problems(manifest, root=None):
 
 
 def test_a_row_s_bad_text_is_its_own_problem(inputs, tmp_path):
-    texts = {"good": "1", "half": "\ud800", "long": "x" * 2_000_000, "also good": "2"}
+    texts = {"good": "1", "half": "\ud800", "long": "x" * 2_000_000, "also good": "2", "none": "a\0b"}
     manifest = tmp_path / "manifest.json"
     manifest.write_text(json.dumps([{"name": name, "Positive prompt.text": text} for name, text in texts.items()]))
     found = problems(manifest)
@@ -245,6 +363,7 @@ def test_a_row_s_bad_text_is_its_own_problem(inputs, tmp_path):
     assert found[3] is None
     assert "surrogates" in found[1]
     assert "1,000,000" in found[2]
+    assert "NUL" in found[4]
 
 
 def test_a_long_cell_of_a_csv_is_its_row_s_problem(tmp_path):
