@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral
 
 import torch
 from torch import Tensor
 
 from ...common.cancel import bounded_slices
 from ...common.memory import DOUBLE, require_memory
+from ...common.messages import arrived
 from ..lenses import Lens, lens_from_json, lens_to_json
 from ..take_kind import TakeKind
 from .aspect import in_shape_of, same_aspect
@@ -26,6 +28,8 @@ JSON_VERSION = 1
 _ROTATION_TOLERANCE = 0.05
 # A lens solves for each ray in rounds: so many numbers it counts for between two cancel points.
 _WORK_PER_RAY = 32
+# Pixels; a camera of a broken node would otherwise have work for ever.
+_MOST_PIXELS = 65536
 # Metres; beyond, the single precision of points and files knows no more than ten metres, and squares overflow.
 _FARTHEST = 1e8
 
@@ -54,8 +58,10 @@ class Camera:
 
     def __post_init__(self) -> None:
         for name, side in (("width", self.width), ("height", self.height)):
-            if not isinstance(side, Integral) or not 1 <= side <= MAX_SIDE:
-                raise ValueError(f"A camera's {name} is a whole number of pixels up to {MAX_SIDE:,}, got {arrived(side)}.")
+            if not isinstance(side, Integral) or not 1 <= side <= _MOST_PIXELS:
+                raise ValueError(
+                    f"A camera's {name} is a whole number of pixels from 1 to {_MOST_PIXELS:,}, got {arrived(side)}."
+                )
         object.__setattr__(self, "world_to_camera", _as_poses(self.world_to_camera))
 
     # Shape ------------------------------------------------------------------------------------------------------

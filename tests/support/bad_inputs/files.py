@@ -167,8 +167,10 @@ def _spoilt_cameras(folder: Path, rng: random.Random) -> list[str]:
         for stem, suffix, good in (("camera", ".json", camera), ("scene", ".gltf", gltf)):
             (folder / f"{stem}_{number}{suffix}").write_text(json.dumps(spoilt_json(good, rng)))
             names.append(f"{stem}_{number}{suffix}")
-    rows = ["1 0 0 0 0 0", "x y z", "1 0 0 0 0 0 0 nan", "1 0 0 0 0 0 0 40\n1 0 0 0 0 0 0 40", "1e9 0 0 0 0 0 0 40", "nan " * 8,
-            "1 0 0 0 0 0 0 1e999", "-5 0 0 0 0 0 0 0", "1 " * 9000,
+    rows = [
+        "1 0 0 0 0 0", "x y z", "1 0 0 0 0 0 0 nan", "1 0 0 0 0 0 0 40\n1 0 0 0 0 0 0 40",
+        "1e9 0 0 0 0 0 0 40", "nan " * 8,
+                "1 0 0 0 0 0 0 1e999", "-5 0 0 0 0 0 0 0", "1 " * 9000,
             "1 0 0 0 0 0 0 40\n99999999 0 0 0 0 0 0 40"]  # fmt: skip
     for number, row in enumerate(rows):
         (folder / f"path_{number}.chan").write_text(row + "\n")

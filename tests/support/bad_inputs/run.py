@@ -56,7 +56,7 @@ class Server:
                 }
 
     def memory(self, field: str = "VmRSS") -> int | None:
-        """Return bytes of the process: `VmRSS` now, `VmHWM` at most since the last `forget_peak`; None without /proc."""
+        """Return bytes of the process: `VmRSS` now, `VmHWM` at most since `forget_peak`; None without /proc."""
         try:
             lines = (self._status / "status").read_text().splitlines()
         except OSError:
