@@ -1,1 +1,1 @@
-"""What every floor may use: Wan's grid, words of messages, whole files. The standard library alone."""
+"""What every floor may use: Wan's grid, looking at files, texts, memory, cancelling. The standard library alone."""

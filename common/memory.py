@@ -115,7 +115,11 @@ def _free_of_machine() -> int | None:
         import psutil  # one of ComfyUI's own requirements
     except ImportError:
         return None
-    return psutil.virtual_memory().available + psutil.swap_memory().free
+    try:
+        swap = psutil.swap_memory().free
+    except (OSError, RuntimeError):
+        swap = 0  # some containers do not tell
+    return psutil.virtual_memory().available + swap
 
 
 def _free_of_container() -> int | None:
@@ -126,6 +130,7 @@ def _free_of_container() -> int | None:
             return None
         statistics = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
         used = int((_CGROUP / "memory.current").read_text())
-        return max(0, int(most) - used + int(statistics.get("inactive_file", 0)))
+        cached = sum(int(statistics.get(kind, 0)) for kind in ("active_file", "inactive_file"))
+        return max(0, int(most) - used + cached)
     except (OSError, ValueError):
         return None  # no Linux, or control groups of another version

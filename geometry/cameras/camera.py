@@ -53,8 +53,9 @@ class Camera:
     take_kind: TakeKind | None = None
 
     def __post_init__(self) -> None:
-        if self.width < 1 or self.height < 1:
-            raise ValueError(f"A camera's image size is positive, got {self.width} x {self.height}.")
+        for name, side in (("width", self.width), ("height", self.height)):
+            if not isinstance(side, Integral) or not 1 <= side <= MAX_SIDE:
+                raise ValueError(f"A camera's {name} is a whole number of pixels up to {MAX_SIDE:,}, got {arrived(side)}.")
         object.__setattr__(self, "world_to_camera", _as_poses(self.world_to_camera))
 
     # Shape ------------------------------------------------------------------------------------------------------

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import comfy.model_management
 import folder_paths
 from comfy_api.latest import io
 
@@ -61,5 +63,9 @@ class NamedInput(io.Combo.Input):
 
 
 def stamps(paths: Iterable[Path]) -> tuple[str, ...]:
-    """Return what changes when one of the files changes; files that are not there have none."""
-    return tuple(stamp(path) for path in paths if is_there(path))
+    """Return what changes when one of the files changes; files that are not there have none.
+
+    ComfyUI asks for it before any node runs, and would swallow an interruption: after one this only ends early.
+    """
+    wanted = takewhile(lambda _: not comfy.model_management.processing_interrupted(), paths)
+    return tuple(stamp(path) for path in wanted if is_there(path))

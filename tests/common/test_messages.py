@@ -46,6 +46,7 @@ def test_gigabytes_are_decimal():
         (np.zeros((2, 3), np.uint8), "an array (ndarray) [2, 3] of uint8"),
         (torch.zeros(2, 3), "a tensor [2, 3] of float32"),
     ],
+    ids=lambda value: type(value).__name__,  # pytest would write the number out
 )
 def test_what_arrived_is_told_in_a_few_words(value, text):
     assert arrived(value) == text

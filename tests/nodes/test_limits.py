@@ -163,13 +163,14 @@ def maps() -> torch.Tensor:
 
 PIXELS = SIDE * SIDE
 WORK = {
-    "rays": (lambda: Camera(preset_lens(LensPreset.EGOX_RELEASE, SIDE, SIDE), SIDE, SIDE, torch.eye(4)).local_rays, 3),
+    # Solved for in rounds, or sorted: such numbers count several times.
+    "rays": (lambda: Camera(preset_lens(LensPreset.EGOX_RELEASE, 512, 512), 512, 512, torch.eye(4)).local_rays, 3.2),
     "plucker": (lambda: plucker_maps(camera(64), camera(64), SIDE, SIDE), 6),
     "embedding": (lambda: wan_camera_embedding(maps()), 24),
     "depth": (lambda: depth(SIDE, 3).describe(), 9),
     "align": (
-        lambda: align_depth(depth(256, 40, DepthMeaning.INVERSE), depth(256, 40), method=AlignmentMethod.ROBUST),
-        40 * 256**2 / PIXELS,
+        lambda: align_depth(depth(256, 12, DepthMeaning.INVERSE), depth(256, 12), method=AlignmentMethod.ROBUST),
+        6 * 12 * 256**2 / PIXELS,
     ),
     "moving parts": (lambda: estimate_dynamic(torch.zeros(1, SIDE, SIDE, 3)), 4),
     "points": (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ...common.whole_file import whole_file
-from .vae import decode, encode, pocket_vae
+from .vae import BASE_CHANNELS, decode, encode, pocket_vae
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLWan
@@ -58,12 +57,13 @@ class VaeTraining:
         recipe: how.
         folder: where the rooms' shards lie.
         checkpoint: where the state is written.
+        base_channels: of the VAE.
     """
 
-    def __init__(self, recipe: VaeRecipe, folder: Path, checkpoint: Path) -> None:
+    def __init__(self, recipe: VaeRecipe, folder: Path, checkpoint: Path, base_channels: int = BASE_CHANNELS) -> None:
         torch.manual_seed(recipe.seed)
-        self.recipe, self.checkpoint = recipe, checkpoint
-        self.vae = pocket_vae()
+        self.recipe, self.checkpoint, self._base_channels = recipe, checkpoint, base_channels
+        self.vae = pocket_vae(base_channels)
         self.step, self.loss = 0, math.nan
         trained = {name: value for name, value in self.vae.named_parameters() if value.requires_grad}
         convolutions = [value for name, value in trained.items() if value.ndim >= 4 and not _at_the_ends(name)]
@@ -84,7 +84,7 @@ class VaeTraining:
     def run(self, until: float = math.inf, every: int = 500) -> None:
         """Train until the recipe's end, or until `time.time()` passes `until`; say how it goes every n steps."""
         while self.step < self.recipe.steps and time.time() < until:
-            self._train_step()
+            self.train_step()
             if self.step % every == 0 or self.step == self.recipe.steps:
                 psnr = {view: round(value, 2) for view, value in self.measure().items()}
                 print(f"step {self.step} cpu {time.process_time():.0f} s loss {self.loss:.4f} psnr {psnr}", flush=True)
@@ -107,7 +107,7 @@ class VaeTraining:
 
     def averaged(self) -> AutoencoderKLWan:
         """Return the VAE with the moving average of its weights."""
-        vae = pocket_vae()
+        vae = pocket_vae(self._base_channels)
         vae.load_state_dict(self.vae.state_dict())
         vae.load_state_dict(self.average, strict=False)
         return vae.eval().requires_grad_(False)
@@ -121,9 +121,10 @@ class VaeTraining:
             found[view] = sum(10 * math.log10(4 / float(error)) for error in errors) / len(errors)
         return found
 
-    def _train_step(self) -> None:
+    def train_step(self) -> None:
+        """Take one step of the optimizers."""
         recipe, share = self.recipe, self.step / self.recipe.steps
-        rate = min(1.0, (self.step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * share))
+        rate = min(1.0, 100 * (self.step + 1) / recipe.steps) * (0.5 + 0.5 * math.cos(math.pi * share))
         for optimizer, highest in zip(self.optimizers, (recipe.matrix_rate, recipe.rate)):
             for group in optimizer.param_groups:
                 group["lr"] = highest * rate
@@ -159,7 +160,7 @@ class VaeTraining:
         return told + 0.05 * error.abs().mean() + 0.02 * pull
 
     def _resume(self) -> None:
-        state = torch.load(self.checkpoint, weights_only=False)
+        state = torch.load(self.checkpoint, weights_only=True)
         self.step = state["step"]
         self.vae.load_state_dict(state["vae"])
         self.average = state["average"]
@@ -189,8 +190,8 @@ class _Batches:
         count = max(1, count * self._recipe.crop**2 // crop**2)
         return torch.from_numpy(np.stack([self._crop(n_frames, crop) for _ in range(count)])).float() / 127.5 - 1
 
-    def held_out(self, n_clips: int) -> Iterator:
-        """Return whole clips [3, T, H, W] of the first shard, which is kept for measuring, by view."""
+    def held_out(self, n_clips: int) -> dict[str, Tensor]:
+        """Return whole clips [N, 3, T, H, W] of the first shard, which is kept for measuring, by view."""
         clips = {view: torch.from_numpy(self._test[view][:n_clips]).movedim(-1, 1) for view in self._VIEWS}
         return {view: value.float() / 127.5 - 1 for view, value in clips.items()}
 

@@ -147,6 +147,8 @@ def with_an_odd_header(path: Path, chance: random.Random) -> None:
         length = struct.unpack("<Q", content[:8])[0]
         header, data = json.loads(content[8 : 8 + length]), content[8 + length :]
     except (struct.error, ValueError):
+        header, data = {}, b""
+    if not isinstance(header, dict) or not header or not all(isinstance(entry, dict) for entry in header.values()):
         header, data = {"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, b"\0" * 4
     name = chance.choice(list(header))
     odd = chance.choice(ODD_JSON)

@@ -20,6 +20,7 @@ from .pose_data import StandInPoseData
 from .quantised_ops import load_gguf
 from .rays import StandInRecordRays
 from .recorder import StandInRecord, StandInRecordSyn
+from .spoil import StandInKeep, StandInKept, StandInLook, StandInSpoil
 from .text_spy import StandInOtherCLIP, StandInRecordText, StandInSpyTokens
 
 
@@ -116,4 +117,8 @@ class StandInExtension(ComfyExtension):
             StandInSpyTokens,
             StandInName,
             StandInPoseData,
+            StandInSpoil,
+            StandInLook,
+            StandInKeep,
+            StandInKept,
         ]
