@@ -20,6 +20,6 @@ class ClipError(Exception):
     """One clip cannot be made; the others go on."""
 
 
-def passes(error: sqlite3.Error) -> bool:
+def passes(error: Exception) -> bool:
     """Whether an error is not of the journal itself, so that the same command may resume."""
     return isinstance(error, sqlite3.OperationalError) and any(words in str(error) for words in _PASSING)

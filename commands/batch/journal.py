@@ -98,7 +98,7 @@ class Journal:
                     f"{path} is of version {version}; this program reads {VERSION}. Use the one that wrote it."
                 )
             self._check(path)
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             self._db.close()
             if passes(error):
                 raise
@@ -130,6 +130,8 @@ class Journal:
         if found != "ok" or tables != {"clips", "attempts", "servers", "numbers"}:
             raise sqlite3.DatabaseError(found if found != "ok" else f"it has the tables {', '.join(sorted(tables))}")
         try:
+            for table in tables:
+                self._db.execute(f"SELECT * FROM {table}").fetchall()
             wrong = next((problem for clip in self.clips() if (problem := _problem(clip))), None)
         except (ValueError, TypeError) as error:  # what is not JSON, a seed that is not a number
             wrong = str(error)

@@ -248,6 +248,7 @@ def test_a_database_of_another_program_is_refused_and_stays(job, capsys):
         "ALTER TABLE clips RENAME TO clhps",
         "ALTER TABLE clips RENAME COLUMN digest TO digesu",
         "ALTER TABLE attempts RENAME TO attemptt",
+        "INSERT INTO attempts (prompt_id, name) VALUES ('p', CAST(x'f0ff' AS TEXT))",
     ],
 )
 @pytest.mark.parametrize("command", ["run", "status", "report", "retry"])
