@@ -15,12 +15,9 @@ from exo2ego.commands.main import main
 from exo2ego.training.data.cache import write_negative, write_shard
 from exo2ego.training.toml_file import read_recipe
 from exo2ego.wan.egox.lora import read_lora
-from support.comfyui import import_comfyui
 from support.egox_witness import made_up_clip
 from support.tiny_wan import wan_state_dict
 from support.training import SIZES, training_clip
-
-import_comfyui()
 
 ROOT = Path(__file__).resolve().parents[3]
 RECIPE = """
