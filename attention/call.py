@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from .bias import GGABias
@@ -37,6 +38,11 @@ class AttentionCall:
     def head_dim(self) -> int:
         """Channels of a head, d."""
         return self.q.shape[-1] // self.heads
+
+    @property
+    def needs_grad(self) -> bool:
+        """Whether gradients will be asked for: the call is one of a training."""
+        return torch.is_grad_enabled() and any(x.requires_grad for x in (self.q, self.k, self.v))
 
     @property
     def extended(self) -> ExtendedDirections:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator
 from importlib import import_module
@@ -10,6 +9,7 @@ from importlib import import_module
 import torch
 from torch import Tensor
 
+from ..common.safe_text import safe_logger
 from .backends.backend import Backend
 from .call import AttentionCall
 
@@ -25,7 +25,7 @@ BACKENDS: dict[str, Backend] = {name: import_module(f".backends.{name}", __packa
 # What a person can choose.
 CHOICES = (AUTO, *BACKENDS)
 
-_log = logging.getLogger(__name__)
+_log = safe_logger(__name__)
 
 _said: set[str] = set()
 # Why a back end is left out, by device and width of a head: small cards and odd sizes fail alone.

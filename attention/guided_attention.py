@@ -2,9 +2,9 @@
 
 Both write into one result. Exo queries have to be gathered, and at EgoX's size all of them and their result would take
 365 MB a clip beside it: so they go a few heads at a time. Attention of a head does not depend on the other heads, and
-attention that prepares its keys at every call (sage and comfy-kitchen quantise them) so prepares each head's keys once,
-as without GGA; in chunks of queries it would prepare all keys again for every chunk. Only where a single head is too
-large are its queries divided.
+attention that prepares its keys at every call (sage, sage3 and comfy-kitchen quantise them) so prepares each head's
+keys once, as without GGA; in chunks of queries it would prepare all keys again for every chunk. Only where a single
+head is too large are its queries divided.
 
 Ego queries could also go twice through plain attention's kernels, to exo and to ego keys, and be merged by log-sum-exp.
 But neither ComfyUI's attention functions nor the overrides of other packs return that sum, and the fused kernel, which
@@ -13,7 +13,7 @@ meets both kinds of keys in one pass, has nothing to merge.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from einops import rearrange
@@ -54,13 +54,19 @@ def _attend_exo(call: AttentionCall, plain_attention: PlainAttention, out: Tenso
     head_bytes = queries[..., :head_dim].numel() * q.element_size()
     heads_at_once = _even_share(call.heads, max(1, _EXO_BYTES // head_bytes))
     rows = _even_share(queries.shape[1], max(1, _EXO_BYTES * queries.shape[1] // head_bytes))
-    parts = (x.split(heads_at_once * head_dim, dim=-1) for x in (queries, call.k, call.v, results))
+    parts = (_parts(x, heads_at_once * head_dim, -1) for x in (queries, call.k, call.v, results))
     for query, key, value, result in zip(*parts, strict=True):
-        for chunk, place in zip(query.split(rows, dim=1), result.split(rows, dim=1), strict=True):
+        for chunk, place in zip(_parts(query, rows, 1), _parts(result, rows, 1), strict=True):
             gathered = rearrange(chunk, "b row column c -> b (row column) c").contiguous()
             attended = plain_attention(gathered, key, value, chunk.shape[-1] // head_dim)
             place.copy_(rearrange(attended, "b (row column) c -> b row column c", row=chunk.shape[1]))
             del attended  # before the next chunk is gathered
+
+
+def _parts(x: Tensor, size: int, axis: int) -> Iterator[Tensor]:
+    """Give a tensor's parts of a size; unlike those of `split` autograd lets them be written into."""
+    for first in range(0, x.shape[axis], size):
+        yield x.narrow(axis, first, min(size, x.shape[axis] - first))
 
 
 def _even_share(number: int, most: int) -> int:

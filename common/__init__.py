@@ -1,1 +1,1 @@
-"""What every floor may use: Wan's grid, messages, whole files, memory, cancelling. The standard library alone."""
+"""What every floor may use: Wan's grid, looking at files, texts, memory, cancelling. The standard library alone."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-WEIGHTS_FILE = "model.safetensors"
-FILES = ("config.json", "preprocessor_config.json", WEIGHTS_FILE)
+from ..common.paths import is_file
+
+CONFIG_FILE, WEIGHTS_FILE = "config.json", "model.safetensors"
+FILES = (CONFIG_FILE, "preprocessor_config.json", WEIGHTS_FILE)
 
 
 def missing_files(folder: Path) -> list[str]:
     """Return the names of the files that a folder lacks."""
-    return [name for name in FILES if not (folder / name).is_file()]
+    return [name for name in FILES if not is_file(folder / name)]

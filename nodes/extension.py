@@ -6,6 +6,7 @@ from comfy_api.latest import ComfyExtension, io
 
 from .camera import camera, camera_editor, camera_export, head_pose
 from .common.guard import guarded
+from .common.texts import with_safe_texts
 from .depth import depth, depth_pro
 from .egox import attention_map, compare, egox, gga, prompt
 from .exo2egosyn import exo2egosyn, plucker
@@ -35,7 +36,7 @@ _THEMES = (
     compare,
 )
 
-NODES = [guarded(node) for theme in _THEMES for node in theme.NODES]
+NODES = [with_safe_texts(guarded(node)) for theme in _THEMES for node in theme.NODES]
 
 
 class Exo2EgoExtension(ComfyExtension):

@@ -7,13 +7,14 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, TYPE_CHECKING, Any
 
 from ..common.cancel import cancel_point
 from ..common.memory import NotEnoughMemoryError, require_memory
 from ..common.messages import gigabytes, json_fault
+from ..common.paths import is_file, is_there, real_path, size_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -43,9 +44,15 @@ def resolve_inside(root: str | os.PathLike[str], name: str) -> Path:
         )
     try:
         path = (base / typed).resolve()
-        exists = path.exists()
-    except (OSError, RuntimeError) as error:  # a name too long, links in a circle
-        raise ValueError(f"{name!r} cannot be looked up in {base} ({error}). Check the name.") from error
+        path.stat()
+        exists = True
+    except (FileNotFoundError, NotADirectoryError):
+        exists = False
+    except (OSError, RuntimeError, ValueError) as error:  # no right to look, a name too long, links in a circle
+        why = getattr(error, "strerror", None) or error
+        raise ValueError(
+            f"{name!r} cannot be looked up in {base} ({why}). Check the name, and whether ComfyUI may read its folder."
+        ) from error
     if not path.is_relative_to(base):
         raise ValueError(
             f"{name!r} leads out of {base}. Copy the file into that folder (links that leave it are not followed)."
@@ -53,6 +60,23 @@ def resolve_inside(root: str | os.PathLike[str], name: str) -> Path:
     if not exists:
         raise ValueError(f"There is no {name!r} in {base}. Check the name, or copy the file there.")
     return path
+
+
+def check_inside(root: str | os.PathLike[str], paths: Iterable[Path]) -> None:
+    """Check that files lie inside `root`, their links followed.
+
+    Raises:
+        ValueError: for the first that does not; the message names the link and where it leads.
+    """
+    base = real_path(root)
+    for path in paths:
+        if is_there(path) and not real_path(path).is_relative_to(base):
+            steps = (step for step in (*reversed(path.parents), path) if step.is_relative_to(base))
+            link = next((step for step in steps if not real_path(step).is_relative_to(base)), path)
+            raise ValueError(
+                f"{path} is reached by the link {link}, which leads out of {base} (to {real_path(link)}). Such links "
+                "are not followed: copy what it leads to in its place."
+            )
 
 
 def resolve_named(root: str | os.PathLike[str], text: str) -> tuple[Path, str | None]:
@@ -102,6 +126,31 @@ _BYTES_AT_ONCE = 2**24  # unpacked within a tenth of a second
 _NPY_HEADERS = {(1, 0): "read_array_header_1_0", (2, 0): "read_array_header_2_0"}
 
 
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Check that a file lies there.
+
+    Raises:
+        ValueError: if there is none, or nobody may look.
+    """
+    if not is_file(path):
+        raise ValueError(f"There is no file {path}. Check the name.")
+
+
+def read_whole(path: str | os.PathLike[str], largest: int) -> bytes:
+    """Return what a file holds.
+
+    Raises:
+        ValueError: if there is none, it cannot be read, or has more than `largest` bytes.
+    """
+    check_file(path)
+    if (size := size_of(path)) > largest:
+        raise ValueError(f"{path} has {size:,} bytes; expected at most {largest:,}. Is it the right file?")
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}). Check the file's rights and the disk.") from error
+
+
 def load_array(path: str | os.PathLike[str], key: str = "depth") -> np.ndarray:
     """Read one array of numbers from an `.npy` or `.npz` file. Pickled files are refused unread.
 
@@ -126,8 +175,7 @@ def load_array(path: str | os.PathLike[str], key: str = "depth") -> np.ndarray:
 def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Read all arrays of an `.npz`, or the one of an `.npy` under the name `array`; otherwise as `load_array`."""
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"There is no file {path}. Check the name.")
+    check_file(path)
     try:
         with open(path, "rb") as file:
             if file.read(4) == _ZIP_START:
@@ -219,10 +267,9 @@ def load_json(path: str | os.PathLike[str]) -> Any:
         ValueError: if the file is missing, unreadable or no JSON, or too large for the memory that is free.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"There is no file {path}. Check the name.")
+    check_file(path)
     cancel_point()
-    size = path.stat().st_size
+    size = size_of(path)
     if size > _LARGEST_JSON:
         raise ValueError(
             f"{path} has {gigabytes(size)}, and a JSON file of at most {gigabytes(_LARGEST_JSON)} is read. Check that "

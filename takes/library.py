@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from ..common.file_inputs import FileInput, FileKind
+from ..common.messages import few
+from ..common.paths import is_file
+from ..common.safe_text import is_fit_to_list, one_line, safe_logger
 from ..geometry.cameras.camera import Camera
 from ..geometry.cameras.presets import RELEASE_SIZE, LensPreset, preset_lens
 from .camera_formats.read import CAMERA_SUFFIXES, RELEASE_EXO_SIZE, CameraRole, fit, read_camera
@@ -19,7 +22,7 @@ from .ego_exo4d.layout import TAKES_FILE, TakeFolder, open_take, takes_on_disk
 from .egox.read import META_FILE, dataset_entry, files_of_take, names_in_meta, read_dataset_take, read_take
 from .example.room import ExampleRoom, example_take
 from .example.views import example_views
-from .files import load_array, resolve_inside, resolve_named
+from .files import check_inside, load_array, resolve_inside, resolve_named
 from .keypoint_files import example_frames, read_keypoints
 from .listing import Memo, file_or_files_in, names_inside
 from .take import Take
@@ -32,6 +35,8 @@ Found = TypeVar("Found")
 Loaded = TypeVar("Loaded")
 
 _names_in_meta = Memo(names_in_meta)
+_log = safe_logger(__name__)
+_said: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -63,8 +68,14 @@ class NamedInputs(Generic[Found, Loaded]):
         return FileInput(self.kind, self.built_in)
 
     def names(self, root: Path) -> list[str]:
-        """List what lies below `root` as names for `load`; the built-in one comes first."""
-        return [self.built_in, *self.lister(root)]
+        """List what lies below `root` as names for `load`; the built-in one comes first.
+
+        What cannot be read is left out, and so are names that an editor cannot show; the log says so once.
+        """
+        names = list(self.lister(root))
+        fit = [name for name in names if is_fit_to_list(name)]
+        _say_once(set(names) - set(fit))
+        return [self.built_in, *fit]
 
     def check(self, root: Path, name: str) -> None:
         """Check that a name means something that may be loaded, without loading it.
@@ -103,15 +114,18 @@ class NamedInputs(Generic[Found, Loaded]):
 def _list_takes(root: Path) -> list[str]:
     """List `FOLDER`, or `FOLDER#NAME` for a dataset's."""
     _, folders = names_inside(root)
-    return sorted({_joined(folder, take) for folder in folders for take in _takes_in(root / folder / META_FILE)})
+    return sorted({_joined(folder, take) for folder in folders for take in _takes_in(root, f"{folder}/{META_FILE}")})
 
 
 def _find_take(root: Path, name: str) -> tuple[Path, str | None]:
     folder, take = resolve_named(root, name)
-    if take is not None:
-        _check_dataset(folder / META_FILE, take)
-    elif not (folder / META_FILE).is_file():
+    meta = folder / META_FILE
+    if take is None and not is_file(meta):
         raise ValueError(f"The folder {name!r} contains no {META_FILE}, so it is not a take. Choose another folder.")
+    check_inside(root, [meta])
+    if take is not None:
+        _check_dataset(meta, take)
+    check_inside(root, files_of_take(folder, take))
     return folder, take
 
 
@@ -135,7 +149,7 @@ TAKES: NamedInputs[tuple[Path, str | None], Take] = NamedInputs(
 
 
 def _list_views(root: Path) -> list[str]:
-    datasets = [folder for folder in names_inside(root)[1] if (root / folder / TAKES_FILE).is_file()]
+    datasets = [folder for folder in names_inside(root)[1] if is_file(root / folder / TAKES_FILE)]
     return [_joined(folder, take) for folder in datasets for take in takes_on_disk(root, root / folder)]
 
 
@@ -145,7 +159,9 @@ def _find_views(root: Path, name: str) -> TakeFolder:
         raise ValueError(
             f"{name!r} does not name a take. Write FOLDER#TAKE, where FOLDER holds Ego-Exo4D's {TAKES_FILE}."
         )
-    return open_take(root, folder, take)
+    found = open_take(root, folder, take)
+    found.files()  # none of them lies outside
+    return found
 
 
 # Settings: `clip`, which frames and how large; `ego_view`, what the ego pictures are; and `progress`, called with
@@ -168,14 +184,14 @@ def _list_cameras(root: Path) -> list[str]:
     names = []
     for file in names_inside(root)[0]:
         if file.lower().endswith(CAMERA_SUFFIXES):
-            takes = _takes_in(root / file) if _may_be_meta(file) else ()
+            takes = _takes_in(root, file) if _may_be_meta(file) else ()
             names += [_joined(file, take) for take in takes or (None,)]
     return names
 
 
 def _find_camera(root: Path, name: str) -> tuple[Path, str | None]:
     path, take = resolve_named(root, name)
-    if not path.is_file():
+    if not is_file(path):
         raise ValueError(f"{name!r} is a folder; choose a file in it.")
     if take is not None:
         _check_dataset(path, take)
@@ -230,7 +246,8 @@ def _list_keypoints(root: Path) -> list[str]:
 
 def _find_keypoints(root: Path, name: str) -> list[Path]:
     files = file_or_files_in(resolve_inside(root, name), _JSON, name)
-    return [resolve_inside(root, str(file)) for file in files]
+    check_inside(root, files)
+    return files
 
 
 # Settings: `max_frames` from the start; `width` and `height` of the picture in pixels, for files that do not tell it.
@@ -248,7 +265,7 @@ def _list_depth(root: Path) -> list[str]:
 
 def _find_depth(root: Path, name: str) -> Path:
     path = resolve_inside(root, name)
-    if not path.is_file():
+    if not is_file(path):
         raise ValueError(f"{name!r} is a folder; choose a file in it.")
     return path
 
@@ -267,17 +284,30 @@ def _may_be_meta(file: str) -> bool:
     return name.endswith(".json") and "meta" in name
 
 
-def _takes_in(meta_file: Path) -> tuple[str | None, ...]:
-    """Return what `names_in_meta` finds in a file; a missing or unreadable one has nothing."""
+def _takes_in(root: Path, meta_file: str) -> tuple[str | None, ...]:
+    """Return what `names_in_meta` finds in a file below `root`; a missing or unreadable one has nothing."""
+    if not is_file(root / meta_file):
+        return ()
     try:
-        return _names_in_meta(meta_file)
-    except OSError:
+        return _names_in_meta(resolve_inside(root, meta_file))
+    except (OSError, ValueError):
         return ()
 
 
 def _check_dataset(meta_file: Path, take: str) -> None:
-    if take not in _takes_in(meta_file):
+    if take not in _takes_in(meta_file.parent, meta_file.name):
         dataset_entry(meta_file, take)  # says what is wrong
+
+
+def _say_once(names: set[str]) -> None:
+    """Write to the log which names are not offered; each once."""
+    new = sorted(names - _said)
+    _said.update(new)
+    if new:
+        _log.warning(
+            "Not offered in the nodes' lists, as the names hold control characters or markup: %s. Rename them.",
+            few([one_line(name) for name in new]),
+        )
 
 
 def _joined(path: str, take: str | None) -> str:

@@ -6,16 +6,24 @@ import os
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from ..common.paths import NOT_THERE, files_in, is_file, is_folder, real_path
+from ..common.safe_text import safe_logger
 from .files import resolve_inside
+
+_log = safe_logger(__name__)
 
 Result = TypeVar("Result")
 
 # Nanoseconds after which a changed time stamp is sure to differ from an earlier one on any file system (FAT: 2 s).
 _SETTLED = 2_000_000_000
 _MOST_FILES = 10_000
+
+# Folders that could not be read when they were last listed, and why.
+_unreadable: dict[Path, str] = {}
 
 
 class Memo(Generic[Result]):
@@ -49,22 +57,20 @@ class Memo(Generic[Result]):
 def names_inside(root: Path, levels: int = 2) -> tuple[list[str], list[str]]:
     """List the files and the folders of `root`, `levels` deep.
 
-    Links that lead out of `root` are left out, as `files.resolve_inside` refuses them.
+    Links that lead out of `root` are left out, as `files.resolve_inside` refuses them, and so is what cannot be looked
+    at; `unreadable_inside` names the folders that were left out so.
 
     Returns:
         File names and folder names relative to `root`, with forward slashes, each sorted.
     """
-    base = root.resolve()
+    base = real_path(root)
     files: list[str] = []
     folders: list[str] = []
     pending = [""]
     for _ in range(levels):
         deeper: list[str] = []
         for prefix in pending:
-            try:
-                plain_files, plain_folders, links = _entries(root / prefix)
-            except OSError:
-                continue  # gone meanwhile, or not ours to read
+            plain_files, plain_folders, links = _entries_or_none(root / prefix)
             files += [prefix + name for name in plain_files]
             deeper += [prefix + name for name in plain_folders]
             for name in links:
@@ -72,10 +78,19 @@ def names_inside(root: Path, levels: int = 2) -> tuple[list[str], list[str]]:
                     target = resolve_inside(base, prefix + name)
                 except ValueError:
                     continue  # it leads out, nowhere or in a circle
-                (deeper if target.is_dir() else files).append(prefix + name)
+                if is_folder(target):
+                    deeper.append(prefix + name)
+                elif is_file(target):
+                    files.append(prefix + name)
         folders += deeper
         pending = [f"{name}/" for name in deeper]
     return sorted(files), sorted(folders)
+
+
+def unreadable_inside(root: Path) -> list[str]:
+    """Return the folders that `names_inside` met last time and could not read, relative to `root`."""
+    found = (path for path in _unreadable if path.is_relative_to(root))
+    return sorted(path.relative_to(root).as_posix() for path in found)
 
 
 def file_or_files_in(path: Path, suffix: str, name: str) -> list[Path]:
@@ -89,11 +104,11 @@ def file_or_files_in(path: Path, suffix: str, name: str) -> list[Path]:
     Raises:
         ValueError: if the file has another suffix, or the folder holds none with it, or too many.
     """
-    if path.is_file():
+    if is_file(path):
         if path.suffix.lower() != suffix:
             raise ValueError(f"{name!r} is not a {suffix} file. Choose a {suffix} file, or a folder of them.")
         return [path]
-    files = [entry for entry in path.iterdir() if entry.suffix.lower() == suffix and entry.is_file()]
+    files = [entry for entry in files_in(path, "*") if entry.suffix.lower() == suffix]
     if not files:
         raise ValueError(f"The folder {name!r} contains no {suffix} file. Choose a folder with one file a frame.")
     if len(files) > _MOST_FILES:
@@ -105,18 +120,40 @@ def _by_numbers(path: Path) -> tuple[list[int], str]:
     return [int(number) for number in re.findall(r"\d+", path.name)], path.name
 
 
+def _entries_or_none(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Return what `_read_entries` does; of a folder that cannot be read nothing, which the log says once."""
+    try:
+        found = _entries(folder)
+    except FileNotFoundError:
+        found = ((), (), ())
+    except NOT_THERE as error:
+        if folder not in _unreadable:
+            why = getattr(error, "strerror", None) or error
+            _log.warning(
+                "%s cannot be read (%s), so nothing in it is offered. Let ComfyUI read it, or move it out of the input "
+                "folder.",
+                folder,
+                why,
+            )
+            _unreadable[folder] = str(why)
+        return (), (), ()
+    _unreadable.pop(folder, None)
+    return found
+
+
 def _read_entries(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return the names of a folder's files, folders and links; where a link leads may change without it."""
     files, folders, links = [], [], []
     with os.scandir(folder) as entries:
         for entry in entries:
             # Windows' junctions are links that `is_symlink` does not know; Python tells them apart from 3.12 on.
-            if entry.is_symlink() or (hasattr(entry, "is_junction") and entry.is_junction()):
-                links.append(entry.name)
-            elif entry.is_dir():
-                folders.append(entry.name)
-            elif entry.is_file():
-                files.append(entry.name)
+            with suppress(OSError):  # of a mount that is gone, which has no kind
+                if entry.is_symlink() or (hasattr(entry, "is_junction") and entry.is_junction()):
+                    links.append(entry.name)
+                elif entry.is_dir():
+                    folders.append(entry.name)
+                elif entry.is_file():
+                    files.append(entry.name)
     return tuple(files), tuple(folders), tuple(links)
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..common.cancel import cancel_point
 from ..common.memory import FLOAT, require_memory
+from ..common.paths import is_file
 from ..common.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, V
     import av
 
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise ValueError(f"There is no video at {path}. Check the name; a take's videos keep the names of its dataset.")
     try:
         with av.open(str(path)) as container:

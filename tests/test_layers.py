@@ -20,7 +20,8 @@ COMFYUI = frozenset(
 TORCH = frozenset({"torch", "torchvision", "torchaudio"})
 # What lies on the path of developers' tools and of tests; the pack knows none of it.
 OUTSIDE = frozenset({"pack", "environment", "demo", "support", "exo2ego"})
-HEAVY = {"kornia", "matplotlib", "transformers", "av", "PIL", "diffusers", "pytorch3d", "ray", "triton"}
+HEAVY = {"kornia", "matplotlib", "transformers", "av", "PIL", "diffusers", "pytorch3d", "ray", "triton", "numba"}
+HEAVY |= {"accelerate", "peft", "tensorboard"}  # the trainer's
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ _COMMANDS = ("commands/comfyui", "commands/program")  # what commands share
 _BELOW_NODES = ("common", "geometry", "attention", "networks", "takes", "wan")
 # Part of the takes' floor that the batch command reads without torch.
 TORCH_FREE_TAKES = ("takes/files", "takes/listing", "takes/egox/layout", "takes/ego_exo4d/layout")
+# Part of wan that knows no ComfyUI: how EgoX runs, for nodes and trainer alike.
+PURE_WAN = ("wan/egox/match", "wan/egox/model_input", "wan/egox/prompt")
 
 # From the ground up. The longest name that fits a file is its floor.
 FLOORS = {
@@ -52,13 +55,16 @@ FLOORS = {
     "takes/listing": Floor(may=("common", "takes/files"), never=COMFYUI | TORCH),
     "takes/egox/layout": Floor(may=("common", "takes/files"), never=COMFYUI | TORCH),
     "takes/ego_exo4d/layout": Floor(may=("common", "takes/files", "takes/listing"), never=COMFYUI | TORCH),
-    "wan": Floor(may=("common", "geometry", "attention", "networks"), never=frozenset()),
+    **{name: Floor(may=("common", "geometry", "attention")) for name in PURE_WAN},
+    "wan": Floor(may=("common", "geometry", "attention", "networks", *PURE_WAN), never=frozenset()),
+    "training": Floor(may=("common", "geometry", "attention", "networks", "takes", *PURE_WAN)),
     "nodes/drawings": Floor(may=("common", "geometry")),
     "nodes": Floor(may=(*_BELOW_NODES, "nodes/drawings"), never=frozenset()),
     "commands/comfyui": Floor(may=("common",), never=COMFYUI | TORCH),
     "commands/batch": Floor(may=("common", *_COMMANDS, *TORCH_FREE_TAKES), never=COMFYUI | TORCH),
     "commands/convert": Floor(may=("common", "commands/program", "networks")),
     "commands/doctor": Floor(may=("common", *_COMMANDS, "networks")),
+    "commands/training": Floor(may=("common", "commands/program", "training")),
     "commands/main": Floor(may=("commands/program",), never=COMFYUI | TORCH),
     "commands/program": Floor(never=COMFYUI | TORCH),
     "commands/__init__": Floor(never=COMFYUI | TORCH),
@@ -67,7 +73,9 @@ FLOORS = {
 NOT_YET: set[tuple[str, str]] = set()
 CIRCLES_TODAY: set[frozenset[str]] = set()
 # Imported only where Triton runs: kernels cannot be written without it.
-KERNELS = {ROOT / "attention" / "backends" / "triton_kernel.py"}
+# Compiled files, which only those import who compile.
+COMMON_USES = {("common/memory", "psutil")}  # how much memory is free; ComfyUI requires it
+KERNELS = {ROOT / "attention" / "backends" / "triton_kernel.py", *(ROOT / "takes" / "rooms").glob("compiled_*.py")}
 TOP_FOLDERS = sorted({floor.partition("/")[0] for floor in FLOORS})
 FILES = sorted(path for folder in TOP_FOLDERS for path in (ROOT / folder).rglob("*.py"))
 
@@ -112,7 +120,7 @@ def faults(text: str, place: str) -> list[str]:
         top = what.split(".")[0]
         if level == 0 and (top in floor.never or top in OUTSIDE):
             found.append(what)
-        if level == 0 and name == "common" and top not in sys.stdlib_module_names:
+        if level == 0 and name == "common" and top not in sys.stdlib_module_names and (place, top) not in COMMON_USES:
             found.append(what)
         if level and not (floor_of(what) == name or any(_within(what, folder) for folder in floor.may)):
             found.append(what)
@@ -152,6 +160,11 @@ def test_imports_point_downward(path):
         ("commands/batch/made_up", "import comfy"),
         ("commands/doctor/made_up", "from ...wan.egox.lora import read_lora"),
         ("commands/doctor/made_up", "import folder_paths"),
+        ("wan/egox/match", "from ..shared.vae import encode"),
+        ("wan/egox/match", "import comfy.utils"),
+        ("training/made_up", "import comfy.utils"),
+        ("training/made_up", "from ..wan.egox.apply import apply_egox"),
+        ("nodes/egox/made_up", "from ...training.settings import Settings"),
         ("wan/shared/made_up", "import environment"),
         ("wan/shared/made_up", "import exo2ego.wan.shared.vae"),
     ],

@@ -27,7 +27,7 @@ def unsupported(call: AttentionCall) -> str | None:
     """Return why FlexAttention cannot take a call, or None."""
     device = call.q.device.type
     if device == "cpu":
-        return None
+        return "torch's FlexAttention has no backward pass on CPUs" if call.needs_grad else None
     if device != "cuda":
         return f"the device is {device}, not a CUDA GPU or the CPU"
     head_dim = call.head_dim

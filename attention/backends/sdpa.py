@@ -3,6 +3,9 @@
 The bias of a chunk of ego queries is made, used and overwritten: 26 MB at EgoX's size, where the whole one would take
 1.6 GB in bfloat16. A chunk goes on into the next frame, for with few queries torch's CPU kernels are up to twice as
 slow.
+
+In a training every chunk has a bias of its own, which is not kept either: the backward pass makes it anew, and the
+chunk's attention with it.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ from einops import rearrange
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 
 from ..call import AttentionCall
 from ..directions import ExtendedDirections
@@ -31,26 +35,43 @@ _ALIGNMENT = 16
 
 def attend(call: AttentionCall, out: Tensor) -> None:
     """Write the attention of the ego queries to all keys into the ego tokens of `out`; see `Backend`."""
-    q, heads, layout, extended = call.q, call.heads, call.layout, call.extended
+    q, heads, layout = call.q, call.heads, call.layout
     key, value = (rearrange(x, "b n (heads d) -> b heads n d", heads=heads) for x in (call.k, call.v))
     ego_queries, ego_out = (layout.as_rows(x)[:, :, layout.exo_columns :] for x in (q, out))
     n_rows = ego_queries.shape[1]
     row_bytes = layout.ego_columns * (layout.n_tokens + 2 * len(q) * q.shape[2]) * q.element_size()
     chunks = -(-n_rows // max(1, CHUNK_BYTES // row_bytes))
     rows = -(-n_rows // chunks)  # chunks of one size: a small last one would be slow
-    aligned = -(-layout.n_tokens // _ALIGNMENT) * _ALIGNMENT
-    buffer = torch.zeros(rows * layout.ego_columns, aligned, dtype=q.dtype, device=q.device)
+    buffer = None if call.needs_grad else _buffer(rows * layout.ego_columns, call)
     for first in range(0, n_rows, rows):
         chunk = ego_queries[:, first : first + rows]
         # In two steps: in one, einops would gather them head by head.
         query = rearrange(chunk, "b row column c -> b (row column) c")
         query = rearrange(query, "b n (heads d) -> b heads n d", heads=heads)
-        mask = buffer[: query.shape[2], : layout.n_tokens]  # ego keys stay zero
-        write_bias(mask, first * layout.ego_columns, layout, extended)
-        with _kernel_for(q.device):
-            attended = scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        start = first * layout.ego_columns
+        if buffer is None:
+            attended = checkpoint(_attended, query, key, value, None, start, call, use_reentrant=False)
+        else:
+            attended = _attended(query, key, value, buffer, start, call)
         joined = "b heads (row column) d -> b row column (heads d)"
         ego_out[:, first : first + rows] = rearrange(attended, joined, row=chunk.shape[1])
+
+
+def _buffer(n_queries: int, call: AttentionCall) -> Tensor:
+    """Return room for the bias of some queries [Q, n_tokens or a little more]; ego keys stay zero."""
+    aligned = -(-call.layout.n_tokens // _ALIGNMENT) * _ALIGNMENT
+    return torch.zeros(n_queries, aligned, dtype=call.q.dtype, device=call.q.device)
+
+
+def _attended(
+    query: Tensor, key: Tensor, value: Tensor, buffer: Tensor | None, first_query: int, call: AttentionCall
+) -> Tensor:
+    """Return the attention of some ego queries [B, heads, Q, d], with their bias written into `buffer` or a new one."""
+    buffer = _buffer(query.shape[2], call) if buffer is None else buffer
+    mask = buffer[: query.shape[2], : call.layout.n_tokens]
+    write_bias(mask, first_query, call.layout, call.extended)
+    with _kernel_for(query.device):
+        return scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 
 def write_bias(mask: Tensor, first_query: int, layout: TokenLayout, extended: ExtendedDirections) -> None:

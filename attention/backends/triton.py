@@ -48,6 +48,8 @@ def missing_triton() -> str | None:
 def unsupported(call: AttentionCall) -> str | None:
     """Return why the kernel cannot take a call, or None."""
     q = call.q
+    if call.needs_grad:
+        return "its kernel has no backward pass, and gradients are asked for"
     if q.device.type != "cuda" and not _interpreted():
         return f"the device is {q.device.type}, not a CUDA GPU"
     if q.device.type == "cuda" and _capability(q.device) < OLDEST_CAPABILITY:

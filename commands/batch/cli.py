@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import io
 import json
+import math
 import signal
 import sqlite3
 import sys
@@ -20,16 +21,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...common.safe_text import say
+from ..comfyui.address import ServerAddress
 from ..comfyui.errors import WorkflowError
 from ..comfyui.graph import load_workflow
 from ..program import program
 from .clip_life import Emit
 from .display import JsonLines, Lines, Panel, Tally
 from .errors import BatchError, ServersGoneError
-from .journal import DONE, FAILED, Journal
+from .journal import DONE, FAILED, WAYS_OUT, Journal
 from .manifest import read_manifest
 from .mapping import Plan, make_plan
-from .outputs import OutputFolder, only_one
+from .outputs import OutputFolder, move_aside, only_one
 from .report import coverage_of, seconds_of, write_report
 from .scheduler import Batch, Options, check_servers
 
@@ -51,11 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.command(options)
     except (BatchError, WorkflowError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", file=sys.stderr)
         return BROKEN if isinstance(error, ServersGoneError) else WRONG
-    except (OSError, sqlite3.Error) as error:
-        print(f"error: {error}. Run the same command again to resume.", file=sys.stderr)
+    except (OSError, sqlite3.OperationalError) as error:  # a full disk, a lock
+        say(f"error: {error}. Run the same command again to resume.", file=sys.stderr)
         return BROKEN
+    except sqlite3.Error as error:
+        say(f"error: the journal is corrupted: {error}. {WAYS_OUT}", file=sys.stderr)
+        return WRONG
     except KeyboardInterrupt:
         print("Stopped. Servers finish their current clips; run the same command to resume.", file=sys.stderr)
         return STOPPED
@@ -69,18 +75,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Run a batch, or with `--dry-run` only check it."""
-    workflow, manifest = load_workflow(options.workflow), read_manifest(options.manifest)
-    info, silent = asyncio.run(check_servers(options.server, workflow.types())) if options.server else ({}, [])
+    workflow, manifest = load_workflow(options.workflow), read_manifest(options.manifest, options.root)
+    if not options.dry_run and not options.start_over and options.out.is_dir():
+        with only_one(options.out):
+            _refuse_unknown(options.out)  # before servers are asked, which may take long
+    info, silent = _ask(options, workflow.types()) if options.server else ({}, [])
     plan = make_plan(workflow, manifest, info)
     for line in silent:
-        print(line, file=sys.stderr)
+        say(line, file=sys.stderr)
     if options.dry_run:
         return _check(plan, options)
     if bool(options.server) == bool(options.ray):
         raise BatchError("Give the servers: --server URL, as often as needed, or --ray for a cluster.")
     options.out.mkdir(parents=True, exist_ok=True)
-    with only_one(options.out), contextlib.closing(Journal(options.out)) as journal:
+    with only_one(options.out), contextlib.ExitStack() as opened:
+        if options.start_over and (aside := move_aside(options.out)):
+            say(f"What was in {options.out} lies in {aside} now.", file=sys.stderr)
+        _refuse_unknown(options.out)
         folder = OutputFolder(options.out)
+        journal = opened.enter_context(contextlib.closing(Journal(options.out)))
         known = {clip.name for clip in journal.clips()}
         counts = journal.counts()
         counts["queued"] += sum(job.name not in known for job in plan.jobs)
@@ -104,6 +117,11 @@ def run(options: argparse.Namespace) -> int:
         return _summary(journal, report, options)
 
 
+def _refuse_unknown(out: Path) -> None:
+    """Refuse a folder with clips that its journal does not list: they are somebody's."""
+    OutputFolder(out).refuse_unknown(Journal.known_clips(out))
+
+
 async def _run(
     plan: Plan,
     journal: Journal,
@@ -119,7 +137,7 @@ async def _run(
 
     ticking = asyncio.create_task(tick())
     try:
-        settings = Options(options.queue, options.lost_after, options.give_up_after)
+        settings = Options(options.queue, options.lost_after, options.give_up_after, options.answer_within)
         await Batch(plan, journal, folder, emit, settings).run(options.server)
     finally:
         ticking.cancel()
@@ -141,6 +159,10 @@ def _run_on_ray(plan: Plan, journal: Journal, folder: OutputFolder, emit: Emit, 
     run_on_ray(plan, journal, folder, emit, settings)
 
 
+def _ask(options: argparse.Namespace, types: set[str]) -> tuple[dict[str, Any], list[str]]:
+    return asyncio.run(check_servers(options.server, types, options.answer_within))
+
+
 def _check(plan: Plan, options: argparse.Namespace) -> int:
     """Say what a run would do; changes nothing."""
     broken = [job for job in plan.jobs if job.problem]
@@ -149,7 +171,7 @@ def _check(plan: Plan, options: argparse.Namespace) -> int:
         print(json.dumps({"clips": len(clips), "broken": len(broken), "rows": clips}))
     else:
         for job in broken:
-            print(f"{job.where}: {job.name}: {job.problem}")
+            say(f"{job.where}: {job.name}: {job.problem}")
         checked = "" if options.server else " No server was asked: numbers and choices are unchecked."
         print(f"{len(plan.jobs)} clips, {len(broken)} of them broken.{checked}")
     return SOME_FAILED if broken else OK
@@ -163,7 +185,7 @@ def _summary(journal: Journal, report: Path, options: argparse.Namespace) -> int
     else:
         print(f"{counts[DONE]} done, {len(failed)} failed. Report: {report}")
         for clip in failed[:_ERRORS_SHOWN]:
-            print(f"- {clip.name}: {(clip.error or '').splitlines()[0]}")
+            say(f"- {clip.name}: {(clip.error or '').splitlines()[0]}")
         if len(failed) > _ERRORS_SHOWN:
             print(f"- and {len(failed) - _ERRORS_SHOWN} more, in the report")
     return OK if counts[DONE] == sum(counts.values()) else SOME_FAILED
@@ -190,7 +212,7 @@ def status(options: argparse.Namespace) -> int:
         print(", ".join(f"{count} {state}" for state, count in counts.items()))
         for clip in clips:
             if clip.state == FAILED or options.all:
-                print(f"- {clip.name}: {clip.state} {(clip.error or '').partition(chr(10))[0]}".rstrip())
+                say(f"- {clip.name}: {clip.state} {(clip.error or '').partition(chr(10))[0]}".rstrip())
     return SOME_FAILED if counts[FAILED] else OK
 
 
@@ -224,6 +246,14 @@ def _parser() -> argparse.ArgumentParser:
     run_.add_argument("--server", type=_url, action="append", default=[], metavar="URL", help="a ComfyUI; repeatable")
     run_.add_argument("--out", type=Path, required=True, metavar="DIR", help="journal, outputs and report go here")
     run_.add_argument("--dry-run", action="store_true", help="check everything, queue nothing")
+    run_.add_argument(
+        "--start-over", action="store_true",
+        help="move what an earlier run left in DIR aside, into DIR/replaced-N, and begin anew",
+    )  # fmt: skip
+    run_.add_argument(
+        "--root", type=Path, metavar="DIR",
+        help="send only files of this folder: for manifests of other people (default: any file that you can read)",
+    )  # fmt: skip
     run_.add_argument("--json", action="store_true", help="print every event as a JSON line")
     run_.add_argument(
         "--queue", type=_count, default=2, metavar="N", help="clips queued on each server at a time (default: 2)"
@@ -235,6 +265,11 @@ def _parser() -> argparse.ArgumentParser:
     run_.add_argument(
         "--give-up-after", type=float, default=900, metavar="SECONDS",
         help="silence of all servers after which the run ends (default: 900)",
+    )  # fmt: skip
+    run_.add_argument(
+        "--answer-within", type=_seconds, default=60, metavar="SECONDS",
+        help="silence after which an answer counts as none, and time until a clip fails whose answers are wrong "
+        "(default: 60)",
     )  # fmt: skip
     ray = run_.add_argument_group("on a Ray cluster, in place of --server")
     ray.add_argument("--ray", nargs="?", const="local", metavar="ADDRESS", help="Ray's address; none: this machine")
@@ -259,14 +294,22 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _url(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise argparse.ArgumentTypeError(f"{text!r} is not an address: expected http://HOST:PORT")
-    return text.rstrip("/")  # one server, one name in the journal
+def _url(text: str) -> ServerAddress:
+    try:
+        return ServerAddress(text)  # one server, one name in the journal, and no password there
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _count(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError("must be more than 0")
     return value

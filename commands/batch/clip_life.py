@@ -5,20 +5,27 @@ Each step is entered into the journal before it is told.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from ..comfyui.client import ComfyConnection
+from ..comfyui.errors import ServerUnreachableError
+from ..comfyui.history import Ended
+from ..comfyui.known_nodes import TELLING
+from ..comfyui.shown import result_keys, shown_numbers
 from .errors import BatchError, ClipError
 from .journal import QUEUED, RUNNING, SUBMITTED, Clip, Journal
 from .mapping import Job, Plan
-from .outputs import OutputFolder
+from .outputs import OutputFolder, saved_files
 
 # Called with what happened and its details: `server up`, `server down`, `submitted`, `running`, `progress`, `done`,
-# `failed`, `queued again`.
+# `failed`, `queued again`; `waiting` where an answer for a clip does not come or cannot be used; `warning`.
 Emit = Callable[..., None]
 
 # A clip that is lost so often while it ran is taken for the reason (out of memory, say), and fails.
 LOST_RUNNING, LOSSES = "lost while it ran", 3
+_EARLIER_PROMPTS = 50
 
 
 class ClipLife:
@@ -33,6 +40,7 @@ class ClipLife:
 
     def __init__(self, plan: Plan, journal: Journal, folder: OutputFolder, emit: Emit) -> None:
         self.plan, self.journal, self.folder, self.emit = plan, journal, folder, emit
+        self._warned = False
 
     def begin(self) -> list[Clip]:
         """Enter the plan into the journal, finish what was being moved, and fail what cannot run.
@@ -98,3 +106,45 @@ class ClipLife:
         """A clip's outputs were published."""
         self.journal.done(name)
         self.emit("done", clip=name, server=server, files=[output["file"] for output in outputs])
+
+    async def bring_in(self, name: str, prompt_id: str, ended: Ended, connection: ComfyConnection) -> None:
+        """Fetch an ended clip's outputs and put them in place.
+
+        Raises:
+            ComfyError: if it failed, or its outputs do not come.
+            ClipError: if it saved nothing.
+        """
+        if ended.error is not None:
+            raise ended.error
+        files = saved_files(ended.outputs, self.plan.bases, self.plan.workflow.graph)
+        folder = self.folder.begin(prompt_id)
+        outputs = []
+        for file_name, file in files:
+            size, digest = await connection.fetch(file, folder / file_name)
+            outputs.append({"file": file_name, "size": size, "sha256": digest})
+        self.fetched(name, outputs, await self._numbers(name, ended, connection))
+        await asyncio.to_thread(self.folder.publish, name, prompt_id)
+        self.done(name, connection.url, outputs)
+
+    async def _numbers(self, name: str, ended: Ended, connection: ComfyConnection) -> dict[str, Any]:
+        """Return the numbers that the nodes showed, also those of nodes that came from the server's cache."""
+        keys = result_keys(ended.graph)
+        shown = self.journal.numbers(keys, shown_numbers(ended.outputs))
+        silent = {node for node in ended.graph if ended.graph[node]["class_type"] in TELLING} - shown.keys()
+        if silent:  # from before this batch; the history may still tell
+            for earlier in await self._recent(name, connection):
+                numbers = shown_numbers(earlier.outputs)
+                told = {key: numbers[node] for node, key in result_keys(earlier.graph).items() if node in numbers}
+                shown |= {node: told[keys[node]] for node in silent if keys[node] in told}
+            shown = self.journal.numbers(keys, shown)
+        return shown
+
+    async def _recent(self, name: str, connection: ComfyConnection) -> list[Ended]:
+        """Return what a history has of late; a report without these numbers is no reason to make a clip again."""
+        try:
+            return await connection.recent(_EARLIER_PROMPTS)
+        except ServerUnreachableError as error:
+            if not self._warned:
+                self.emit("warning", clip=name, server=connection.url, reason=f"the report may lack numbers: {error}")
+            self._warned = True
+            return []

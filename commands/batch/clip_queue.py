@@ -7,7 +7,40 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 
+from ..comfyui.errors import ServerUnreachableError
 from .mapping import Job
+
+_TIMES = 3  # one answer alone decides nothing
+_PAUSE_SECONDS = (0.25, 5.0)
+
+
+class Patience:
+    """How long clips may go without an answer that can be used, from a server that does answer.
+
+    Args:
+        seconds: from the first of such answers; it takes three of them at least.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._wrong: dict[str, tuple[float, int]] = {}
+
+    def wrong(self, name: str) -> float | None:
+        """Count an answer; returns the seconds until the next try, or `None` where there were enough."""
+        now = time.monotonic()
+        since, times = self._wrong.get(name, (now, 0))
+        self._wrong[name] = since, times + 1
+        if times + 1 >= _TIMES and now - since >= self._seconds:
+            return None
+        return min(_PAUSE_SECONDS[0] * 2**times, _PAUSE_SECONDS[1], self._seconds / _TIMES)
+
+    def first(self, name: str) -> bool:
+        """Return whether one answer alone was counted so far."""
+        return self._wrong[name][1] == 1
+
+    def right(self, name: str) -> None:
+        """Forget what was counted."""
+        self._wrong.pop(name, None)
 
 
 @dataclass(eq=False)
@@ -20,8 +53,10 @@ class Flight:
         begun: whether the server has begun with it.
         ended: whether the websocket told its end.
         unsure: whether nobody knows if the server took it.
+        doubt: what was answered instead, where that is known.
         wanted: whether an idle server asks for it.
         news: set when there is something to look at.
+        heard: the monotonic time of the last news of it.
     """
 
     job: Job
@@ -29,8 +64,10 @@ class Flight:
     begun: bool = False
     ended: bool = False
     unsure: bool = False
+    doubt: ServerUnreachableError | None = None
     wanted: bool = False
     news: asyncio.Event = field(default_factory=asyncio.Event)
+    heard: float = field(default_factory=time.monotonic)
 
 
 class Taker:
@@ -42,12 +79,14 @@ class Taker:
         flights: those that it has.
         up: whether it answers.
         since: the monotonic time since when it is up, or down.
+        reason: why it was last taken for down.
     """
 
     def __init__(self, url: str, depth: int) -> None:
         self.url, self.depth = url, depth
         self.flights: list[Flight] = []
         self.up, self.since = False, time.monotonic()
+        self.reason = ""
 
     @property
     def ready(self) -> bool:

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from ...common.safe_text import for_terminal, one_line
 from .journal import DONE, FAILED
 
 _REDRAW_SECONDS = 0.2
@@ -60,7 +61,7 @@ class Lines:
         """Print an event."""
         if (text := describe(kind, data)) is not None:
             counts = f" [{self._tally.line()}]" if kind in ("done", "failed") else ""
-            print(text + counts, file=self._out, flush=True)
+            print(for_terminal(text + counts), file=self._out, flush=True)
 
     def tick(self) -> None:
         """Nothing moves."""
@@ -140,6 +141,10 @@ def describe(kind: str, data: Mapping[str, Any]) -> str | None:
         return f"FAILED: {clip}: {data['error']}"
     if kind == "queued again":
         return f"queued again: {clip} ({server}: {data['reason']})"
+    if kind == "waiting":
+        return f"waiting: {clip} ({server}: {data['reason']})"
+    if kind == "warning":
+        return f"warning: {clip}: {data['reason']}"
     if kind == "server up":
         return f"{server} is up"
     if kind == "server down":
@@ -150,9 +155,7 @@ def describe(kind: str, data: Mapping[str, Any]) -> str | None:
 def _cut(text: str, cells: int) -> str:
     """Return what of a text fits into so many cells of a terminal, where East Asian letters take two."""
     kept = []
-    for letter in text:
-        if not letter.isprintable():  # a node's message may hold colours
-            letter = "?"
+    for letter in one_line(text):  # a node's message may hold colours
         cells -= 0 if unicodedata.combining(letter) else 2 if unicodedata.east_asian_width(letter) in "WF" else 1
         if cells < 0:
             break

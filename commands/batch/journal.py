@@ -11,17 +11,23 @@ import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .errors import BatchError
 from .mapping import Job
+from .outputs import refuse_link
 
 FILE = "journal.sqlite"
 VERSION = 1
 QUEUED, SUBMITTED, RUNNING, DONE, FAILED = STATES = ("queued", "submitted", "running", "done", "failed")
+
+WAYS_OUT = (
+    "Nothing was changed. Restore the file from a backup, take another --out, or give `run --start-over`, which moves "
+    "journal and clips aside and begins anew."
+)
 
 _TWO_64 = 2**64
 
@@ -70,6 +76,7 @@ class Journal:
         path = folder / FILE
         if not path.is_file() and not create:
             raise BatchError(f"There is no {FILE} in {folder}: no batch was run into that folder.")
+        _refuse_links(folder)
         try:
             self._db = sqlite3.connect(path, isolation_level=None, timeout=30)
             self._db.row_factory = sqlite3.Row
@@ -81,16 +88,45 @@ class Journal:
                     for statement in filter(str.strip, _SCHEMA.split(";")):
                         self._db.execute(statement)
                     self._db.execute(f"PRAGMA user_version={VERSION}")
+            if version not in (0, VERSION):
+                raise BatchError(
+                    f"{path} is of version {version}; this program reads {VERSION}. Use the one that wrote it."
+                )
+            self._check(path)
+        except sqlite3.OperationalError:
+            raise  # locked, or a full disk: the file is what it was
         except sqlite3.DatabaseError as error:
-            raise BatchError(f"{path} is not the journal of a batch: {error}.") from error
-        if version not in (0, VERSION):
-            raise BatchError(
-                f"{path} is of version {version}; this program reads {VERSION}. Use the one that wrote it."
-            )
+            raise BatchError(f"{path} is not the journal of a batch, or is corrupted: {error}. {WAYS_OUT}") from error
+
+    @classmethod
+    def known_clips(cls, folder: Path) -> set[str]:
+        """Return the clips whose outputs a folder's journal lists; none where it has no journal, which stays so."""
+        _refuse_links(folder)
+        if not (folder / FILE).is_file():
+            return set()
+        with closing(cls(folder)) as journal:
+            return {clip.name for clip in journal.clips() if clip.outputs is not None}
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def _check(self, path: Path) -> None:
+        """Read all of it once: a journal with flipped bytes must not be resumed from.
+
+        Raises:
+            BatchError: if something in it is not what this program writes.
+            sqlite3.DatabaseError: if SQLite cannot read it.
+        """
+        faults = [row[0] for row in self._db.execute("PRAGMA quick_check(1)")]
+        if faults != ["ok"]:
+            raise sqlite3.DatabaseError(faults[0])
+        try:
+            wrong = next((problem for clip in self.clips() if (problem := _problem(clip))), None)
+        except (ValueError, TypeError) as error:  # what is not JSON, a seed that is not a number
+            wrong = str(error)
+        if wrong:
+            raise BatchError(f"{path} is corrupted, or of a newer version: {wrong}. {WAYS_OUT}")
 
     # Reading ----------------------------------------------------------------------------------------------------
 
@@ -253,6 +289,27 @@ class Journal:
             raise
         if self._db.in_transaction:
             self._db.execute("COMMIT")
+
+
+def _refuse_links(folder: Path) -> None:
+    for suffix in ("", "-wal", "-shm", "-journal"):  # SQLite keeps the others beside a journal
+        refuse_link(folder / f"{FILE}{suffix}")
+
+
+def _problem(clip: Clip) -> str | None:
+    """Return what in a clip's line is not what this program writes."""
+    if clip.state not in STATES:
+        return f"the clip {clip.name!r} is in the state {clip.state!r}; expected {', '.join(STATES)}"
+    times = (clip.submitted, clip.started, clip.ended)
+    outputs = clip.outputs if isinstance(clip.outputs, list) else [] if clip.outputs is None else [None]
+    sound = (
+        isinstance(clip.name, str)
+        and all(time is None or isinstance(time, (int, float)) for time in times)
+        and isinstance(clip.attempts, int)
+        and all(isinstance(output, dict) and {"file", "sha256", "size"} <= set(output) for output in outputs)
+        and (clip.shown is None or isinstance(clip.shown, dict))
+    )
+    return None if sound else f"the line of the clip {clip.name!r} cannot be read"
 
 
 def _clip(row: sqlite3.Row) -> Clip:

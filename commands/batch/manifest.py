@@ -46,15 +46,21 @@ class Manifest:
         rows: in the manifest's order.
         folder: what relative paths start from.
         source: the file or folder, for messages.
+        root: the folder whose files alone may be sent; `None`: any.
     """
 
     rows: list[Row]
     folder: Path
     source: str
+    root: Path | None = None
 
 
-def read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path, root: Path | None = None) -> Manifest:
     """Read a manifest of any form.
+
+    Args:
+        path: the file, or the folder of takes.
+        root: the folder whose files alone its rows may send; `None`: any that the user can read.
 
     Raises:
         BatchError: if it cannot be read, has no clip, or names that are unsafe or used twice.
@@ -68,7 +74,9 @@ def read_manifest(path: Path) -> Manifest:
     if not rows:
         raise BatchError(f"{path} contains no clips.")
     _check_names(rows, str(path))
-    return Manifest(rows, folder, str(path))
+    if root is not None and not root.is_dir():
+        raise BatchError(f"--root {root} is not a folder.")
+    return Manifest(rows, folder, str(path), root and root.resolve())
 
 
 def _rows_of_file(path: Path) -> list[Row]:
@@ -94,6 +102,7 @@ def _rows_of_file(path: Path) -> list[Row]:
 
 
 def _csv(text: str, path: Path) -> list[Row]:
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))  # a long cell is its row's matter
     reader = csv.reader(io.StringIO(text), strict=True)
     try:
         header = [column.strip() for column in next(reader, [])]

@@ -6,9 +6,9 @@ import copy
 import hashlib
 import json
 import math
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from ..comfyui.errors import WorkflowError
@@ -17,9 +17,10 @@ from ..comfyui.known_nodes import file_input
 from .errors import BatchError, ClipError
 from .manifest import Manifest, Row
 from .names import key_of, slug
-from .sources import ON_SERVER, SERVER_FOLDER, Source, source_of
+from .sources import ON_SERVER, SERVER_FOLDER, Here, Source, source_of
 
 _SEEDS = ("seed", "noise_seed")
+_LONGEST_VALUE = 1_000_000  # characters; a prompt has some thousand
 _TRUE, _FALSE = ("true", "yes", "1"), ("false", "no", "0")
 
 
@@ -96,7 +97,8 @@ def make_plan(workflow: Workflow, manifest: Manifest, info: NodeInfo | None = No
         for column in row.values:
             if column not in targets:
                 targets[column] = _target(workflow, manifest, row, column, info)
-        plan.jobs.append(_job(plan, manifest.folder, row, targets, base, default_seed, info))
+        here = Here(manifest.folder, manifest.root)
+        plan.jobs.append(_job(plan, here, row, targets, base, default_seed, info))
     return plan
 
 
@@ -115,7 +117,7 @@ def _target(workflow: Workflow, manifest: Manifest, row: Row, column: str, info:
 
 def _job(
     plan: Plan,
-    folder: Path,
+    here: Here,
     row: Row,
     targets: Mapping[str, Target],
     base: str,
@@ -132,7 +134,8 @@ def _job(
         node = plan.workflow.graph[target[0]]
         declared = _declared(info, node, target[1])
         try:
-            source = source_of(given, file_input(node["class_type"], target[1], declared), folder)
+            _check_text(given)
+            source = source_of(given, file_input(node["class_type"], target[1], declared), here)
             if source is not None:
                 sources[target] = source
             else:
@@ -144,6 +147,18 @@ def _job(
     seed = _seed(plan.workflow, values)
     seed = default_seed if seed is None else seed
     return Job(row.name, row.where, values, sources, row_digest, seed, "; ".join(problems) or None)
+
+
+def _check_text(given: Any) -> None:
+    """Refuse text that no server takes."""
+    text = given if isinstance(given, str) else json.dumps(given)
+    if len(text) > _LONGEST_VALUE:
+        raise ClipError(f"expected at most {_LONGEST_VALUE:,} characters, got {len(text):,}.")
+    if unpaired := next((letter for letter in text if unicodedata.category(letter) == "Cs"), None):
+        raise ClipError(
+            f"it contains \\u{ord(unpaired):04x}, half of a pair of surrogates, which is not a character. Write the "
+            "file as UTF-8 again."
+        )
 
 
 def _declared(info: NodeInfo | None, node: Mapping[str, Any], name: str) -> list[Any] | None:
@@ -236,4 +251,5 @@ def _save_names(workflow: Workflow) -> dict[str, str]:
 
 
 def _digest(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

@@ -9,7 +9,11 @@ import unicodedata
 _LONGEST = 120  # of 255 bytes that file systems allow; the rest is for what is put behind it
 _FORBIDDEN = set("<>:/\\|?*")
 # Windows' devices; they are refused everywhere, so that a batch can be copied.
-_DEVICES = {"con", "prn", "aux", "nul", *(f"{device}{n}" for device in ("com", "lpt") for n in "123456789")}
+# Windows reads its raised digits as digits.
+_DEVICES = {
+    *("con", "prn", "aux", "nul", "conin$", "conout$"),
+    *(f"{device}{number}" for device in ("com", "lpt") for number in "123456789\u00b9\u00b2\u00b3"),
+}
 
 
 def name_problem(name: str) -> str | None:

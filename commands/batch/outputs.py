@@ -2,6 +2,9 @@
 
 DIR/clips/NAME/...     a finished clip's files; a folder is there whole or not at all
 DIR/.partial/PROMPT/   what is being fetched
+DIR/replaced-N/        what `--start-over` moved aside; nothing is ever deleted but .partial
+
+Links in place of these are not followed: somebody else may have put them there.
 """
 
 from __future__ import annotations
@@ -9,17 +12,21 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from ...common.messages import few
+from ..comfyui.answers import Maybe, fits
 from ..comfyui.graph import Graph, title_of
 from .errors import BatchError, ClipError
 from .names import slug
 from .sources import sha256_of
 
+_FILE = {"filename": str, "subfolder": Maybe(str), "type": str}
 CLIPS, PARTIAL, _LOCK = "clips", ".partial", ".lock"
+_OF_A_RUN = ("journal.sqlite", "report.html")  # SQLite keeps further files beside a journal
 
 
 class OutputFolder:
@@ -28,6 +35,8 @@ class OutputFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.clips, self._partial = self.folder / CLIPS, self.folder / PARTIAL
+        for path in (self.clips, self._partial):
+            refuse_link(path)
         self.clips.mkdir(parents=True, exist_ok=True)
 
     def place(self, name: str) -> Path:
@@ -36,6 +45,22 @@ class OutputFolder:
         if path.parent != self.clips or path.resolve() != path:
             raise ClipError(f"The folder of {name!r} leads out of {self.clips}.")
         return path
+
+    def refuse_unknown(self, known: Collection[str]) -> None:
+        """Refuse to work beside clips that the journal did not make.
+
+        Args:
+            known: names of the clips whose outputs the journal lists.
+
+        Raises:
+            BatchError: if there are others.
+        """
+        if unknown := sorted(path.name for path in self.clips.iterdir() if path.name not in known):
+            raise BatchError(
+                f"{self.clips} contains {few(unknown)}, which the journal beside it does not list: they are of another "
+                f"run, or the journal was lost. Nothing was changed. Take another --out, move them away, or give "
+                "--start-over, which moves all that is there aside and begins anew."
+            )
 
     def begin(self, prompt_id: str) -> Path:
         """Return an empty folder to fetch a prompt's outputs into."""
@@ -48,13 +73,9 @@ class OutputFolder:
         """Move what was fetched into place, in one step."""
         source, target = self._partial_of(prompt_id), self.place(name)
         _sync(source)
-        if target.exists():
-            old = self._partial / f"old-{prompt_id}"
-            os.replace(target, old)
-            os.replace(source, target)
-            shutil.rmtree(old)
-        else:
-            os.replace(source, target)
+        if os.path.lexists(target):
+            raise ClipError(f"{target} appeared while the clip ran, and is not replaced. Move it away, then retry.")
+        os.replace(source, target)
         _sync(self.clips)
 
     def holds(self, folder: Path, outputs: list[dict[str, Any]]) -> bool:
@@ -67,7 +88,7 @@ class OutputFolder:
         """Finish what a killed client had begun to move; returns whether the outputs are now in place."""
         if self.holds(self.place(name), outputs):
             return True
-        if not self.holds(self._partial_of(prompt_id), outputs):
+        if os.path.lexists(self.place(name)) or not self.holds(self._partial_of(prompt_id), outputs):
             return False
         self.publish(name, prompt_id)
         return True
@@ -101,16 +122,24 @@ def saved_files(
             counted = base if len(files) == 1 else f"{base}_{position:05}"
             # The name is ours; of the server's only a plain suffix is taken over.
             suffix = re.search(r"\.[A-Za-z0-9]{1,8}$", file["filename"])
-            found.append((counted + (suffix[0].lower() if suffix else ""), file))
+            found.append((_unused(counted, suffix[0].lower() if suffix else "", found), file))
     if missing := [title_of(graph, number) for number in bases if not any(_files(outputs.get(number, {})))]:
         raise ClipError(f"It ended, but {', '.join(map(repr, missing))} saved nothing. Look at the server's log.")
     return found
 
 
+def _unused(name: str, suffix: str, found: Sequence[tuple[str, Any]]) -> str:
+    """Return a file name that none of the found has; nodes that only the server knows may share one."""
+    taken, more = {other.lower() for other, _ in found}, ""
+    while f"{name}{more}{suffix}".lower() in taken:
+        more = f"_{int(more[1:] or 1) + 1}"
+    return f"{name}{more}{suffix}"
+
+
 def _files(shown: Mapping[str, Any]) -> Iterator[dict[str, str]]:
     for entries in shown.values():
         for entry in entries if isinstance(entries, list) else ():
-            if isinstance(entry, dict) and entry.get("type") == "output" and isinstance(entry.get("filename"), str):
+            if fits(entry, _FILE) and entry["type"] == "output" and entry["filename"]:
                 yield entry
 
 
@@ -124,6 +153,29 @@ def _sync(folder: Path) -> None:
             os.close(handle)
 
 
+def refuse_link(path: Path) -> None:
+    """Raise BatchError if there is a link in place of a file or folder of the batch."""
+    if path.is_symlink():
+        raise BatchError(
+            f"{path} is a link, which a batch neither makes nor follows. Remove it, or take another folder."
+        )
+
+
+def move_aside(folder: Path) -> Path | None:
+    """Move journal, clips and report of an earlier run into a new folder beside them; returns it, `None` if none is."""
+    left = [path for path in folder.iterdir() if path.name in (CLIPS, PARTIAL) or path.name.startswith(_OF_A_RUN)]
+    if not left:
+        return None
+    number = 1
+    while os.path.lexists(aside := folder / f"replaced-{number}"):
+        number += 1
+    aside.mkdir()
+    for path in left:
+        os.replace(path, aside / path.name)  # a link moves as a link
+    _sync(folder)
+    return aside
+
+
 @contextmanager
 def only_one(folder: Path) -> Iterator[None]:
     """Hold a folder for the block; a killed program leaves no lock behind.
@@ -131,6 +183,7 @@ def only_one(folder: Path) -> Iterator[None]:
     Raises:
         BatchError: if another program has it, or its file system does not support locks.
     """
+    refuse_link(folder / _LOCK)
     with open(folder / _LOCK, "a+b") as file:
         try:
             _lock(file.fileno())

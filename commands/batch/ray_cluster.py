@@ -11,7 +11,7 @@ import os
 import sys
 import time
 import uuid
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ _DEPTH = 2  # one that runs, and one so that the worker never waits
 _LOOK_SECONDS = 0.5
 _PATIENCE_SECONDS = 900
 _STOP_SECONDS = 15
+_LOSSES_WAITING = 10  # a clip that a worker never begins with, however often it is sent
 _PACKAGE = __name__.partition(".")[0]
 
 
@@ -100,6 +101,7 @@ class _Cluster:
 
         self._ray, self._life = ray, life
         self._contents: dict[tuple[str, str], Any] = {}
+        self._lost: Counter[str] = Counter()
         arguments = (*options.arguments, *([] if options.gpus else ["--cpu"]))
         actor = ray.remote(num_gpus=options.gpus, num_cpus=1, max_restarts=-1)(Worker)
         self._seats = [
@@ -213,6 +215,9 @@ class _Cluster:
         life, name = self._life, job.name
         if result["state"] == "lost":
             try:
+                self._lost[name] += not result["begun"]
+                if self._lost[name] >= _LOSSES_WAITING:
+                    raise ClipError(f"It was lost {_LOSSES_WAITING} times before it ran. The last: {result['error']}")
                 life.queue_again(name, seat.name, LOST_RUNNING if result["begun"] else "lost", result["error"])
                 waiting.appendleft(job)
             except ClipError as error:

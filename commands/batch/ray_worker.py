@@ -18,14 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from ..comfyui.client import ComfyConnection, Upload
-from ..comfyui.errors import ComfyError, ServerUnreachableError
-from ..comfyui.graph import Graph, title_of
+from ..comfyui.errors import ComfyError, ServerUnreachableError, WrongAnswerError
+from ..comfyui.graph import Graph
 from ..comfyui.headless import Headless
+from ..comfyui.history import Ended
 from ..comfyui.shown import result_keys, shown_numbers
 from .errors import ClipError
 from .outputs import saved_files
 
 _POLL_SECONDS = 1.0
+_WRONG_SECONDS = (0.5, 1.0, 2.0, 4.0)  # after answers of a wrong kind
 _UP_SECONDS = 600
 _FOLDER = "exo2ego-ray-"
 
@@ -110,7 +112,7 @@ class Worker:
             for subfolder, name, content in uploads:
                 await self._send(connection, subfolder, name, content)
             await connection.submit(graph, prompt_id, self._client_id)
-            while (ended := await connection.ended(prompt_id, graph)) is None:
+            while (ended := await self._ended(connection, prompt_id, graph)) is None:
                 await asyncio.sleep(min(_POLL_SECONDS, 0.02 + 0.1 * (prompt_id in self._progress)))
             if ended.error is not None:
                 return {"state": "failed", "error": str(ended.error)}
@@ -126,6 +128,15 @@ class Worker:
             return {"state": "failed", "error": str(error)}
         finally:
             self._progress.pop(prompt_id, None)
+
+    async def _ended(self, connection: ComfyConnection, prompt_id: str, graph: Graph) -> Ended | None:
+        """Look how a prompt ended, again where the answer is a wrong one."""
+        for pause in _WRONG_SECONDS:
+            try:
+                return await connection.ended(prompt_id, graph)
+            except WrongAnswerError:
+                await asyncio.sleep(pause)
+        return await connection.ended(prompt_id, graph)
 
     async def _send(self, connection: ComfyConnection, subfolder: str, name: str, content: Any) -> None:
         import ray
@@ -146,11 +157,9 @@ class Worker:
     async def _listen(self, connection: ComfyConnection) -> None:
         while True:
             with contextlib.suppress(ServerUnreachableError):
-                async for kind, data in connection.events(self._client_id):
-                    if kind in ("executing", "progress") and data.get("node") is not None:
-                        place = {"node": title_of(self._titles, str(data["node"]))}
-                        place |= {"step": data["value"], "steps": data["max"]} if kind == "progress" else {}
-                        self._progress[data["prompt_id"]] = place
+                async for hint in connection.events(self._client_id):
+                    if hint.prompt_id is not None and (place := hint.place(self._titles)):
+                        self._progress[hint.prompt_id] = place
             await asyncio.sleep(1)
 
     async def _end(self) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import time
 from collections.abc import Iterable
-from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ...common.safe_text import visible
 from ...common.whole_file import whole_file
 from .journal import Clip, Journal
 from .outputs import CLIPS
@@ -55,8 +56,15 @@ def coverage_of(clip: Clip) -> list[float]:
 
 
 def seconds_of(clip: Clip) -> float | None:
-    """Return the time that a clip ran; `None` where that is not known."""
-    return None if clip.started is None or clip.ended is None else clip.ended - clip.started
+    """Return the time that a clip ran; `None` where that is not known, or the clock was set back meanwhile."""
+    if clip.started is None or clip.ended is None or clip.ended < clip.started:
+        return None
+    return clip.ended - clip.started
+
+
+def escape(text: str) -> str:
+    """Return a text for the page: the report is HTML for sure, so that HTML's own escapes are right here."""
+    return html.escape(visible(text))
 
 
 def _rows(clips: Iterable[Clip]) -> Iterable[str]:
@@ -84,7 +92,7 @@ def _coverage(clip: Clip) -> str:
 
 def _outputs(clip: Clip) -> Iterable[str]:
     for output in sorted(clip.outputs or [], key=_sheet_first):
-        address = escape(quote(f"{CLIPS}/{clip.name}/{output['file']}"))
+        address = escape(quote(f"{CLIPS}/{clip.name}/{output['file']}", errors="replace"))
         label = f"{escape(output['file'])} <small>{output['size']:,} bytes, {output['sha256'][:_HASH_LETTERS]}</small>"
         name = output["file"].lower()
         if name.endswith(_PICTURES):

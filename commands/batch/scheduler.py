@@ -9,6 +9,7 @@ from typing import Any
 
 from ..comfyui.client import ComfyConnection
 from ..comfyui.errors import ServerUnreachableError
+from ..comfyui.transport import ANSWER_SECONDS
 from .clip_life import ClipLife, Emit
 from .clip_queue import ClipQueue
 from .errors import BatchError, ServersGoneError
@@ -26,11 +27,13 @@ class Options:
         depth: clips that a server may have at once: one that runs, and others so that it never waits.
         lost_after: seconds without an answer until a server's clips go to others, which have answered that long.
         give_up_after: seconds without an answer of any server until the batch ends, to be taken up again.
+        answer_within: seconds until an answer counts as none, and until a clip whose answers are wrong fails.
     """
 
     depth: int = 2
     lost_after: float = 120
     give_up_after: float = 900
+    answer_within: float = ANSWER_SECONDS
 
 
 class Batch:
@@ -72,7 +75,7 @@ class Batch:
             await asyncio.gather(*(server.close() for server in self._servers))
 
     def _add(self, url: str, depth: int) -> Server:
-        server = Server(self._life, self._queue, url, depth)
+        server = Server(self._life, self._queue, url, depth, self._options.answer_within)
         self._servers.append(server)
         self._queue.takers.append(server)
         return server
@@ -92,14 +95,17 @@ class Batch:
         while True:
             await asyncio.sleep(1)
             if self._queue.silent_for() > self._options.give_up_after:
+                last = "".join(f"\n{server.reason}" for server in self._servers if server.reason)
                 raise ServersGoneError(
                     f"No server has answered for {self._options.give_up_after:.0f} s. Start one; the same command "
-                    "then resumes where this one ends."
+                    f"then resumes where this one ends.{last}"
                 )
 
 
-async def check_servers(urls: Sequence[str], plan_types: set[str]) -> tuple[dict[str, Any], list[str]]:
-    """Ask every server for the workflow's node types.
+async def check_servers(
+    urls: Sequence[str], plan_types: set[str], seconds: float = ANSWER_SECONDS
+) -> tuple[dict[str, Any], list[str]]:
+    """Ask every server for the workflow's node types; each answer has so many seconds.
 
     Returns:
         What the first that answers says of them, and a warning for each that does not answer.
@@ -111,17 +117,19 @@ async def check_servers(urls: Sequence[str], plan_types: set[str]) -> tuple[dict
     info: dict[str, Any] = {}
     silent = []
     for url in dict.fromkeys(urls):
-        connection = ComfyConnection(url)
+        connection = ComfyConnection(url, seconds=seconds)
         try:
             found = await connection.node_info(plan_types)
         except ServerUnreachableError as error:
-            silent.append(f"{url} does not answer: {error}")
+            silent.append(str(error))
             continue
         finally:
             await connection.close()
         if lacking := sorted(plan_types - found.keys()):
-            raise BatchError(f"{url} lacks the nodes {', '.join(lacking)}. Install their packs there, and restart it.")
+            raise BatchError(
+                f"{connection.name} lacks the nodes {', '.join(lacking)}. Install their packs there, and restart it."
+            )
         info = info or found
     if not info:
-        raise ServersGoneError("No server answers.\n" + "\n".join(silent))
+        raise ServersGoneError("No server answers as ComfyUI does.\n" + "\n".join(silent))
     return info, silent

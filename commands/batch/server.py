@@ -2,7 +2,8 @@
 
 A clip in flight ends in one of these ways, whatever happens to the server, the network or this program:
 it is done, it has failed, or it is queued again because the server certainly lost it, gave it back untouched, or stayed
-away too long.
+away too long. A server that answers nothing as it should is down, whatever its websocket says; where it answers all but
+one clip's questions, that clip fails after a while, and the others go on.
 """
 
 from __future__ import annotations
@@ -12,40 +13,47 @@ import contextlib
 import time
 import uuid
 from collections.abc import Coroutine, Sequence
-from typing import Any
 
-from ..comfyui.client import ComfyConnection, Ended, Upload
-from ..comfyui.errors import ComfyError, ServerRefusedError, ServerUnreachableError
-from ..comfyui.graph import Target, title_of
-from ..comfyui.known_nodes import TELLING
-from ..comfyui.shown import result_keys, shown_numbers
+from ..comfyui.client import ComfyConnection, Upload
+from ..comfyui.errors import ComfyError, ServerRefusedError, ServerUnreachableError, WrongAnswerError
+from ..comfyui.graph import Target
+from ..comfyui.hints import CONNECTED, Hint
+from ..comfyui.history import Ended
 from .clip_life import LOST_RUNNING, ClipLife
-from .clip_queue import ClipQueue, Flight, Taker
+from .clip_queue import ClipQueue, Flight, Patience, Taker
 from .errors import ClipError
 from .mapping import Job
-from .outputs import saved_files
 from .sources import uploads_of
 
 _POLL_SECONDS = 5.0  # a look now and then, should a message get lost
 _POLL_SECONDS_BLIND = 0.5  # without a websocket
 _HISTORY_SECONDS = 0.01  # from the message of the end until the history has it
 _RECONNECT_SECONDS = (0.25, 5.0)
-_EARLIER_PROMPTS = 50
+_SAY_SECONDS = 600.0  # without news of a clip until a line says where it is
 _LATE_SECONDS = 2.0  # in which a message that was cut off arrives, if ever
 
 
 class Server(Taker):
-    """Runs clips on one ComfyUI."""
+    """Runs clips on one ComfyUI.
 
-    def __init__(self, life: ClipLife, queue: ClipQueue, url: str, depth: int) -> None:
+    Args:
+        life: what happens to clips.
+        queue: where they wait.
+        url: its address.
+        depth: clips that it may have at once.
+        seconds: silence after which an answer counts as none; and how long a clip may have wrong ones.
+    """
+
+    def __init__(self, life: ClipLife, queue: ClipQueue, url: str, depth: int, seconds: float) -> None:
         super().__init__(url, depth)
         self._life, self._queue = life, queue
-        self._connection = ComfyConnection(url)
+        self._connection = ComfyConnection(url, seconds=seconds)
+        self._seconds, self._patience = seconds, Patience(seconds)
         self._client_id = life.journal.client_id(url, uuid.uuid4().hex)
         self._socket = False
         self._sent: set[tuple[str, str]] = set()
         self._brought = 0  # files that it lacked
-        self._sending = asyncio.Lock()
+        self._sending, self._forgetting = asyncio.Lock(), asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -60,28 +68,42 @@ class Server(Taker):
     async def listen(self) -> None:
         """Follow the websocket for ever; reconnect, and look whether the server is there at all."""
         pause, longest = _RECONNECT_SECONDS
+        self.start(self._probe_until_up())
         while True:
-            reason = "it closed the websocket"
-            try:
+            with contextlib.suppress(ServerUnreachableError):
                 async with contextlib.aclosing(self._connection.events(self._client_id)) as events:
-                    async for kind, data in events:
-                        if kind == "connected":
+                    async for hint in events:
+                        if hint.kind == CONNECTED:
                             self._socket, pause = True, _RECONNECT_SECONDS[0]
-                            await self._answered()
+                            await self._probe()
+                            self._wake()
                         else:
-                            self._message(kind, data)
-            except ServerUnreachableError as error:
-                reason = str(error)
+                            self._message(hint)
             self._socket = False
             self._sent.clear()  # it may come back as another, with an empty disk, before anybody sees it down
-            try:
-                await self._connection.queued()
-                await self._answered()
-            except ServerUnreachableError:
-                await self._silent(reason)
+            await self._probe()
             self._wake()
             await asyncio.sleep(pause)
             pause = min(pause * 2, longest)
+
+    async def _probe(self) -> bool:
+        """Ask for the queue, which tells whether the server is there; returns that."""
+        try:
+            await self._connection.queued()
+        except ServerUnreachableError as error:
+            await self._silent(str(error))
+            return False
+        await self._answered()
+        return True
+
+    async def _probe_until_up(self) -> None:
+        """Look for a server that is down; its websocket may be open all the while, or never open."""
+        pause, longest = _RECONNECT_SECONDS
+        while not self.up:
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, longest)
+            if not self.up:
+                await self._probe()
 
     async def _answered(self) -> None:
         if not self.up:
@@ -89,40 +111,41 @@ class Server(Taker):
             self._life.emit("server up", server=self.url)
             self.start(self._forget_given_up())
             await self._queue.notify()
-        self._wake()
+            self._wake()
 
     async def _silent(self, reason: str) -> None:
-        """Take the server for down, unless its websocket is open: then one call alone went wrong."""
-        if self.up and not self._socket:
+        self.reason = reason
+        if self.up:
             self.up, self.since = False, time.monotonic()
             self._life.emit("server down", server=self.url, reason=reason)
             await self._queue.notify()
+            self.start(self._probe_until_up())
 
     async def _forget_given_up(self, delay: float = 0) -> None:
         """Stop what others make by now; after a delay also what was still on its way."""
         await asyncio.sleep(delay)
-        with contextlib.suppress(ServerUnreachableError):
-            for prompt_id in self._life.journal.given_up(self.url):
-                await self._connection.forget(prompt_id)
-                self._life.journal.forgotten(prompt_id)
+        async with self._forgetting:  # once for all that is there
+            with contextlib.suppress(ServerUnreachableError):
+                for prompt_id in self._life.journal.given_up(self.url):
+                    await self._connection.forget(prompt_id)
+                    self._life.journal.forgotten(prompt_id)
 
     def _wake(self) -> None:
         for flight in self.flights:
             flight.news.set()
 
-    def _message(self, kind: str, data: dict[str, Any]) -> None:
-        flight = next((flight for flight in self.flights if flight.prompt_id == data.get("prompt_id")), None)
-        if flight is None or not flight.prompt_id:
+    def _message(self, hint: Hint) -> None:
+        flight = next((flight for flight in self.flights if flight.prompt_id == hint.prompt_id), None)
+        if flight is None:
             return
-        if kind in ("execution_start", "executing", "progress") and not flight.begun:
+        flight.heard = time.monotonic()
+        if hint.begun and not flight.begun:
             self._begin(flight)
-        if kind == "executing" and data.get("node") is None:  # sent once the history has it, success or not
+        if hint.ended:
             flight.ended = True
             flight.news.set()
-        elif kind in ("executing", "progress") and data.get("node") is not None:
-            title = title_of(self._life.plan.workflow.graph, str(data["node"]))
-            step = {"step": data["value"], "steps": data["max"]} if kind == "progress" else {}
-            self._life.emit("progress", clip=flight.job.name, server=self.url, node=title, **step)
+        elif place := hint.place(self._life.plan.workflow.graph):
+            self._life.emit("progress", clip=flight.job.name, server=self.url, **place)
 
     def _begin(self, flight: Flight) -> None:
         flight.begun = True
@@ -142,7 +165,7 @@ class Server(Taker):
         self.flights.append(flight)
         self.start(self._fly(flight))
 
-    def start(self, work: Coroutine[Any, Any, None]) -> None:
+    def start(self, work: Coroutine[object, object, None]) -> None:
         """Let something run beside; what it raises ends the batch."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -152,13 +175,13 @@ class Server(Taker):
     async def _fly(self, flight: Flight) -> None:
         name = flight.job.name
         try:
-            if not flight.prompt_id:
-                await self._send(flight)
-            await self._bring_home(flight)
-        except ServerUnreachableError as error:  # before it was sent
-            await self._silent(str(error))
-            await asyncio.sleep(_POLL_SECONDS_BLIND)
-            self._queue.put_back(flight.job)
+            try:
+                if not flight.prompt_id:
+                    await self._send(flight)
+                await self._bring_home(flight)
+            except ServerUnreachableError as error:  # before it was sent
+                await asyncio.sleep(await self._pause_after(flight, error))
+                self._queue.put_back(flight.job)
         except (ClipError, ComfyError) as error:
             self._life.failed(name, self.url, str(error))
             self._queue.close_clip()
@@ -195,8 +218,7 @@ class Server(Taker):
                     raise
                 await self._connection.submit(graph, prompt_id, self._client_id)
         except ServerUnreachableError as error:
-            flight.unsure = True
-            await self._silent(str(error))
+            flight.unsure, flight.doubt = True, error
             return
         self._life.submitted(job, self.url, prompt_id)
         await self._queue.notify()  # an idle server may want it
@@ -214,35 +236,88 @@ class Server(Taker):
 
     async def _bring_home(self, flight: Flight) -> None:
         """Follow a clip that was sent to its end."""
+        soon = _HISTORY_SECONDS
         while True:
+            ended = None
             try:
                 if flight.wanted and not flight.begun:
                     await self._connection.unqueue(flight.prompt_id)
                 ended = await self._look(flight)
                 if ended is not None:
                     try:
-                        await self._collect(flight, ended)
+                        await self._life.bring_in(flight.job.name, flight.prompt_id, ended, self._connection)
+                        self._queue.close_clip()
                     except ServerRefusedError:
                         if await self._look(flight) is not None:
                             raise
                         self._requeue(flight, "lost")  # another server is behind this address by now
                     return
                 if not await self._is_there(flight):
-                    kinds = {"given up": flight.unsure, LOST_RUNNING: flight.begun, "taken back": flight.wanted}
-                    self._requeue(flight, next((kind for kind, so in kinds.items() if so), "lost"))
+                    await self._send_again(flight)
                     return
                 flight.wanted = False
+                self._patience.right(flight.job.name)
+                await self._answered()
+                self._say_where(flight)
             except ServerUnreachableError as error:
-                await self._silent(str(error))
+                pause = await self._pause_after(flight, error, ended=ended is not None)
                 if self._queue.may_give_up(self):
                     self._requeue(flight, "given up")
                     return
-                flight.wanted, pause = False, _POLL_SECONDS_BLIND
+                flight.wanted = False
             else:
-                pause = _HISTORY_SECONDS if flight.ended else _POLL_SECONDS if self._socket else _POLL_SECONDS_BLIND
+                longest = _POLL_SECONDS if self._socket else _POLL_SECONDS_BLIND
+                pause, soon = (min(soon, longest), 2 * soon) if flight.ended else (longest, soon)
             with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
                 await asyncio.wait_for(flight.news.wait(), pause)
             flight.news.clear()
+
+    async def _pause_after(self, flight: Flight, error: ServerUnreachableError, *, ended: bool = False) -> float:
+        """Count an answer that did not come or cannot be used, and return the seconds until the next try.
+
+        Args:
+            flight: the clip.
+            error: what came instead.
+            ended: whether the server has surely ended the clip.
+
+        Raises:
+            ClipError: if that went on for too long, while the server answers other questions.
+        """
+        if not await self._probe():  # not the clip's fault
+            return _POLL_SECONDS_BLIND
+        name = flight.job.name
+        pause = self._patience.wrong(name)
+        if pause is not None:
+            if self._patience.first(name):
+                self._life.emit("waiting", clip=name, server=self.url, reason=str(error))
+            return pause
+        if flight.prompt_id and not ended:  # it may run there, and nobody would ask for it
+            self._life.journal.queued(name, "given up")
+            with contextlib.suppress(TimeoutError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._forget_given_up(), self._seconds)
+        raise ClipError(f"It was given up after {self._seconds:g} s of wrong answers. The last: {error}")
+
+    async def _send_again(self, flight: Flight) -> None:
+        """Queue a clip anew that its server does not have.
+
+        Raises:
+            ClipError: if that is so again and again.
+        """
+        kinds = {"given up": flight.unsure, LOST_RUNNING: flight.begun, "taken back": flight.wanted}
+        result = next((kind for kind, so in kinds.items() if so), "lost")
+        if result in ("given up", "lost"):
+            lost = WrongAnswerError(
+                f"{self._connection.name} took it, and has it in neither its queue nor its history."
+            )
+            await asyncio.sleep(await self._pause_after(flight, flight.doubt or lost))
+        self._requeue(flight, result)
+
+    def _say_where(self, flight: Flight) -> None:
+        """Tell now and then where a clip is that nothing is heard of."""
+        if time.monotonic() - flight.heard > _SAY_SECONDS:
+            flight.heard = time.monotonic()
+            where = "it still runs there" if flight.begun else "it still waits in the queue there"
+            self._life.emit("waiting", clip=flight.job.name, server=self.url, reason=where)
 
     async def _look(self, flight: Flight) -> Ended | None:
         return await self._connection.ended(flight.prompt_id, self._life.plan.workflow.graph)
@@ -266,32 +341,3 @@ class Server(Taker):
         self._queue.put_back(flight.job)
         if result == "given up" and self.up:
             self.start(self._forget_given_up(_LATE_SECONDS))
-
-    async def _collect(self, flight: Flight, ended: Ended) -> None:
-        """Fetch a finished clip's outputs and put them in place."""
-        if ended.error is not None:
-            raise ended.error
-        life, name, plan = self._life, flight.job.name, self._life.plan
-        files = saved_files(ended.outputs, plan.bases, plan.workflow.graph)
-        folder = life.folder.begin(flight.prompt_id)
-        outputs = []
-        for file_name, file in files:
-            size, digest = await self._connection.fetch(file, folder / file_name)
-            outputs.append({"file": file_name, "size": size, "sha256": digest})
-        life.fetched(name, outputs, await self._numbers(ended))
-        await asyncio.to_thread(life.folder.publish, name, flight.prompt_id)
-        life.done(name, self.url, outputs)
-        self._queue.close_clip()
-
-    async def _numbers(self, ended: Ended) -> dict[str, Any]:
-        """Return the numbers that the nodes showed, also those of nodes that came from the server's cache."""
-        keys = result_keys(ended.graph)
-        shown = self._life.journal.numbers(keys, shown_numbers(ended.outputs))
-        silent = {node for node in ended.graph if ended.graph[node]["class_type"] in TELLING} - shown.keys()
-        if silent:  # from before this batch; the history may still tell
-            for earlier in await self._connection.recent(_EARLIER_PROMPTS):
-                numbers = shown_numbers(earlier.outputs)
-                told = {key: numbers[node] for node, key in result_keys(earlier.graph).items() if node in numbers}
-                shown |= {node: told[keys[node]] for node in silent if keys[node] in told}
-            shown = self._life.journal.numbers(keys, shown)
-        return shown

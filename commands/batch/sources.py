@@ -40,17 +40,35 @@ class Source:
     value: str
 
 
-def source_of(value: Any, names: FileInput | None, folder: Path) -> Source | None:
+@dataclass(frozen=True)
+class Here:
+    """Where a manifest's paths lead on this machine.
+
+    Attributes:
+        folder: where relative ones start.
+        root: the folder that they must not leave, links followed; `None`: they may lead anywhere.
+    """
+
+    folder: Path
+    root: Path | None = None
+
+    def check(self, path: Path, value: str) -> None:
+        """Raise ClipError if a path lies outside the root."""
+        if self.root is not None and not path.resolve().is_relative_to(self.root):
+            raise ClipError(f"{value!r} lies outside --root {self.root}: only files of that folder are sent.")
+
+
+def source_of(value: Any, names: FileInput | None, here: Here) -> Source | None:
     """Find what a value sends to the server; `None` where it is a plain value.
 
     Args:
         value: as the manifest has it: `upload:PATH` always sends, `input:NAME` never does, and any other text does
             where the input names a file.
         names: which files the input names; `None` where it names none.
-        folder: where relative paths start.
+        here: where paths lead.
 
     Raises:
-        ClipError: if the file is missing.
+        ClipError: if the file is missing, or outside the root.
     """
     if not isinstance(value, str) or value.startswith(ON_SERVER):
         return None
@@ -58,19 +76,22 @@ def source_of(value: Any, names: FileInput | None, folder: Path) -> Source | Non
         value = value.removeprefix(UPLOAD)
     elif names is None or value == names.built_in:
         return None
-    return _FINDERS[names.kind if names else FileKind.FILE](value, folder)
+    source = _FINDERS[names.kind if names else FileKind.FILE](value, here)
+    for path, _ in source.files:
+        here.check(path, value)  # a take's own links
+    return source
 
 
-def _file(value: str, folder: Path) -> Source:
-    file, part = _named(value, folder)
+def _file(value: str, here: Here) -> Source:
+    file, part = _named(value, here)
     if not file.is_file():
         raise ClipError(f"{value!r} is a folder; expected a file.")
     name = _tame(file.name)
     return Source(((file, name),), _joined(name, part))
 
 
-def _take(value: str, folder: Path) -> Source:
-    path, take = _named(value, folder)
+def _take(value: str, here: Here) -> Source:
+    path, take = _named(value, here)
     names = _names_in_meta(path / META_FILE) if (path / META_FILE).is_file() else ()
     if take not in names:
         known = ", ".join(f"{path.name}#{name}" for name in names if name) or f"a folder with a take's {META_FILE}"
@@ -82,8 +103,8 @@ def _take(value: str, folder: Path) -> Source:
     return _below(path, {file.relative_to(path).as_posix(): file for file in files}, take)
 
 
-def _ego_exo4d(value: str, folder: Path) -> Source:
-    path, name = _named(value, folder)
+def _ego_exo4d(value: str, here: Here) -> Source:
+    path, name = _named(value, here)
     path = path.resolve()
     # Links may lead anywhere: these files are the user's own, and the server gets copies.
     limit = Path(path.anchor)
@@ -99,15 +120,15 @@ def _ego_exo4d(value: str, folder: Path) -> Source:
         raise ClipError(str(error)) from error
 
 
-def _keypoints(value: str, folder: Path) -> Source:
-    path = _existing(folder, value)
+def _keypoints(value: str, here: Here) -> Source:
+    path = _existing(here, value)
     if path is None:
-        raise _missing(value, folder)
+        raise _missing(value, here)
     try:
         files = file_or_files_in(path, ".json", value)
     except (ValueError, OSError) as error:
         raise ClipError(str(error)) from error
-    return _file(value, folder) if path.is_file() else _below(path, {file.name: file for file in files})
+    return _file(value, here) if path.is_file() else _below(path, {file.name: file for file in files})
 
 
 _FINDERS = {
@@ -153,21 +174,20 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _existing(folder: Path, value: str) -> Path | None:
-    if "\0" in value:
-        return None
-    path = folder / Path(value).expanduser()
+def _existing(here: Here, value: str) -> Path | None:
     try:
+        path = here.folder / Path(value).expanduser()
+        here.check(path, value)  # first: whether there is a file out there is nobody's business
         return path.absolute() if path.exists() else None
-    except OSError:  # a name too long
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL, no home, a circle of links
         return None
 
 
-def _named(value: str, folder: Path) -> tuple[Path, str | None]:
+def _named(value: str, here: Here) -> tuple[Path, str | None]:
     """Find `PATH`, or `PATH#NAME`, on this machine."""
 
     def find(text: str) -> Path:
-        path = _existing(folder, text) if text else None
+        path = _existing(here, text) if text else None
         if path is None:
             raise ValueError(text)
         return path
@@ -175,17 +195,17 @@ def _named(value: str, folder: Path) -> tuple[Path, str | None]:
     try:
         return split_named(value, find)
     except ValueError:
-        raise _missing(value, folder) from None
+        raise _missing(value, here) from None
 
 
 def _joined(path: str, part: str | None) -> str:
     return path if part is None else f"{path}#{part}"
 
 
-def _missing(value: str, folder: Path) -> ClipError:
+def _missing(value: str, here: Here) -> ClipError:
     return ClipError(
-        f"There is no {value!r} (looked in {folder.absolute()}). Check the path; for a file that lies in the servers' "
-        f"input folder already, write {ON_SERVER}{value}"
+        f"There is no {value!r} (looked in {here.folder.absolute()}). Check the path; for a file that lies in the "
+        f"servers' input folder already, write {ON_SERVER}{value}"
     )
 
 

@@ -15,8 +15,9 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from .client import ComfyConnection, Upload
-from .errors import ServerUnreachableError
+from .errors import ComfyError, ServerUnreachableError
 from .graph import Graph, title_of
+from .hints import CONNECTED, Hint
 
 Result = TypeVar("Result")
 
@@ -155,15 +156,21 @@ async def _run(connection: ComfyConnection, graph: Graph, on_progress: Callable[
     # Without a websocket the run goes on without us.
     with contextlib.suppress(ServerUnreachableError):
         async with contextlib.aclosing(connection.events(client_id)) as events:
-            async for kind, data in events:
-                if kind == "connected":
+            async for hint in events:
+                if hint.kind == CONNECTED:
                     await connection.submit(graph, run.prompt_id, client_id)
                     queued = True
-                elif data.get("prompt_id") == run.prompt_id and follower.ended_by(kind, data):
+                elif hint.prompt_id == run.prompt_id and follower.ended_by(hint):
                     break
     if not queued:
         await connection.submit(graph, run.prompt_id, client_id)
     while (ended := await connection.ended(run.prompt_id, graph)) is None:
+        # The queue first: a prompt goes from there to the history in one step.
+        running, waiting = await connection.queued()
+        if run.prompt_id not in running and run.prompt_id not in waiting:
+            if (ended := await connection.ended(run.prompt_id, graph)) is not None:
+                break
+            raise ComfyError(f"{connection.name} lost the run: it is in neither queue nor history. Queue it again.")
         await asyncio.sleep(_POLL_SECONDS)
     if ended.error is not None:
         raise ended.error
@@ -179,20 +186,16 @@ class _Follower:
         self._current: str | None = None
         self._since = time.monotonic()
 
-    def ended_by(self, kind: str, data: Mapping[str, Any]) -> bool:
+    def ended_by(self, hint: Hint) -> bool:
         """Take a message of the run; returns whether it is the last."""
-        if kind in ("executing", "execution_success", "execution_error", "execution_interrupted"):
+        if hint.ended or (hint.kind == "executing" and hint.node is not None):
             if self._current is not None:
                 title = title_of(self._graph, self._current)
                 self._run.seconds[title] = self._run.seconds.get(title, 0) + time.monotonic() - self._since
-            self._current, self._since = data.get("node") if kind == "executing" else None, time.monotonic()
-            if self._current is None:
-                return True
-            self._on_progress(Progress(self._current, title_of(self._graph, self._current)))
-        elif kind == "progress":
-            node = str(data.get("node"))
-            self._on_progress(Progress(node, title_of(self._graph, node), data["value"], data["max"]))
-        return False
+            self._current, self._since = None if hint.ended else hint.node, time.monotonic()
+        if hint.node is not None and (hint.kind == "executing" or hint.steps is not None):
+            self._on_progress(Progress(hint.node, title_of(self._graph, hint.node), *(hint.steps or ())))
+        return hint.ended
 
 
 def _is_file(entry: Any) -> bool:

@@ -17,6 +17,10 @@ class ServerUnreachableError(ComfyError):
     """No answer from a server: it may be down, restarting, or cut off. What it was told may have arrived or not."""
 
 
+class WrongAnswerError(ServerUnreachableError):
+    """An answer that ComfyUI does not give, as of a proxy or its login page. What was told may have arrived or not."""
+
+
 class ServerRefusedError(ComfyError):
     """A server answered that it will not do this."""
 

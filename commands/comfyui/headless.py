@@ -6,6 +6,7 @@ function here imports anything of the pack.
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
 import socket
@@ -106,7 +107,7 @@ class Headless:
             try:
                 with urllib.request.urlopen(f"{self.url}/system_stats", timeout=5):
                     return
-            except (urllib.error.URLError, TimeoutError, ConnectionError):
+            except (OSError, http.client.HTTPException):
                 time.sleep(0.2)
         raise ServerStartError(f"ComfyUI on {socket.gethostname()} {said}. Its log ends with:\n{self.log_tail()}")
 

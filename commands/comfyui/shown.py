@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from .answers import is_number
 from .graph import Graph, is_link
 
 # Pictures' names and long texts are no numbers; more of them than a long clip has frames are not kept.
@@ -22,7 +23,7 @@ def shown_numbers(outputs: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[st
     found: dict[str, dict[str, list[float]]] = {}
     for number, shown in outputs.items():
         for name, values in shown.items():
-            numbers = isinstance(values, list) and all(type(value) in (int, float) for value in values)
+            numbers = isinstance(values, list) and all(map(is_number, values))
             if numbers and 0 < len(values) <= _LONGEST:
                 found.setdefault(number, {})[name] = values
     return found
@@ -34,7 +35,9 @@ def result_keys(graph: Graph) -> dict[str, str]:
 
     def key(number: str) -> str:
         if number not in keys:
-            node = graph[number]
+            keys[number] = number  # for a circle, or a link to nothing: no server runs them, but it may tell of one
+            if (node := graph.get(number)) is None:
+                return number
             inputs = {
                 name: [key(value[0]), value[1]] if is_link(value) else value for name, value in node["inputs"].items()
             }

@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...common.safe_text import say
 from ...networks.components.files import files_of, read_component, stored_bytes, write_component
 from ...networks.components.metadata import BASE_MODEL, FORMAT, FORMAT_VERSION, METADATA_OF, Component, parse_metadata
 from ...networks.components.shapes import check_tensors
@@ -69,10 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(options)
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", file=sys.stderr)
         return REFUSED
     except KeyboardInterrupt:
-        print("stopped; no file was changed.", file=sys.stderr)
+        say("stopped; no file was changed.", file=sys.stderr)
         return STOPPED
 
 
@@ -85,11 +86,11 @@ def _run(options: argparse.Namespace) -> int:
     dtypes = _dtypes(tensors, options.dtype)
     size = sum(stored_bytes(key, tensor, dtypes) for key, tensor in tensors.items())
     for note in part.notes:
-        print(f"- {note}")
+        say(f"- {note}")
     count = sum(tensor.numel() for tensor in tensors.values())
-    print(f"{part.metadata.component.value}: {len(tensors)} tensors, {count:,} parameters, {size / 1e9:.3g} GB")
+    say(f"{part.metadata.component.value}: {len(tensors)} tensors, {count:,} parameters, {size / 1e9:.3g} GB")
     if options.dry_run:
-        print(f"Dry run: {options.out} was not written.")
+        say(f"Dry run: {options.out} was not written.")
         return OK
     free = shutil.disk_usage(options.out.parent).free
     if free < size:
@@ -99,9 +100,9 @@ def _run(options: argparse.Namespace) -> int:
     for file in old:
         if file not in kept:
             file.unlink()
-            print(f"Removed {file.name}, a shard of what was there before.")
+            say(f"Removed {file.name}, a shard of what was there before.")
     read_component(target, part.metadata.component)
-    print(f"Written: {', '.join(file.name for file in sorted(kept))}")
+    say(f"Written: {', '.join(file.name for file in sorted(kept))}")
     return OK
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from dataclasses import dataclass
 from enum import Enum
+from pathlib import Path
 
 
 class Severity(str, Enum):
@@ -31,6 +33,19 @@ class Finding:
     found: str
     expected: str
     remedy: str
+
+
+def failed_check(check: str, error: Exception) -> Finding:
+    """Return the finding of a check that broke off by an error of its own: a fault of the doctor, not of ComfyUI."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f", {Path(frames[-1].filename).name} line {frames[-1].lineno}" if frames else ""
+    return Finding(
+        check,
+        Severity.ERROR,
+        f"this check broke off by an error of its own ({type(error).__name__}: {error}{place})",
+        "a check that ends, whatever it finds",
+        "The other checks were made. Please report this with the output of --json, so that the doctor can be fixed.",
+    )
 
 
 class DoctorError(Exception):

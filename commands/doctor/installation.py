@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ...common.paths import is_file, is_folder, is_there
 from .findings import DoctorError, Finding, Severity
 
 CUSTOM_NODES = "custom_nodes"
@@ -88,7 +89,7 @@ def find_installation(
             f"This pack is in {pack}, which is not a custom_nodes folder of a ComfyUI. Say where ComfyUI is: --comfyui "
             "FOLDER (with main.py), or --server http://127.0.0.1:8188 for one that runs."
         )
-    if not base.is_dir():
+    if not is_folder(base):
         raise DoctorError(f"There is no folder {base}. Give ComfyUI's base directory, with models and custom_nodes.")
     base = base.absolute()
     folders = {kind: [base / "models" / name for name in names] for kind, names in _CORE_FOLDERS.items()}
@@ -104,15 +105,15 @@ def find_installation(
 
 
 def _lacks(folder: Path) -> list[str]:
-    return [name for name in ("main.py", "folder_paths.py", "comfy") if not (folder / name).exists()]
+    return [name for name in ("main.py", "folder_paths.py", "comfy") if not is_there(folder / name)]
 
 
 def _configs(comfyui: Path | None, given: Sequence[Path]) -> list[Path]:
     own = [] if comfyui is None else [comfyui / _PATHS_FILE]
     for config in given:
-        if not config.is_file():
+        if not is_file(config):
             raise DoctorError(f"There is no file {config}. Give the file that ComfyUI gets by the same option.")
-    return [path for path in own if path.is_file()] + list(given)
+    return [path for path in own if is_file(path)] + list(given)
 
 
 def _add_folders(folders: dict[str, list[Path]], config: Path) -> list[Finding]:
@@ -125,10 +126,11 @@ def _add_folders(folders: dict[str, list[Path]], config: Path) -> list[Finding]:
         sections = yaml.safe_load(config.read_text(encoding="utf-8"))
         for section in sections.values():
             _add_section(folders, section, config.absolute().parent)
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        return [_bad(config, f"it cannot be read ({str(error).splitlines()[0]})", "fix it or move it away")]
     except (AttributeError, TypeError) as error:
         return [_bad(config, f"it is not of the expected form ({error})", f"write it as {config.name}.example shows")]
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        return [_bad(config, f"it cannot be read ({why})", "fix it or move it away")]
     return []
 
 
@@ -141,6 +143,8 @@ def _add_section(folders: dict[str, list[Path]], section: dict[str, Any] | None,
         if kind in ("base_path", "is_default"):
             continue
         for line in lines.split("\n"):
+            if "\0" in line:
+                raise ValueError(f"a path in {kind} holds a null byte")
             if line:
                 path = Path(os.path.normpath(root / line))
                 _add(folders, kind, path, first=bool(section.get("is_default")))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...common.messages import gigabytes
+from ...common.paths import size_of
 from ...common.wan_grid import VAE_STRIDE, WAN_DIM, latent_frames
 from ...networks.weights.wan_kinds import WAN21_I2V, WAN22_I2V
 from .findings import Finding, Severity
@@ -207,7 +208,7 @@ def _bytes(model: Wanted, chosen: Mapping[Wanted, Path]) -> int:
     # Of shards the table has the sum.
     if path is None or "-of-" in path.name:
         return int(model.known.gigabytes * 1e9)
-    return path.stat().st_size
+    return size_of(path)
 
 
 def _finding(severity: Severity, found: str, expected: str, remedy: str) -> Finding:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ...common.messages import few
+from ...common.paths import is_folder
 from ...networks.depth_pro_files import FILES, WEIGHTS_FILE, missing_files
 from ...networks.weights.headers import DamagedFileError, read_header
 from ...networks.weights.wan_kinds import WAN21_I2V, WHAT_TO_LOAD_21, WHAT_TO_LOAD_22, is_high_noise
@@ -51,7 +52,7 @@ def unused_note(workflows: Workflows, used: Sequence[str]) -> list[Finding]:
 def is_here(library: Library, wanted: Wanted) -> bool:
     """Whether a model, or one that can stand for it, or a piece of it lies here."""
     if wanted.folders == ("depth_pro",):
-        return _depth_pro_folder(library, wanted).is_dir()
+        return is_folder(_depth_pro_folder(library, wanted))
     candidates = library.candidates(wanted)
     if wanted.file in candidates or wanted.file in library.unfinished(wanted):
         return True
@@ -170,7 +171,7 @@ def _check_depth_pro(library: Library, model: Wanted) -> tuple[list[Finding], Pa
     folder = _depth_pro_folder(library, model)
     put = f"Put {', '.join(FILES)} of apple/DepthPro-hf into {folder}."
     other = " Or bring depth of another pack in through the node Depth."
-    if not folder.is_dir():
+    if not is_folder(folder):
         return [_missing(model, f"there is no folder {folder}", put + other)], None
     if missing := missing_files(folder):
         return [_missing(model, f"{folder} lacks {', '.join(missing)}", put + other)], None
@@ -184,7 +185,7 @@ def _check_depth_pro(library: Library, model: Wanted) -> tuple[list[Finding], Pa
 def _depth_pro_folder(library: Library, model: Wanted) -> Path:
     """Return the first of the folders that is there; where none is, the place where it belongs."""
     places = [folder / model.file for folder in library.installation.folders["depth_pro"]]
-    return next((place for place in places if place.is_dir()), places[-1])
+    return next((place for place in places if is_folder(place)), places[-1])
 
 
 def _missing(model: Wanted, found: str, remedy: str) -> Finding:

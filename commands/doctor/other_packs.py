@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...common.messages import few
+from ...common.paths import entries, is_file, is_folder, real_path, size_of
 from ..comfyui.state import Server
 from .findings import Finding, Severity
 from .installation import CUSTOM_NODES, Installation
@@ -119,15 +120,14 @@ def check_packs(installation: Installation | None, server: Server | None, *, nee
 
 def pack_folders(installation: Installation) -> list[Path]:
     """Return the folders of the packs that ComfyUI loads, this one left out."""
-    own = installation.pack.resolve()
+    own = real_path(installation.pack)
     found = [
         folder
         for root in installation.folders[CUSTOM_NODES]
-        if root.is_dir()
-        for folder in sorted(root.iterdir())
-        if folder.is_dir() and not folder.name.startswith((".", "__")) and not folder.name.endswith(".disabled")
+        for folder in entries(root)
+        if is_folder(folder) and not folder.name.startswith((".", "__")) and not folder.name.endswith(".disabled")
     ]
-    return [folder for folder in found if folder.resolve() != own]
+    return [folder for folder in found if real_path(folder) != own]
 
 
 def _known(name: str) -> list[Finding]:
@@ -153,8 +153,10 @@ def _scanned(folder: Path) -> list[Finding]:
 
 
 def _replaces_self_attention(path: Path) -> bool:
+    if not is_file(path) or size_of(path) > _LARGEST_SOURCE:
+        return False
     try:
-        source = path.read_bytes() if path.stat().st_size <= _LARGEST_SOURCE else b""
+        source = path.read_bytes()
     except OSError:
         return False  # not ours to read
     return _REPLACES.search(source) is not None and _OF_WAN.search(source) is not None

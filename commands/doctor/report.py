@@ -7,12 +7,16 @@ import textwrap
 from collections import Counter
 from dataclasses import asdict, dataclass
 
+from ...common.safe_text import one_line
 from .findings import Finding, Severity
 
 _FORMAT = "exo2ego.doctor"
 _VERSION = 1
 _WIDTH = 110
 _ORDER = tuple(Severity)
+
+# Exit codes beside 0 and 1.
+CANNOT_RUN, CHECK_FAILED, STOPPED = 2, 3, 130
 
 
 @dataclass(frozen=True)
@@ -22,15 +26,17 @@ class Report:
     Attributes:
         facts: what was looked at, by name: for a report of a bug.
         findings: what is not as it should be.
+        failed: the checks that broke off by an error of their own.
     """
 
     facts: dict[str, str]
     findings: list[Finding]
+    failed: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:
-        """0 without errors, 1 with."""
-        return int(self._count(Severity.ERROR) > 0)
+        """0 without errors, 1 with, 3 where a check broke off: then it is not known what that one would have found."""
+        return CHECK_FAILED if self.failed else int(self._count(Severity.ERROR) > 0)
 
     def to_json(self) -> str:
         """Return facts, findings and counts as JSON."""
@@ -40,6 +46,7 @@ class Report:
                 "version": _VERSION,
                 "facts": self.facts,
                 "findings": [asdict(finding) for finding in self._sorted()],
+                "failed_checks": list(self.failed),
                 "counts": {severity.value: self._count(severity) for severity in _ORDER},
             },
             indent=1,
@@ -48,7 +55,7 @@ class Report:
     def to_text(self) -> str:
         """Return the report for people, the worst first."""
         width = max((len(name) for name in self.facts), default=0)
-        lines = [f"{name:{width}}  {value}" for name, value in self.facts.items()]
+        lines = [f"{name:{width}}  {one_line(value)}" for name, value in self.facts.items()]
         for finding in self._sorted():
             lines += ["", _wrapped(f"{finding.severity.value.upper()} ({finding.check}): ", finding.found)]
             lines += [_wrapped("  expected: ", finding.expected), _wrapped("  to do:    ", finding.remedy)]
@@ -69,7 +76,7 @@ class Report:
 
 def _wrapped(head: str, text: str) -> str:
     return textwrap.fill(
-        text,
+        one_line(" ".join(text.split())),
         _WIDTH,
         initial_indent=head,
         subsequent_indent=" " * (12 if head.startswith(" ") else 4),

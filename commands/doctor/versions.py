@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ...common.paths import is_file, is_there
 from ..comfyui.state import Server
 from .findings import Finding, Severity
 from .installation import Installation
@@ -41,14 +42,19 @@ def check_versions(installation: Installation | None, server: Server | None) -> 
 
 def comfyui_version(installation: Installation) -> str | None:
     """Return ComfyUI's version, None where its code is not known or too old to say."""
-    if installation.comfyui is None:
-        return None
-    try:
-        text = (installation.comfyui / "comfyui_version.py").read_text(encoding="utf-8")
-    except OSError:
+    text = None if installation.comfyui is None else _text_of(installation.comfyui / "comfyui_version.py")
+    if text is None:
         return None
     match = re.search(r'__version__\s*=\s*["\']([^"\']+)', text)
     return None if match is None else match[1]
+
+
+def _text_of(path: Path) -> str | None:
+    """Return what a file says; None where it cannot be read. Letters that are no UTF-8 are none of those looked for."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace") if is_file(path) else None
+    except OSError:
+        return None
 
 
 def python_version() -> str:
@@ -60,7 +66,7 @@ def installed(name: str) -> str | None:
     """Return the version of a distribution in this Python, None if it is not there."""
     try:
         return version(name)
-    except PackageNotFoundError:
+    except (PackageNotFoundError, KeyError, ValueError, OSError):  # its metadata may be damaged
         return None
 
 
@@ -154,10 +160,20 @@ def _check_triton(torch: str) -> list[Finding]:
 
 
 def _check_requirements(file: Path | None, names: tuple[str, ...] | None) -> list[Finding]:
-    if file is None or not file.is_file() or not _can_compare():
+    if file is None or not is_file(file) or not _can_compare():
         return []
+    text = _text_of(file)
+    if text is None:
+        return [
+            _finding(
+                Severity.WARNING,
+                f"{file} cannot be read, so the libraries that it asks for were not checked",
+                "a text file that this user may read",
+                "Check the file's rights, or put its folder there anew.",
+            )
+        ]
     findings = []
-    for line in file.read_text(encoding="utf-8").splitlines():
+    for line in text.splitlines():
         asked = _asked(line)
         if asked is None or (names is not None and asked[0].lower() not in names):
             continue
@@ -180,14 +196,15 @@ def _asked(line: str) -> tuple[str, SpecifierSet] | None:
 
     A pinned version (`==`) is the oldest that does: ComfyUI pins its frontend, and newer ones are installed on purpose.
     """
+    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
     from packaging.requirements import InvalidRequirement, Requirement
     from packaging.specifiers import SpecifierSet
 
     try:
         requirement = Requirement(line.partition("#")[0].strip())
-    except InvalidRequirement:  # an empty line, or an option of pip's
-        return None
-    if not requirement.specifier or (requirement.marker is not None and not requirement.marker.evaluate()):
+        if not requirement.specifier or (requirement.marker is not None and not requirement.marker.evaluate()):
+            return None
+    except (InvalidRequirement, UndefinedComparison, UndefinedEnvironmentName):  # an empty line, an option of pip's
         return None
     oldest = (
         f">={one.version.removesuffix('.*')}" if one.operator == "==" else str(one) for one in requirement.specifier
@@ -209,7 +226,7 @@ def _python_of(installation: Installation) -> str:
         root / ".venv" / "Scripts" / "python.exe",
         root.parent / "python_embeded" / "python.exe",  # the portable build, which spells it so
     ):
-        if place.exists():
+        if is_there(place):
             return str(place)
     return "the Python that starts ComfyUI's main.py"
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
+from ...common.paths import files_in
 from ...networks.weights.shards import without_shard
 from ...networks.weights.wan_kinds import WAN21_I2V, WAN22_I2V
 from ..comfyui.known_nodes import MODEL_INPUTS
+from .findings import Finding, Severity
 from .known_models import KNOWN, KnownModel
 
 NONE = "none"
@@ -75,11 +78,13 @@ class Workflows:
         names: of all.
         nodes: classes of nodes, by workflow.
         wanted: the models that they load.
+        findings: what is wrong with their files; such a workflow is not among the names.
     """
 
     names: tuple[str, ...]
     nodes: dict[str, set[str]]
     wanted: list[Wanted]
+    findings: list[Finding] = field(default_factory=list)
 
     def of(self, name: str) -> list[Wanted]:
         """Return the models of a workflow."""
@@ -96,26 +101,57 @@ class Workflows:
 
 def shipped_workflows(pack: Path) -> Workflows:
     """Read the API graphs of the pack."""
-    graphs = {
-        path.stem: json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted((pack / "workflows" / "api").glob("*.json"))
-    }
+    folder = pack / "workflows" / "api"
+    nodes: dict[str, set[str]] = {}
     found: dict[tuple[str, str, str], Wanted] = {}
-    for workflow, graph in graphs.items():
-        bases = [_BASE_OF[node["class_type"]] for node in graph.values() if node["class_type"] in _BASE_OF]
-        for node in graph.values():
-            for name, value in node["inputs"].items():
-                folders = MODEL_INPUTS.get((node["class_type"], name))
-                if folders is None or value == NONE:
-                    continue
-                key = (node["class_type"], name, value)
-                before = found[key].workflows if key in found else ()
-                base = bases[0] if folders == ("diffusion_models",) else None
-                found[key] = Wanted(
-                    value, folders, node["class_type"], name, node["_meta"]["title"], base, (*before, workflow)
-                )
-    nodes = {name: {node["class_type"] for node in graph.values()} for name, graph in graphs.items()}
-    return Workflows(tuple(graphs), nodes, list(found.values()))
+    findings = []
+    for path in files_in(folder, "*.json"):
+        try:
+            graph = json.loads(path.read_text(encoding="utf-8"))
+            models = _models(path.stem, graph)
+            classes = {str(node["class_type"]) for node in graph.values()}
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+            findings.append(_broken(f"{path} cannot be used ({error or type(error).__name__})"))
+            continue
+        nodes[path.stem] = classes
+        for key, model in models.items():
+            before = found[key].workflows if key in found else ()
+            found[key] = replace(model, workflows=(*before, path.stem))
+    if not nodes:
+        findings.append(_broken(f"{folder} holds no workflow that can be read, so no model was checked"))
+    return Workflows(tuple(nodes), nodes, list(found.values()), findings)
+
+
+def _models(workflow: str, graph: dict[str, dict[str, Any]]) -> dict[tuple[str, str, str], Wanted]:
+    """Return the models that a graph loads, by class of the loader, input and file.
+
+    Raises:
+        LookupError, TypeError, AttributeError: if it is not a graph in API format, or names a model that is not known.
+    """
+    found: dict[tuple[str, str, str], Wanted] = {}
+    bases = [_BASE_OF[node["class_type"]] for node in graph.values() if node["class_type"] in _BASE_OF]
+    for node in graph.values():
+        for name, value in node["inputs"].items():
+            folders = MODEL_INPUTS.get((node["class_type"], name))
+            if folders is None or value == NONE or not isinstance(value, str):
+                continue
+            base = bases[0] if folders == ("diffusion_models",) else None
+            title = str(node["_meta"]["title"])
+            wanted = Wanted(value, folders, node["class_type"], name, title, base, (workflow,))
+            if without_shard(value) not in KNOWN:
+                raise LookupError(f"it loads {value}, which no shipped workflow does")
+            found[node["class_type"], name, value] = wanted
+    return found
+
+
+def _broken(found: str) -> Finding:
+    return Finding(
+        "workflows",
+        Severity.ERROR,
+        found,
+        "the workflows in API format that this pack ships",
+        "Put the pack's folder there anew: git checkout -- workflows, or install it again.",
+    )
 
 
 def is_ours(node: str) -> bool:

@@ -4,12 +4,14 @@
      "fov": vertical degrees, "quaternion": {"x", "y", "z", "w"}}
 
 Older viewers leave out `fov` and `quaternion`: then the field of view must be known from elsewhere, and the camera
-stands upright, looking at the target. `zoom` is that of orthographic cameras alone. Axes: right-handed, y up, and the
-camera looks along its own -z with x to the right (see `rotations`).
+stands upright, looking at the target. `fov` is that of zoom 1: `zoom` multiplies the focal length. Axes: right-handed,
+y up, and the camera looks along its own -z with x to the right (see `rotations`).
 """
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -33,7 +35,7 @@ def camera_from_load3d(info: dict[str, Any], width: int, height: int, fov_degree
         fov_degrees: vertical field of view where `info` has none.
 
     Raises:
-        ValueError: if the camera is orthographic, lacks numbers, or looks nowhere.
+        ValueError: if the camera is orthographic, lacks numbers, looks nowhere, or its zoom is not above 0.
     """
     if not isinstance(info, dict):
         raise ValueError(f"Expected a LOAD3D_CAMERA, which is a dictionary, got {type(info).__name__}.")
@@ -54,8 +56,12 @@ def camera_from_load3d(info: dict[str, Any], width: int, height: int, fov_degree
             raise ValueError("The 3D viewer's camera is at its target, so it has no viewing direction. Move it back.")
         position, target = (HALF_TURN[:3, :3] @ place for place in (position, target))
         pose = rigid(look_at(position, target), position)
-    fov = _number(info, "fov", fov_degrees)
-    return Camera(lens_of_fov(fov, width, height), width, height, torch.linalg.inv(pose))
+    zoom = _number(info, "zoom", 1.0)
+    if not 0 < zoom < math.inf:
+        raise ValueError(f"'zoom' of a LOAD3D_CAMERA is a number above 0, got {info['zoom']!r:.80}.")
+    lens = lens_of_fov(_number(info, "fov", fov_degrees), width, height)
+    lens = replace(lens, fx=zoom * lens.fx, fy=zoom * lens.fy)
+    return Camera(lens, width, height, torch.linalg.inv(pose))
 
 
 def camera_to_load3d(camera: Camera, frame: int = 0, target_distance: float = 1.0) -> dict[str, Any]:

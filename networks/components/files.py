@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...common.paths import is_file, is_there
 from ..exo2egosyn.self_attention_lora import with_known_names
 from ..weights.finite import check_finite
 from ..weights.lora_layers import check_floating
@@ -121,7 +122,7 @@ def write_component(
     shards = _split(state_dict, max_shard_bytes, dtypes)
     index = path.with_name(path.name + _INDEX_SUFFIX)
     target, other = (path, index) if len(shards) == 1 else (index, path)
-    if other.exists():
+    if is_there(other):
         raise ValueError(
             f"{other.name} is there already, and {target.name} beside it would leave two versions of one component. "
             "Remove it or choose another name."
@@ -158,15 +159,15 @@ def files_of(path: Path) -> list[Path]:
     index = path.with_name(path.name + _INDEX_SUFFIX)
     if path.name.endswith(_INDEX_SUFFIX):
         return _files_of_index(path)
-    return _files_of_index(index) if index.is_file() and not path.exists() else [path]
+    return _files_of_index(index) if is_file(index) and not is_there(path) else [path]
 
 
 def _files_of_index(index: Path) -> list[Path]:
-    if not index.is_file():
+    if not is_file(index):
         raise ValueError(f"There is no file {index.name} in {index.parent}. {_WHAT_FILE}")
     try:
         names = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OSError) as error:
         raise ValueError(
             f"{index.name} is truncated, corrupt or not an index of shards ({error!r}): download it again."
         ) from error
@@ -178,7 +179,7 @@ def _files_of_index(index: Path) -> list[Path]:
 
 def _read_files(files: list[Path]) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors of all files, and the header that they share."""
-    if missing := [file.name for file in files if not file.is_file()]:
+    if missing := [file.name for file in files if not is_file(file)]:
         of = f" of {len(files)} shards" if len(files) > 1 else ""
         raise ValueError(f"{len(missing)}{of} missing in {files[0].parent}: {', '.join(missing[:3])}. {_WHAT_FILE}")
     tensors, header = read_safetensors(files[0], _WHAT_FILE)

@@ -47,7 +47,7 @@ def _text_encoder(tensors: Mapping[str, Entry]) -> str | None:
 def _image_encoder(tensors: Mapping[str, Entry]) -> str | None:
     for name in ("vision_model.embeddings.class_embedding", "visual.class_embedding"):
         if name in tensors:
-            width = tensors[name].shape[-1]
+            width = (tensors[name].shape or (0,))[-1]
             return IMAGE_ENCODER if width == _VIT_H_WIDTH else f"another CLIP image encoder (width {width}, not 1280)"
     return None
 

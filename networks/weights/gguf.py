@@ -19,6 +19,8 @@ _ALIGNMENT = "general.alignment"
 _USUAL_ALIGNMENT = 32
 _LONGEST_TEXT = 10_000_000
 _MOST_ENTRIES = 1_000_000
+_MOST_AXES = 8  # GGUF's own are 4
+_LARGEST_FILE = 2**63  # no file system has larger ones
 
 _NUMBERS = {0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d"}
 _TEXT, _ARRAY = 8, 9
@@ -71,7 +73,9 @@ def read(file: BinaryIO) -> GGUF:
     """
     try:
         return _read(file)
-    except (struct.error, KeyError, UnicodeDecodeError, OverflowError, RecursionError) as error:
+    except TornError:
+        raise
+    except (struct.error, LookupError, ValueError, TypeError, ArithmeticError, RecursionError, MemoryError) as error:
         raise TornError("its GGUF header is truncated or of a version that is not known") from error
 
 
@@ -87,15 +91,23 @@ def _read(file: BinaryIO) -> GGUF:
     end = 0
     for _ in range(n_tensors):
         name = _text(file)
-        axes = [_number(file, "<Q") for _ in range(_number(file, "<I"))]
+        axes = [_number(file, "<Q") for _ in range(_at_most(_number(file, "<I"), _MOST_AXES))]
         kind, place = _number(file, "<I"), _number(file, "<Q")
         known, block, size = _TYPES.get(kind, (f"type {kind}", 1, 0))
         end = max(end, place + math.prod(axes) // block * size)
-        tensors[name] = (tuple(pairs.get(f"{_ORIGINAL_SHAPE}{name}", reversed(axes))), known)
-    alignment = pairs.get(_ALIGNMENT, _USUAL_ALIGNMENT)
+        shape = tuple(int(axis) for axis in pairs.get(f"{_ORIGINAL_SHAPE}{name}", reversed(axes)))
+        tensors[name] = (shape, known)
+    alignment = int(pairs.get(_ALIGNMENT, _USUAL_ALIGNMENT))
     data = math.ceil(file.tell() / alignment) * alignment
+    _at_most(data + end, _LARGEST_FILE)
     strings = {name: value for name, value in pairs.items() if isinstance(value, str)}
     return GGUF(tensors, strings, data + end)
+
+
+def _at_most(number: int, most: int) -> int:
+    if not 0 <= number <= most:
+        raise TornError("its GGUF header is damaged")
+    return number
 
 
 def _number(file: BinaryIO, form: str) -> Any:
@@ -103,9 +115,7 @@ def _number(file: BinaryIO, form: str) -> Any:
 
 
 def _text(file: BinaryIO) -> str:
-    length = _number(file, "<Q")
-    if length > _LONGEST_TEXT:
-        raise TornError("its GGUF header is damaged")
+    length = _at_most(_number(file, "<Q"), _LONGEST_TEXT)
     text = file.read(length)
     if len(text) < length:
         raise TornError("it ends within its GGUF header")
@@ -117,7 +127,5 @@ def _value(file: BinaryIO, kind: int) -> Any:
         return _text(file)
     if kind != _ARRAY:
         return _number(file, _NUMBERS[kind])
-    inner, length = _number(file, "<I"), _number(file, "<Q")
-    if length > _LONGEST_TEXT:
-        raise TornError("its GGUF header is damaged")
+    inner, length = _number(file, "<I"), _at_most(_number(file, "<Q"), _LONGEST_TEXT)
     return [_value(file, inner) for _ in range(length)]

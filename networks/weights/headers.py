@@ -13,9 +13,10 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from ...common.messages import gigabytes
+from ...common.paths import is_file, is_there
 from . import gguf
 
 SUFFIXES = (".safetensors", ".sft", ".gguf")
@@ -29,6 +30,7 @@ _UNFINISHED = re.compile(
     re.IGNORECASE,
 )
 _LARGEST_HEADER = 100_000_000  # the format's own limit
+_LARGEST_FILE = 2**63  # no file system has larger ones
 _AGAIN = "Delete it and download it again"
 
 
@@ -88,6 +90,8 @@ def read_header(path: Path) -> Header:
     Raises:
         DamagedFileError: if the file is torn, something else, or cannot be read.
     """
+    if is_there(path) and not is_file(path):
+        raise DamagedFileError("it is a folder, a pipe or a device, not a file", f"{_AGAIN}.")
     try:
         size = path.stat().st_size
         with open(path, "rb") as file:
@@ -103,7 +107,7 @@ def read_header(path: Path) -> Header:
         raise DamagedFileError(str(error), f"{_AGAIN}.") from error
     except OSError as error:
         raise DamagedFileError(
-            f"it cannot be read ({error.strerror})", "Check the disk and the file's rights."
+            f"it cannot be read ({error.strerror or error})", "Check the disk and the file's rights."
         ) from error
     return _of_safetensors(text, length, size)
 
@@ -116,9 +120,11 @@ def _of_safetensors(text: bytes, length: int, size: int) -> Header:
     try:
         header = json.loads(text)
         strings = header.pop("__metadata__", {})
-        tensors = {name: Entry(tuple(value["shape"]), value["dtype"]) for name, value in header.items()}
-        end = max((value["data_offsets"][1] for value in header.values()), default=0)
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        if not all(isinstance(value, str) for value in strings.values()):
+            raise ValueError("texts alone belong into __metadata__")
+        tensors = {name: Entry(_sizes(value["shape"]), str(value["dtype"])) for name, value in header.items()}
+        end = max((_sizes(value["data_offsets"])[1] for value in header.values()), default=0)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError, MemoryError) as error:
         raise DamagedFileError("its header is damaged", f"{_AGAIN}.") from error
     expected = 8 + length + end
     if size < expected:
@@ -129,6 +135,17 @@ def _of_safetensors(text: bytes, length: int, size: int) -> Header:
     if size > expected:
         raise DamagedFileError(f"it is {size - expected:,} bytes longer than its header says", f"{_AGAIN}.")
     return Header(tensors, strings, size)
+
+
+def _sizes(values: Any) -> tuple[int, ...]:
+    """Return whole numbers from 0 on, as JSON may hold anything.
+
+    Raises:
+        ValueError: for anything else.
+    """
+    if not isinstance(values, list) or not all(type(value) is int and 0 <= value < _LARGEST_FILE for value in values):
+        raise ValueError(f"{values!r:.40} are not sizes")
+    return tuple(values)
 
 
 def _of_gguf(found: gguf.GGUF, size: int) -> Header:

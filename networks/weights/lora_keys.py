@@ -38,8 +38,8 @@ _DIFFUSERS = {
 _COMFYUI = set(_DIFFUSERS.values())
 _KOHYA = {name.replace(".", "_"): name for name in _COMFYUI}
 
-_BLOCK = re.compile(r"blocks\.(\d+)\.(.+)")
-_KOHYA_BLOCK = re.compile(r"lora_unet_blocks_(\d+)_(.+)")
+_BLOCK = re.compile(r"blocks\.([0-9]{1,4})\.(.+)")
+_KOHYA_BLOCK = re.compile(r"lora_unet_blocks_([0-9]{1,4})_(.+)")
 
 
 def split_key(key: str) -> tuple[str, str] | None:
@@ -53,6 +53,16 @@ def split_key(key: str) -> tuple[str, str] | None:
             layer = _layer(key.removesuffix(suffix))
             return None if layer is None else (layer, factor)
     return None
+
+
+def layers_of_a_block() -> tuple[str, ...]:
+    """Return the layers of a block of Wan that a LoRA may update, such as `self_attn.q`."""
+    return tuple(_DIFFUSERS.values())
+
+
+def in_diffusers(within: str) -> str:
+    """Return diffusers' name, within a block, of one of `layers_of_a_block`."""
+    return {ours: theirs for theirs, ours in _DIFFUSERS.items()}[within]
 
 
 def block_of(layer: str) -> int:

@@ -117,7 +117,7 @@ def misfit(
     for layer, update in updates.items():
         weight = weight_shape(layer)
         if weight != update:
-            there = "none" if weight is None else f"one of {weight[0]} x {weight[1]}"
+            there = "none" if weight is None else f"one of {' x '.join(map(str, weight))}"
             return f"{file} updates {layer} by {update[0]} x {update[1]}, and {base} has {there}"
     return None
 

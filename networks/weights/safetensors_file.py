@@ -11,6 +11,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from ...common.paths import is_file
 from .headers import PICKLES
 
 # Names of the format for the types that weights have.
@@ -36,10 +37,13 @@ def read_safetensors(path: str | Path, what: str) -> tuple[dict[str, Tensor], di
         ValueError: if the file is missing, a pickle, torn or of another format.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_file(path):
         raise ValueError(f"There is no file {path.name} in {path.parent}. {what}")
-    with open(path, "rb") as file:
-        start = file.read(9)
+    try:
+        with open(path, "rb") as file:
+            start = file.read(9)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror}). Check the file's rights and the disk.") from error
     # The length of a safetensors header, 8 bytes, may begin as a pickle does; the header itself begins with a brace.
     pickled = start.startswith(PICKLES) and not start.endswith(b"{")
     if pickled or path.suffix.lower() != ".safetensors":
@@ -51,9 +55,9 @@ def read_safetensors(path: str | Path, what: str) -> tuple[dict[str, Tensor], di
         with safe_open(str(path), framework="pt") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  no mapping
             return tensors, file.metadata() or {}
-    except SafetensorError as error:
+    except (SafetensorError, OSError) as error:
         raise ValueError(
-            f"{path.name} is truncated, corrupt or not a safetensors file ({error}): download it again. {what}"
+            f"{path.name} is truncated, corrupt or not a safetensors file ({str(error)[:200]}): download it again. {what}"
         ) from error
 
 

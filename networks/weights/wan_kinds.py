@@ -131,6 +131,8 @@ def wan_size(tensors: Mapping[str, Shaped]) -> tuple[int, int] | None:
     prefix = wan_prefix(tensors)
     if prefix is None:
         return None
+    if not tensors[f"{prefix}head.modulation"].shape:
+        return None
     block = re.compile(re.escape(prefix) + r"blocks\.(\d+)\.")
     blocks = {match[1] for match in map(block.match, tensors) if match}
     return tensors[f"{prefix}head.modulation"].shape[-1], len(blocks)

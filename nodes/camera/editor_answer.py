@@ -20,6 +20,8 @@ import folder_paths
 import torch
 from torch import Tensor
 
+from ...common.paths import is_file
+from ...common.safe_text import for_page
 from ...common.whole_file import whole_file
 from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.presets import NAMED_PRESETS, RELEASE_SIZE, LensPreset, preset_lens
@@ -67,7 +69,7 @@ def editor_answer(
                 "pictures": _pictures(images),
                 "lenses": {preset.value: lens_to_json(_at_release_size(preset)) for preset in NAMED_PRESETS},
                 "coverage_percent": [round(float(value), 3) for value in coverage_percent],
-                "warning": warning or None,
+                "warning": for_page(warning) or None,
             }
         ]
     }
@@ -102,7 +104,7 @@ def _temp_file(content: bytes, suffix: str) -> dict[str, str]:
     """Write a file named by its content into the temp folder, unless it is there; return its place for /view."""
     filename = hashlib.sha256(content).hexdigest() + suffix
     path = Path(folder_paths.get_temp_directory()) / _SUBFOLDER / filename
-    if not path.is_file():
+    if not is_file(path):
         with whole_file(path) as unfinished:
             unfinished.write_bytes(content)
     return {"filename": filename, "subfolder": _SUBFOLDER, "type": "temp"}

@@ -11,7 +11,11 @@ import comfy.model_management
 import folder_paths
 from comfy_api.latest import io
 
+from ...common.messages import few
+from ...common.paths import is_there, stamp
+from ...common.safe_text import for_page
 from ...takes.library import NamedInputs
+from ...takes.listing import unreadable_inside
 from .checks import MAX_NAME, naming, text
 
 
@@ -30,7 +34,10 @@ class NamedInput(io.Combo.Input):
     """
 
     def __init__(self, name: str, inputs: NamedInputs[Any, Any], tooltip: str) -> None:
-        super().__init__(name, options=inputs.names(input_folder()), default=inputs.built_in, tooltip=tooltip)
+        options = inputs.names(input_folder())
+        if unreadable := unreadable_inside(input_folder()):
+            tooltip += f" Not offered, as ComfyUI may not read it: {for_page(few(unreadable))}."
+        super().__init__(name, options=options, default=inputs.built_in, tooltip=tooltip)
         self._inputs = inputs
 
     def as_dict(self) -> dict[str, Any]:
@@ -61,5 +68,4 @@ def stamps(paths: Iterable[Path]) -> tuple[str, ...]:
     ComfyUI asks for it before any node runs, and would swallow an interruption: after one this only ends early.
     """
     wanted = takewhile(lambda _: not comfy.model_management.processing_interrupted(), paths)
-    found = [(path, path.stat()) for path in wanted if path.is_file()]
-    return tuple(f"{path}:{stat.st_mtime_ns}:{stat.st_size}" for path, stat in found)
+    return tuple(stamp(path) for path in wanted if is_there(path))

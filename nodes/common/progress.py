@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,11 +10,12 @@ import comfy.model_management
 
 from ...common.cancel import cancellable
 from ...common.memory import memory_errors_told
+from ...common.safe_text import for_page, safe_logger
 from ...wan.shared.progress import progress_bar
 
 __all__ = ["logger", "progress_bar", "show_text", "warn", "within_limits"]
 
-logger = logging.getLogger(__name__)
+logger = safe_logger(__name__)
 
 
 @contextmanager
@@ -35,13 +35,13 @@ def show_text(node: type, text: str) -> None:
 
     Args:
         node: the class as `execute` gets it; its schema must ask for `io.Hidden.unique_id`.
-        text: plain text.
+        text: plain text; what names from files bring along is made harmless.
     """
     from server import PromptServer
 
     server: Any = getattr(PromptServer, "instance", None)
     if server is not None and node.hidden is not None and node.hidden.unique_id is not None:
-        server.send_progress_text(text, node.hidden.unique_id)
+        server.send_progress_text(for_page(text), node.hidden.unique_id)
 
 
 def warn(node: type, text: str) -> None:

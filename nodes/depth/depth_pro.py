@@ -10,9 +10,11 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from ...common.paths import entries, is_file, is_folder, size_of
+from ...common.safe_text import is_fit_to_list
 from ...geometry.depth.depth import Depth, DepthMeaning
 from ...networks.depth_pro import estimate_depth
-from ...networks.depth_pro_files import WEIGHTS_FILE
+from ...networks.depth_pro_files import CONFIG_FILE, WEIGHTS_FILE
 from ..common.previews import depth_preview
 from ..common.progress import progress_bar, show_text
 from ..common.schema import schema
@@ -97,21 +99,19 @@ class Exo2EgoDepthPro(io.ComfyNode):
 
 def _weights() -> list[str]:
     roots = [Path(root) for root in folder_paths.get_folder_paths(FOLDER)]
-    found = {path.parent.relative_to(root).as_posix() for root in roots for path in root.glob("*/config.json")}
-    return sorted(found) or [_DEFAULT_WEIGHTS]
+    found = {folder.name for root in roots for folder in entries(root) if is_file(folder / CONFIG_FILE)}
+    return sorted(name for name in found if is_fit_to_list(name)) or [_DEFAULT_WEIGHTS]
 
 
 def _folder_of(weights: str) -> Path:
     """Return the weights' folder; where there is none, the place where it belongs, for the error to name."""
     places = [Path(root) / weights for root in folder_paths.get_folder_paths(FOLDER)]
-    return next((place for place in places if place.is_dir()), places[-1])
+    return next((place for place in places if is_folder(place)), places[-1])
 
 
 def _make_room(folder: Path, device: torch.device) -> None:
     """Have ComfyUI offload models for DepthPro, which is none of its own."""
-    weights = folder / WEIGHTS_FILE
-    size = weights.stat().st_size if weights.is_file() else 0
-    comfy.model_management.free_memory(size + _ACTIVATION_BYTES, device)
+    comfy.model_management.free_memory(size_of(folder / WEIGHTS_FILE) + _ACTIVATION_BYTES, device)
 
 
 NODES = [Exo2EgoDepthPro]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 import folder_paths
@@ -14,11 +13,10 @@ from ...wan.egox.conditioning import ClipPicture, condition_egox
 from ...wan.egox.lora import LoraForm, apply_lora, placement, read_lora
 from ...wan.egox.match import Match, match_of_latent
 from ...wan.shared.base_model import require_wan21_i2v
-from ..common.progress import show_text, warn
+from ..common.model_files import model_names
+from ..common.progress import logger, show_text, warn
 from ..common.schema import schema
 from .example_prompt import example_prompt_notes
-
-logger = logging.getLogger(__name__)
 
 _MATCHES = [match.value for match in Match]
 _PICTURES = [picture.value for picture in ClipPicture]
@@ -47,7 +45,7 @@ class Exo2EgoEgoXLoader(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "lora_name",
-                    options=folder_paths.get_filename_list("loras"),
+                    options=model_names("loras"),
                     tooltip="EgoX's LoRA (pytorch_lora_weights.safetensors of the release) in models/loras.",
                 ),
                 io.Float.Input(

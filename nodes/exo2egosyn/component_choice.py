@@ -13,6 +13,7 @@ from ...networks.components.files import files_of
 from ...networks.weights.shards import shard_number
 from ..common.checks import MAX_NAME, naming, text
 from ..common.input_files import stamps
+from ..common.model_files import model_names
 
 FOLDER = "exo2egosyn"
 NONE = "none"
@@ -22,7 +23,7 @@ folder_paths.add_model_folder_path(FOLDER, str(Path(folder_paths.models_dir) / F
 
 def component_choices(folders: Sequence[str] = (FOLDER,)) -> list[str]:
     """Return what an artist may choose: "none", and the files; of a file in shards the first."""
-    names = dict.fromkeys(name for folder in folders for name in folder_paths.get_filename_list(folder))
+    names = dict.fromkeys(name for folder in folders for name in model_names(folder))
     return [NONE, *(name for name in names if name.endswith(".safetensors") and shard_number(_base(name)) in (None, 1))]
 
 

@@ -38,7 +38,7 @@ class Exo2EgoMultiExoTokens(io.ComfyNode):
             inputs=[
                 io.Vae.Input("vae", tooltip="Wan 2.1's VAE (wan_2.1_vae), which Wan 2.2 A14B also uses."),
                 *(
-                    # Four sockets, and not one that grows: ComfyUI 0.3.60 to 0.3.75 have no working growing input.
+                    # Four sockets, not one that grows: only newer versions of ComfyUI have that (Autogrow).
                     io.Image.Input(
                         f"exo_{number}",
                         display_name=f"exo {number}",

@@ -24,7 +24,7 @@ from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.field_of_view import lens_of_fov, vertical_fov
 from ...geometry.cameras.rotations import matrices_to_quaternions, quaternions_to_matrices, rigid, y_up_swapped
 from ...geometry.lenses import lens_from_json
-from ..files import resolve_inside
+from ..files import read_whole, resolve_inside
 from .gltf_write import LENS_KEY
 
 _LARGEST_FILE = 256 * 2**20  # bytes; a camera needs little, but a scene may lie in the same file
@@ -50,12 +50,9 @@ def read_gltf(path: str | os.PathLike[str], width: int = 0, height: int = 0) -> 
             none is given.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"There is no file {path}. Check the name.")
-    if path.stat().st_size > _LARGEST_FILE:
-        raise ValueError(f"{path} has {path.stat().st_size:,} bytes. Export the camera alone.")
+    content = read_whole(path, _LARGEST_FILE)
     try:
-        scene = _Scene(path)
+        scene = _Scene(path, content)
         node = scene.camera_node()
         poses = y_up_swapped(scene.poses(node))
         return _with_lens(scene.content["cameras"][scene.nodes[node]["camera"]], poses, width, height)
@@ -92,9 +89,9 @@ def _with_lens(entry: dict[str, Any], poses: Tensor, width: int, height: int) ->
 class _Scene:
     """A parsed file: nodes, their parents, and what moves them."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, content: bytes) -> None:
         self.path = path
-        self.content, self._binary = _parsed(path)
+        self.content, self._binary = _parsed(path, content)
         self.nodes: list[dict[str, Any]] = self.content.get("nodes", [])
         self._parents = {child: number for number, node in enumerate(self.nodes) for child in node.get("children", [])}
 
@@ -176,9 +173,7 @@ class _Scene:
         if uri.startswith("data:"):
             return base64.b64decode(uri.partition(",")[2], validate=True)
         beside = resolve_inside(self.path.parent, unquote(uri))  # glTF writes a space as %20
-        if beside.stat().st_size > _LARGEST_FILE:
-            raise ValueError(f"{uri} has {beside.stat().st_size:,} bytes. Export the camera alone")
-        return beside.read_bytes()
+        return read_whole(beside, _LARGEST_FILE)
 
 
 class _Channel:
@@ -219,9 +214,8 @@ def _even_times(keys: list[np.ndarray]) -> np.ndarray:
     return times if count == len(times) else np.linspace(times[0], times[-1], count)
 
 
-def _parsed(path: Path) -> tuple[dict[str, Any], bytes]:
+def _parsed(path: Path, data: bytes) -> tuple[dict[str, Any], bytes]:
     """Return a file's JSON, and the binary part of a `.glb`."""
-    data = path.read_bytes()
     text, binary = data, b""
     if path.suffix.lower() == ".glb":
         if len(data) < 20 or struct.unpack_from("<2I", data) != (_GLB_MAGIC, 2):

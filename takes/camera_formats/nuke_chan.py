@@ -24,6 +24,7 @@ from torch import Tensor
 from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.field_of_view import lens_of_fov, lost_without_lens, vertical_fov
 from ...geometry.cameras.rotations import rigid, y_up_swapped
+from ..files import read_whole
 
 # Nuke's ZXY in scipy's words: turned about the camera's own y first, then x, then z. And where x, y, z stand in it, or
 # where y, x, z stand in x, y, z.
@@ -63,12 +64,9 @@ def read_chan(path: str | os.PathLike[str], width: int, height: int) -> Camera:
             field of view changes.
     """
     path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"There is no file {path}. Check the name.")
-    if path.stat().st_size > _LARGEST_FILE:
-        raise ValueError(f"{path} has {path.stat().st_size:,} bytes: too many for a camera path. Export it again.")
     rows = []
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+    text = read_whole(path, _LARGEST_FILE).decode("utf-8", "replace")
+    for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             rows.append(_row(line, f"line {number} of {path}"))
     if not rows:

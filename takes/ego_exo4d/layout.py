@@ -11,13 +11,13 @@ The 448 px videos are preferred where both sizes are there.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..files import load_json, resolve_inside
+from ...common.paths import files_in, is_file, real_path
+from ..files import check_inside, load_json, resolve_inside
 from ..listing import Memo, names_inside
 
 TAKES_FILE = "takes.json"
@@ -76,7 +76,10 @@ class TakeFolder:
             ValueError: if it leads out of `limit`.
         """
         path = self.root / name
-        return resolve_inside(self.limit, str(path)) if path.is_file() else None
+        if not is_file(path):
+            return None
+        check_inside(self.limit, [path])
+        return real_path(path)
 
     def camera_pose_file(self) -> Path | None:
         """Return the take's poses of the ego pose benchmark, where it has them."""
@@ -114,11 +117,9 @@ class TakeFolder:
         """Return the videos' names below the root by camera; where both sizes are there, the smaller one's."""
         found: dict[str, str] = {}
         for name in (f"{self.folder}/{folder}" for folder in _VIDEO_FOLDERS):
-            folder = self.root / name
-            for file in os.listdir(folder) if folder.is_dir() else ():
-                match = pattern.fullmatch(file)
-                if match and (folder / file).is_file():
-                    found[match[1]] = f"{name}/{file}"
+            for file in files_in(self.root / name, "*.mp4"):
+                if match := pattern.fullmatch(file.name):
+                    found[match[1]] = f"{name}/{file.name}"
         return dict(sorted(found.items()))
 
 
@@ -133,12 +134,13 @@ def open_take(limit: Path, root: Path, name: str) -> TakeFolder:
     Raises:
         ValueError: if `takes.json` is missing, torn or does not know the take, or the take has no folder.
     """
-    if not (root / TAKES_FILE).is_file():
+    if not is_file(root / TAKES_FILE):
         raise ValueError(
             f"{root} contains no {TAKES_FILE}, so it is not an Ego-Exo4D folder. The file comes with the "
             "release's metadata."
         )
-    entries = take_entries(resolve_inside(limit, str(root / TAKES_FILE)))
+    check_inside(limit, [root / TAKES_FILE])
+    entries = take_entries(real_path(root / TAKES_FILE))
     if name not in entries:
         some = ", ".join(sorted(entries)[:3])
         raise ValueError(f"{root / TAKES_FILE} lists no take {name!r}; it has {len(entries)} takes, such as {some}.")

@@ -7,6 +7,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ...common.paths import files_in, is_file
 from ..files import load_json
 
 META_FILE = "meta.json"
@@ -27,7 +28,7 @@ def files_of_take(folder: Path, name: str | None = None) -> list[Path]:
     if name is not None:
         videos, maps, single = folder / VIDEOS_FOLDER / name, maps / name, ()
     paths = [videos / file for file in (EXO_FILE, PRIOR_FILE, TRUTH_FILE, EXO_CAMERA_FILE, *single)]
-    return [path for path in (folder / META_FILE, *paths, *maps_in(maps)) if path.is_file()]
+    return [path for path in (folder / META_FILE, *paths, *maps_in(maps)) if is_file(path)]
 
 
 def names_in_meta(path: Path) -> tuple[str | None, ...]:
@@ -51,7 +52,7 @@ def maps_in(folder: Path) -> list[Path]:
     def parts(path: Path) -> list[tuple[int, str]]:
         return [(int(text), "") if text.isdigit() else (-1, text) for text in re.split(r"(\d+)", path.stem)]
 
-    return sorted(folder.glob("*.npy"), key=parts)
+    return sorted(files_in(folder, "*.npy"), key=parts)
 
 
 def entries_of(content: Any, source: str | os.PathLike[str]) -> list[dict[str, Any]]:

@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...common.paths import is_file, is_folder
 from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.presets import RELEASE_SIZE, LensPreset
 from ...geometry.depth.depth import Depth, DepthMeaning
@@ -77,7 +78,7 @@ def read_take(
         raise ValueError(f"{folder} is a dataset of takes. Name one: {folder}#NAME with NAME in {names}.")
     if not isinstance(entry, dict):
         raise ValueError(f"{folder / META_FILE} must hold one JSON object with a take's cameras and prompt.")
-    depth_files = [folder / name for name in DEPTH_FILES if (folder / name).is_file()][:1]
+    depth_files = [folder / name for name in DEPTH_FILES if is_file(folder / name)][:1]
     depth_files = depth_files or maps_in(folder / MAPS_FOLDER)
     if not depth_files:
         raise ValueError(f"{folder} contains no depth: expected {', '.join(DEPTH_FILES)} or {MAPS_FOLDER}/*.npy.")
@@ -144,7 +145,7 @@ def _assemble(
     progress: Progress | None,
 ) -> Take:
     cut = FrameCut(len(meta.ego_poses()), max_frames, meta.source)
-    files = [EXO_FILE, *(file for file in (PRIOR_FILE, TRUTH_FILE) if (videos / file).is_file())]
+    files = [EXO_FILE, *(file for file in (PRIOR_FILE, TRUTH_FILE) if is_file(videos / file))]
     one_map_file = len(depth_files) == 1
     depth_files = depth_files if one_map_file else cut.map_files(depth_files)
     counter = StepCounter(len(files) * cut.n_frames + len(depth_files), progress)
@@ -163,7 +164,7 @@ def _assemble(
     # each depth value keeps its ray.
     fitted = exo_camera.lens.scaled(width / kept, height / map_height)
     exo_camera = replace(exo_camera, lens=fitted, width=width, height=height)
-    if (videos / EXO_CAMERA_FILE).is_file():
+    if is_file(videos / EXO_CAMERA_FILE):
         beside = cut.camera(_camera_beside(videos / EXO_CAMERA_FILE, width, height))
         exo_camera = replace(beside, take_kind=exo_camera.take_kind)
     seen = prior if prior is not None else truth
@@ -185,7 +186,7 @@ def _camera_beside(path: Path, width: int, height: int) -> Camera:
     """Read the camera file that lies beside a clip of `width` x `height`."""
     try:
         return Camera.from_json(path.read_text(encoding="utf-8")).resized(width, height)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise ValueError(f"{path} is not the camera of this clip: {error}") from error
 
 
@@ -223,6 +224,6 @@ def _read_depth(files: Sequence[Path], counter: StepCounter) -> Tensor:
 
 def _existing_folder(folder: str | os.PathLike[str]) -> Path:
     folder = Path(folder)
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise ValueError(f"There is no folder {folder}. Give a take folder, or DATASET#NAME.")
     return folder

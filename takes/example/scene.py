@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from .shapes import Ball, Box, Cylinder, Paint, Point, Shape, axes_turned, checker, plain, stripes, tiles, wood
+from ..rooms.paints import Checker, Landscape, Paint, Plain, Stripes, Tiles, Walls, Window, Wood
+from ..rooms.shapes import Ball, Box, Cylinder, Point, Shape, axes_turned
 
 TABLE_HEIGHT = 0.92  # metres
 
@@ -35,40 +35,26 @@ def _room() -> list[Shape]:
     rug = Box(
         origin=_at(-0.1, 0.004, 0.1),
         half_size=(1.25, 0.004, 0.85),
-        paint=checker((0.55, 0.27, 0.24), (0.72, 0.53, 0.42), 0.14),
+        paint=Checker((0.55, 0.27, 0.24), (0.72, 0.53, 0.42), 0.14),
     )
     return [walls, rug]
 
 
 def _room_paint(half: Point) -> Paint:
-    floor = wood((0.66, 0.49, 0.34), 0.14, axis=0)
-    plaster = plain((0.83, 0.81, 0.75), 0.03)
-    skirting = plain((0.90, 0.89, 0.85), 0.01)
-    tiled = tiles((0.72, 0.80, 0.79), (0.52, 0.57, 0.57), 0.15, (0, 1))
-    striped = stripes((0.66, 0.72, 0.66), (0.71, 0.76, 0.69), 0.11, axis=2, grain=0.03)
-
-    def paint(points: Tensor) -> Tensor:
-        x, y, z = points.unbind(-1)
-        on_floor = y > half[1] - 1e-3
-        low = ~on_floor & (y > half[1] - 0.09)
-        on_left = ~on_floor & ~low & (x < -half[0] + 1e-3)
-        on_far = ~on_floor & ~low & ~on_left & (z > half[2] - 1e-3) & (y > -0.35)
-        parts = ((on_floor, floor), (low, skirting), (on_left, striped), (on_far, tiled))
-        color = torch.empty_like(points)
-        rest = torch.ones_like(on_floor)
-        for chosen, part in (*parts, (rest, plaster)):
-            places = (chosen & rest).nonzero()[:, 0]
-            color[places] = part(points[places])
-            rest = rest & ~chosen
-        return color
-
-    return paint
+    return Walls(
+        half,
+        floor=Wood((0.66, 0.49, 0.34), 0.14, axis=0),
+        left=Stripes((0.66, 0.72, 0.66), (0.71, 0.76, 0.69), 0.11, axis=2, grain=0.03),
+        far=Tiles((0.72, 0.80, 0.79), (0.52, 0.57, 0.57), 0.15, (0, 1)),
+        plaster=Plain((0.83, 0.81, 0.75), 0.03),
+        skirting=Plain((0.90, 0.89, 0.85), 0.01),
+    )
 
 
 def _table() -> list[Shape]:
-    top = Box(origin=_at(0.05, TABLE_HEIGHT - 0.02, 0.60), half_size=(0.85, 0.02, 0.40), paint=wood(_OAK, 0.16, axis=2))
+    top = Box(origin=_at(0.05, TABLE_HEIGHT - 0.02, 0.60), half_size=(0.85, 0.02, 0.40), paint=Wood(_OAK, 0.16, axis=2))
     legs = [
-        Box(origin=_at(x, 0.45, z), half_size=(0.03, 0.45, 0.03), paint=plain((0.52, 0.38, 0.26)))
+        Box(origin=_at(x, 0.45, z), half_size=(0.03, 0.45, 0.03), paint=Plain((0.52, 0.38, 0.26)))
         for x in (-0.74, 0.84)
         for z in (0.26, 0.94)
     ]
@@ -77,21 +63,21 @@ def _table() -> list[Shape]:
 
 def _laid_table() -> list[Shape]:
     return [
-        _standing_cylinder(0.36, 0.46, 0.012, 0.115, plain((0.93, 0.92, 0.88), 0.02)),  # plate
-        _standing_cylinder(0.36, 0.46, 0.014, 0.080, plain((0.55, 0.68, 0.76), 0.02)),  # its painted middle
-        _on_table(-0.13, 0.44, (0.13, 0.010, 0.09), 8, wood((0.80, 0.62, 0.42), 0.045, axis=2)),  # board
-        _on_table(-0.36, 0.68, (0.085, 0.115, 0.045), 24, stripes((0.83, 0.36, 0.24), (0.93, 0.80, 0.52), 0.046, 1)),
-        _on_table(-0.17, 0.80, (0.05, 0.075, 0.05), -18, checker((0.25, 0.50, 0.47), (0.86, 0.85, 0.76), 0.034)),
-        _on_table(0.66, 0.52, (0.11, 0.016, 0.15), -12, plain((0.28, 0.36, 0.58))),  # two books
-        _on_table(0.66, 0.52, (0.10, 0.030, 0.14), -4, plain((0.71, 0.30, 0.33))),
-        _standing_cylinder(-0.56, 0.46, 0.105, 0.042, stripes((0.88, 0.88, 0.84), (0.34, 0.53, 0.70), 0.026, 2)),  # mug
-        _standing_cylinder(0.16, 0.82, 0.17, 0.038, plain((0.30, 0.50, 0.33))),  # bottle and its neck
-        _standing_cylinder(0.16, 0.82, 0.25, 0.014, plain((0.34, 0.54, 0.37))),
-        _standing_cylinder(0.44, 0.76, 0.09, 0.095, plain((0.62, 0.64, 0.66), 0.02)),  # pot and its lid
-        _standing_cylinder(0.44, 0.76, 0.10, 0.075, plain((0.40, 0.42, 0.45), 0.02)),
-        Ball(origin=_at(0.44, TABLE_HEIGHT + 0.115, 0.76), radius=0.02, paint=plain((0.20, 0.20, 0.22))),
-        Ball(origin=_at(-0.44, TABLE_HEIGHT + 0.038, 0.36), radius=0.038, paint=plain((0.62, 0.76, 0.30))),  # apples
-        Ball(origin=_at(-0.36, TABLE_HEIGHT + 0.036, 0.33), radius=0.036, paint=plain((0.80, 0.25, 0.22))),
+        _standing_cylinder(0.36, 0.46, 0.012, 0.115, Plain((0.93, 0.92, 0.88), 0.02)),  # plate
+        _standing_cylinder(0.36, 0.46, 0.014, 0.080, Plain((0.55, 0.68, 0.76), 0.02)),  # its painted middle
+        _on_table(-0.13, 0.44, (0.13, 0.010, 0.09), 8, Wood((0.80, 0.62, 0.42), 0.045, axis=2)),  # board
+        _on_table(-0.36, 0.68, (0.085, 0.115, 0.045), 24, Stripes((0.83, 0.36, 0.24), (0.93, 0.80, 0.52), 0.046, 1)),
+        _on_table(-0.17, 0.80, (0.05, 0.075, 0.05), -18, Checker((0.25, 0.50, 0.47), (0.86, 0.85, 0.76), 0.034)),
+        _on_table(0.66, 0.52, (0.11, 0.016, 0.15), -12, Plain((0.28, 0.36, 0.58))),  # two books
+        _on_table(0.66, 0.52, (0.10, 0.030, 0.14), -4, Plain((0.71, 0.30, 0.33))),
+        _standing_cylinder(-0.56, 0.46, 0.105, 0.042, Stripes((0.88, 0.88, 0.84), (0.34, 0.53, 0.70), 0.026, 2)),  # mug
+        _standing_cylinder(0.16, 0.82, 0.17, 0.038, Plain((0.30, 0.50, 0.33))),  # bottle and its neck
+        _standing_cylinder(0.16, 0.82, 0.25, 0.014, Plain((0.34, 0.54, 0.37))),
+        _standing_cylinder(0.44, 0.76, 0.09, 0.095, Plain((0.62, 0.64, 0.66), 0.02)),  # pot and its lid
+        _standing_cylinder(0.44, 0.76, 0.10, 0.075, Plain((0.40, 0.42, 0.45), 0.02)),
+        Ball(origin=_at(0.44, TABLE_HEIGHT + 0.115, 0.76), radius=0.02, paint=Plain((0.20, 0.20, 0.22))),
+        Ball(origin=_at(-0.44, TABLE_HEIGHT + 0.038, 0.36), radius=0.038, paint=Plain((0.62, 0.76, 0.30))),  # apples
+        Ball(origin=_at(-0.36, TABLE_HEIGHT + 0.036, 0.33), radius=0.036, paint=Plain((0.80, 0.25, 0.22))),
     ]
 
 
@@ -100,67 +86,40 @@ def _furniture() -> list[Shape]:
         Box(
             origin=_at(-0.78 + 0.062 * index, 1.60 + 0.012 * (index % 3), 2.56),
             half_size=(0.026, 0.13 + 0.012 * (index % 3), 0.09),
-            paint=plain(color),
+            paint=Plain(color),
         )
         for index, color in enumerate(
             [(0.72, 0.34, 0.28), (0.87, 0.72, 0.42), (0.32, 0.45, 0.58), (0.45, 0.60, 0.46), (0.60, 0.42, 0.55)] * 2
         )
     ]
     return [
-        Box(origin=_at(-0.35, 1.44, 2.56), half_size=(0.75, 0.02, 0.14), paint=wood(_OAK, 0.1, axis=2)),  # shelf
+        Box(origin=_at(-0.35, 1.44, 2.56), half_size=(0.75, 0.02, 0.14), paint=Wood(_OAK, 0.1, axis=2)),  # shelf
         *books,
-        _standing(Cylinder, (0.12, 1.46, 2.56), length=0.16, radius=0.07, paint=plain((0.80, 0.55, 0.42))),
-        _standing(Ball, (0.12, 1.72, 2.56), radius=0.13, paint=plain((0.33, 0.52, 0.31), 0.18)),  # a plant
+        _standing(Cylinder, (0.12, 1.46, 2.56), length=0.16, radius=0.07, paint=Plain((0.80, 0.55, 0.42))),
+        _standing(Ball, (0.12, 1.72, 2.56), radius=0.13, paint=Plain((0.33, 0.52, 0.31), 0.18)),  # a plant
         Box(  # cupboard at the far wall
             origin=_at(1.35, 0.45, 2.42),
             half_size=(0.75, 0.45, 0.28),
-            paint=stripes((0.46, 0.56, 0.60), (0.42, 0.51, 0.55), 0.5, 0),
+            paint=Stripes((0.46, 0.56, 0.60), (0.42, 0.51, 0.55), 0.5, 0),
         ),
-        _standing(Cylinder, (1.1, 0.90, 2.40), length=0.24, radius=0.09, paint=plain((0.85, 0.79, 0.66))),
-        _standing(Cylinder, (1.5, 0.90, 2.38), length=0.14, radius=0.12, paint=plain((0.70, 0.38, 0.32))),
-        Box(origin=_at(0.75, 1.78, 2.69), half_size=(0.34, 0.26, 0.02), paint=_picture),
+        _standing(Cylinder, (1.1, 0.90, 2.40), length=0.24, radius=0.09, paint=Plain((0.85, 0.79, 0.66))),
+        _standing(Cylinder, (1.5, 0.90, 2.38), length=0.14, radius=0.12, paint=Plain((0.70, 0.38, 0.32))),
+        Box(origin=_at(0.75, 1.78, 2.69), half_size=(0.34, 0.26, 0.02), paint=Landscape()),
         Box(
-            origin=_at(-2.58, 1.62, 0.9), half_size=(0.03, 0.48, 0.62), paint=plain((0.93, 0.92, 0.88), 0.01)
+            origin=_at(-2.58, 1.62, 0.9), half_size=(0.03, 0.48, 0.62), paint=Plain((0.93, 0.92, 0.88), 0.01)
         ),  # window
-        Box(origin=_at(-2.57, 1.62, 0.9), half_size=(0.03, 0.43, 0.57), paint=_window),
+        Box(origin=_at(-2.57, 1.62, 0.9), half_size=(0.03, 0.43, 0.57), paint=Window()),
         Box(  # chest at the left wall
             origin=_at(-2.30, 0.38, 0.85),
             half_size=(0.28, 0.38, 0.8),
-            paint=stripes((0.74, 0.60, 0.46), (0.69, 0.55, 0.41), 0.253, 1),
+            paint=Stripes((0.74, 0.60, 0.46), (0.69, 0.55, 0.41), 0.253, 1),
         ),
-        _standing(Cylinder, (-2.28, 0.76, 0.45), length=0.22, radius=0.10, paint=plain((0.36, 0.50, 0.62))),
-        _standing(Ball, (-2.28, 0.88, 1.25), radius=0.14, paint=checker((0.86, 0.66, 0.34), (0.78, 0.46, 0.30), 0.07)),
-        _standing(Cylinder, (-2.20, 0.0, -0.75), length=0.36, radius=0.17, paint=plain((0.58, 0.36, 0.28))),
-        _standing(Ball, (-2.20, 0.62, -0.75), radius=0.34, paint=plain((0.28, 0.46, 0.27), 0.2)),  # a bush in a pot
-        Box(origin=_at(0.55, 2.55, 0.75), half_size=(0.28, 0.03, 0.28), paint=plain((0.97, 0.94, 0.86), 0.0)),  # lamp
+        _standing(Cylinder, (-2.28, 0.76, 0.45), length=0.22, radius=0.10, paint=Plain((0.36, 0.50, 0.62))),
+        _standing(Ball, (-2.28, 0.88, 1.25), radius=0.14, paint=Checker((0.86, 0.66, 0.34), (0.78, 0.46, 0.30), 0.07)),
+        _standing(Cylinder, (-2.20, 0.0, -0.75), length=0.36, radius=0.17, paint=Plain((0.58, 0.36, 0.28))),
+        _standing(Ball, (-2.20, 0.62, -0.75), radius=0.34, paint=Plain((0.28, 0.46, 0.27), 0.2)),  # a bush in a pot
+        Box(origin=_at(0.55, 2.55, 0.75), half_size=(0.28, 0.03, 0.28), paint=Plain((0.97, 0.94, 0.86), 0.0)),  # lamp
     ]
-
-
-def _picture(points: Tensor) -> Tensor:
-    """Paint a framed landscape: sky, hills and a sun."""
-    x, height = points[:, 0], -points[:, 1]
-    color = torch.lerp(
-        points.new_tensor((0.93, 0.80, 0.62)), points.new_tensor((0.52, 0.69, 0.80)), ((height + 0.26) / 0.5)[:, None]
-    )
-    for base, wave, tone in ((0.02, 9.0, (0.52, 0.60, 0.58)), (-0.08, 14.0, (0.36, 0.48, 0.40))):
-        hill = height < base + 0.05 * torch.sin(wave * x + base * 30)
-        color = torch.where(hill[:, None], points.new_tensor(tone), color)
-    sun = (x - 0.14) ** 2 + (height - 0.12) ** 2 < 0.045**2
-    color = torch.where(sun[:, None], points.new_tensor((0.97, 0.90, 0.70)), color)
-    frame = (x.abs() > 0.315) | (height.abs() > 0.235)
-    return torch.where(frame[:, None], points.new_tensor((0.34, 0.26, 0.20)), color)
-
-
-def _window(points: Tensor) -> Tensor:
-    """Paint a bright window with bars, sky and treetops."""
-    height, z = -points[:, 1], points[:, 2]
-    sky = torch.lerp(
-        points.new_tensor((1.0, 0.98, 0.93)), points.new_tensor((0.74, 0.88, 1.0)), ((height + 0.43) / 0.86)[:, None]
-    )
-    trees = height < -0.16 + 0.05 * torch.sin(11 * z) + 0.02 * torch.sin(37 * z)
-    color = torch.where(trees[:, None], points.new_tensor((0.56, 0.70, 0.48)), sky) * 1.25
-    bar = (z.abs() < 0.016) | ((height - 0.08).abs() < 0.016)
-    return torch.where(bar[:, None], points.new_tensor((0.92, 0.91, 0.87)), color)
 
 
 def _at(x: float, height: float, z: float) -> Point:

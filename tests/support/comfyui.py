@@ -27,6 +27,9 @@ def import_comfyui() -> Path:
         import comfy.cli_args  # reads sys.argv
     finally:
         sys.argv = arguments
+    from .standin_nodes.vae_width import read_vae_width
+
+    read_vae_width()
     return folder
 
 

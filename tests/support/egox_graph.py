@@ -68,3 +68,34 @@ def run_graph(model: Any, clip: Clip, *, cfg: float = 5.0, batch: int = 1, **set
 def noise_of(clip: Clip, batch: int = 1) -> Tensor:
     """Return the noise that the stock KSampler draws."""
     return torch.randn(batch, *clip.prior.shape[1:], generator=torch.manual_seed(SEED))
+
+
+def one_call(model: Any, ego: Tensor, sigma: Tensor, conditioning: list) -> Tensor:
+    """Run the model once from within a sampling run of the stock guider; returns the velocity [B, 16, T, h, w].
+
+    Args:
+        model: MODEL.
+        ego: what is sampled, in the model's scale [B, 16, T, h, w].
+        sigma: its noise level [1].
+        conditioning: positive, without CFG.
+    """
+    import comfy.sample
+    import comfy.samplers
+
+    velocities = []
+
+    def call(network: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any], **_: Any) -> Tensor:
+        denoised = network(ego, sigma.expand(len(ego)), **extra_args)
+        velocities.append((ego - denoised) / sigma)
+        return denoised
+
+    sigmas = torch.cat([sigma, torch.zeros(1)])
+    nothing = torch.zeros_like(ego)
+    sampler = comfy.samplers.KSAMPLER(call)
+    settings = {"disable_pbar": True, "seed": 0}
+    with torch.inference_mode():
+        comfy.sample.sample_custom(
+            model, nothing, 1.0, sampler, sigmas, conditioning, conditioning, nothing, **settings
+        )
+    (velocity,) = velocities
+    return velocity

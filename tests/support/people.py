@@ -16,8 +16,9 @@ from exo2ego.geometry.cameras.camera import Camera
 from exo2ego.geometry.cameras.rotations import vectors_to_matrices
 from exo2ego.geometry.head.keypoints import HEAD_JOINTS, N_JOINTS, Joint, Keypoints
 from exo2ego.geometry.lenses.pinhole import Pinhole
-from exo2ego.takes.example.ray_caster import Rays, trace
-from exo2ego.takes.example.shapes import Ball, Box, Capsule, Shape, axes_along, plain
+from exo2ego.takes.rooms.paints import Plain
+from exo2ego.takes.rooms.ray_caster import Rays, trace
+from exo2ego.takes.rooms.shapes import Ball, Box, Capsule, Shape, axes_along
 
 WIDTH, HEIGHT, FOV = 392, 224, 60.0
 _NOISE_WIDTH = 784  # the pixels in which noise is told
@@ -39,7 +40,7 @@ _TRUNK = {
     Joint.RIGHT_HIP: (0.10, 0.48, 0.0),
 }
 _HIDDEN = 0.07  # metres behind the surface from which a joint of the head is not found
-_PAINT = plain((0.7, 0.6, 0.5))
+_PAINT = Plain((0.7, 0.6, 0.5))
 
 
 @dataclass(frozen=True, eq=False)

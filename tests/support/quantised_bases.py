@@ -70,7 +70,7 @@ def _stored(kind: str, weights: dict[str, Tensor], name: str) -> Tensor:
         return value if name.startswith("patch_embedding") else value.to(FLOAT8).float()
     if kind in ("fp8_scaled", "fp8_quantised") and _is_linear(weights, name):
         return (value / _scale(value)).to(FLOAT8).float() * _scale(value)
-    if kind == "fp8_scaled" and _is_linear(weights, f"{name.removesuffix('bias')}weight"):
+    if kind == "fp8_scaled" and _rounds_biases() and _is_linear(weights, f"{name.removesuffix('bias')}weight"):
         return value.to(FLOAT8).float()
     if kind == "int8" and _is_linear(weights, name):
         scale = value.abs().amax(dim=1, keepdim=True) / 127
@@ -80,6 +80,13 @@ def _stored(kind: str, weights: dict[str, Tensor], name: str) -> Tensor:
         scale = groups.abs().amax(dim=1, keepdim=True) / 127
         return ((groups / scale.half().float()).round() * scale.half().float()).reshape(value.shape)
     return value
+
+
+def _rounds_biases() -> bool:
+    """Whether ComfyUI keeps the biases of a fp8_scaled file in float8; newer versions read it as fp8_quantised."""
+    import comfy.utils
+
+    return not hasattr(comfy.utils, "convert_old_quants")
 
 
 def _is_linear(weights: dict[str, Tensor], name: str) -> bool:

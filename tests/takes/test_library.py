@@ -188,3 +188,41 @@ def test_the_example_camera_keeps_its_clip_s_shape(root):
     assert CAMERAS.load(root, EXAMPLE_ROOM, role=CameraRole.EGO, lens=LENS, width=224).height == 224
     with pytest.raises(ValueError, match="Crop"):
         CAMERAS.load(root, EXAMPLE_ROOM, role=CameraRole.EXO, lens=LENS, width=448, height=448)
+
+
+# Links --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("take", "link"),
+    [
+        ("small_take", "small_take/meta.json"),
+        ("small_take", "small_take/depth_f16.npz"),
+        ("small_take", "small_take/exo_camera.json"),
+        ("dataset#small_take", "dataset/meta.json"),
+        ("dataset#small_take", "dataset/videos"),
+        ("dataset#small_take", "dataset/videos/small_take"),
+        ("dataset#small_take", "dataset/videos/small_take/exo.mp4"),
+        ("dataset#small_take", "dataset/videos/small_take/ego_Prior.mp4"),
+        ("dataset#small_take", "dataset/depth_maps"),
+        ("dataset#small_take", "dataset/depth_maps/small_take/frame_9.npy"),
+    ],
+)
+def test_a_link_in_a_take_that_leads_out(root, tmp_path_factory, take, link):
+    """It is refused by name, unread; one that stays inside is followed."""
+    write_camera(root / "small_take" / "exo_camera.json", N_FRAMES)
+    path, outside = root / link, tmp_path_factory.mktemp("outside") / "secret"
+    path.rename(outside)
+    path.symlink_to(outside)
+    for use in (TAKES.check, TAKES.files):
+        with pytest.raises(ValueError, match=r"leads out of .*copy what it leads to") as error:
+            use(root, take)
+        assert f"the link {path}," in str(error.value)
+    with pytest.raises(ValueError, match="leads out"):
+        TAKES.load(root, take, lens=LENS, max_frames=49)
+    if path.name == "meta.json":
+        assert take not in TAKES.names(root), "what it says was read"
+    path.unlink()
+    outside.rename(root / "kept")
+    path.symlink_to(root / "kept")
+    TAKES.check(root, take)

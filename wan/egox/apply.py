@@ -1,15 +1,7 @@
 """EgoX as a MODEL patch: the clean exo latent beside the noisy ego latent, at every step.
 
 The artist samples an ego-sized latent with any sampler; inside the model call the exo view is joined on the left and
-cut off again, so previews, LATENT and VAE see the ego view alone. The model's input has 36 channels (paper, Eq. 3):
-
-    channels   exo columns                           ego columns
-    16 latent  clean exo latent                      noisy ego latent
-     4 mask    1 on the first latent frame, else 0   0 (from the conditioning)
-    16 cond    clean exo latent                      ego prior (from the conditioning)
-
-The four mask channels are the four video frames of a latent frame (the clip's first frame fills all four of its own).
-The released trainer also leaves the clip's last frame at 1: channel 3 of the last latent frame.
+cut off again, so previews, LATENT and VAE see the ego view alone. `model_input` says what its 36 channels are.
 
 The ego columns come from ordinary CONDITIONING: `concat_latent_image` is the ego prior's latent and `concat_mask` ones.
 """
@@ -26,7 +18,7 @@ from einops import repeat
 from torch import Tensor
 
 from ...attention.layout import TokenLayout
-from ...common.wan_grid import LATENT_CHANNELS, MASK_CHANNELS, PATCH
+from ...common.wan_grid import LATENT_CHANNELS, PATCH
 from ..shared.base_model import require_wan21_i2v
 from ..shared.finite_steps import FiniteSteps
 from ..shared.memory import WideMemoryEstimate
@@ -41,6 +33,7 @@ from ..shared.wrappers import (
 )
 from .cache_warning import warn_of_cache
 from .match import Match, matched
+from .model_input import exo_columns
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -95,7 +88,7 @@ def apply_egox(model: ModelPatcher, exo_latent: Tensor, settings: ExoSettings | 
     normalised = model.get_model_object("latent_format").process_in(exo_latent.detach().float().cpu())
     patched = model.clone()
     settings = settings or ExoSettings()
-    joined = ExoBesideEgo(_exo_block(normalised, settings.masks_last_frame), settings)
+    joined = ExoBesideEgo(exo_columns(normalised, settings.masks_last_frame), settings)
     memory = WideMemoryEstimate(exo_latent.shape[-1], model.get_model_object("memory_required"))
     wrappers = {
         WrappersMP.OUTER_SAMPLE: joined.outer_sample,
@@ -255,15 +248,6 @@ def _with_egox_innermost(wrappers: dict[str, dict]) -> dict[str, dict]:
     model_calls = dict(wrappers[WrappersMP.DIFFUSION_MODEL])
     model_calls[EGOX_KEY] = model_calls.pop(EGOX_KEY)
     return {**wrappers, WrappersMP.DIFFUSION_MODEL: model_calls}
-
-
-def _exo_block(exo: Tensor, masks_last_frame: bool) -> Tensor:
-    """Return the exo columns of the model's input, [N, 36, T, h, w_exo]."""
-    mask = torch.zeros_like(exo[:, :MASK_CHANNELS])
-    mask[:, :, 0] = 1.0
-    if masks_last_frame:
-        mask[:, -1, -1] = 1.0
-    return torch.cat([exo, mask, exo], dim=1)
 
 
 def _repeated(block: Tensor, batch: int) -> Tensor:

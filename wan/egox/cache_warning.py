@@ -6,11 +6,12 @@ go; a step-distilled model's 4 all differ, and its publishers ask for no cache.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import Any
 
-_log = logging.getLogger(__name__)
+from ...common.safe_text import safe_logger
+
+_log = safe_logger(__name__)
 
 # Below this number of steps a cache is warned of: step-distilled models take 4 to 8, other models 20 or more.
 FEW_STEPS = 10

@@ -6,7 +6,6 @@ self-attention of the chosen blocks for the chosen part of the schedule.
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,8 +19,10 @@ from ...attention.bias import GGABias
 from ...attention.choice import requested
 from ...attention.directions import TokenDirections
 from ...attention.layout import TokenLayout
+from ...common.safe_text import safe_logger
 from ..shared.base_model import require_wan21_i2v
 from ..shared.progress import progress_bar
+from ..shared.replayed_graphs import outside_replayed_graphs
 from ..shared.wrappers import ModelCall, set_wrappers, transformer_options_of_run, window_frames
 from .apply import applied_egox
 from .gga_hooks import GGAHooks, HookCounts
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 GGA_KEY = "exo2ego_gga"
 
-_log = logging.getLogger(__name__)
+_log = safe_logger(__name__)
 
 
 def apply_gga(model: ModelPatcher, geometry: DirectionSource, settings: GGASettings | None = None) -> ModelPatcher:
@@ -150,19 +151,21 @@ class GeometryGuidance:
         """DIFFUSION_MODEL wrapper: run the model with hooked self-attention."""
         call = ModelCall.of(executor, *args, **kwargs)
         run = call.prepared(GGA_KEY, "GGA")
-        out = call.run(self._hooked(run, call.x.device, call.options))
-        run.counts.warn_of_missed_blocks()
+        counts = HookCounts()
+        out = call.run(self._hooked(run, counts, call.x.device, call.options))
+        run.counts.add(counts)
         return out
 
     @torch.compiler.disable
-    def _hooked(self, run: GGARun, device: torch.device, options: dict) -> dict:
+    def _hooked(self, run: GGARun, counts: HookCounts, device: torch.device, options: dict) -> dict:
         if not run.is_active(options["sigmas"]):
             return options
         window = window_frames(options)
-        directions = run.directions_on(device)
-        if window is not None:
-            directions = directions.frames(window)
-        return GGAHooks(directions, run.bias, run.blocks, run.counts, run.backend).installed(options)
+        with outside_replayed_graphs():
+            directions = run.directions_on(device)
+            if window is not None:
+                directions = directions.frames(window)
+        return GGAHooks(directions, run.bias, run.blocks, counts, run.backend).installed(options)
 
     def _prepare(self, model: ModelPatcher, noise: Tensor) -> GGARun:
         egox = applied_egox(model)

@@ -10,7 +10,6 @@ torch.compile does not trace the hooks, for their counts would be a new guard at
 
 from __future__ import annotations
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,17 +24,19 @@ from ...attention.call import AttentionCall
 from ...attention.directions import TokenDirections
 from ...attention.guided_attention import PlainAttention, gga_attention
 from ...attention.layout import TokenLayout
+from ...common.safe_text import safe_logger
 from ..shared.block_hooks import BlockPatch, with_block_hooks
+from ..shared.replayed_graphs import outside_replayed_graphs
 from ..shared.wrappers import EGOX_KEY
 
 OVERRIDE = "optimized_attention_override"
 
-_log = logging.getLogger(__name__)
+_log = safe_logger(__name__)
 
 
 @dataclass
 class HookCounts:
-    """What the hooks of a sampling run met.
+    """What the hooks of a model call met, or those of a whole sampling run.
 
     Attributes:
         calls: model calls with hooks.
@@ -49,15 +50,21 @@ class HookCounts:
     _warned: bool = False
 
     @torch.compiler.disable
-    def warn_of_missed_blocks(self) -> None:
-        """Warn, once, where blocks ran whose self-attention never reached the hook."""
-        if self.hits < self.blocks and not self._warned:
+    def add(self, call: HookCounts) -> None:
+        """Take in what one model call met, and warn, once, of blocks whose self-attention never reached the hook.
+
+        Calls count by themselves, for on several GPUs they run side by side.
+        """
+        self.calls += call.calls
+        self.blocks += call.blocks
+        self.hits += call.hits
+        if call.hits < call.blocks and not self._warned:
             self._warned = True
             _log.warning(
                 "GGA reached the self-attention of only %d of %d blocks: another node replaces Wan's self-attention "
                 "and bypasses ComfyUI's attention override. Remove it (a sparse or sliding attention) for full GGA.",
-                self.hits,
-                self.blocks,
+                call.hits,
+                call.blocks,
             )
 
     def warn_of_no_effect(self) -> None:
@@ -122,7 +129,8 @@ class SelfAttentionHooks(ABC):
             return plain(q, k, v, heads)
         self._awaits_self_attention = False
         self._counts.hits += 1
-        return self.self_attention(q, k, v, heads, layout, plain)
+        with outside_replayed_graphs():
+            return self.self_attention(q, k, v, heads, layout, plain)
 
     @abstractmethod
     def self_attention(

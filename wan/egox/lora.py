@@ -16,6 +16,7 @@ import comfy.lora
 import torch
 from torch import Tensor
 
+from ...networks.weights.egox_lora import EgoXLoraHeader
 from ...networks.weights.finite import check_finite, check_strength
 from ...networks.weights.lora_keys import block_of
 from ...networks.weights.lora_layers import WHAT_FILE, factors_by_layer, misfit, read_factor, saved_alpha
@@ -79,10 +80,12 @@ class WanLora:
     Attributes:
         file: name of the file.
         layers: updates by ComfyUI's layer name, e.g. `blocks.0.self_attn.q`. Every block has the same layers.
+        header: how it was trained, where it is of this pack's trainer.
     """
 
     file: str
     layers: dict[str, LowRankUpdate]
+    header: EgoXLoraHeader | None = None
 
     @property
     def n_blocks(self) -> int:
@@ -90,12 +93,13 @@ class WanLora:
         return 1 + max(block_of(layer) for layer in self.layers)
 
     def describe(self) -> str:
-        """Return rank, coverage and scale in a line."""
+        """Return rank, coverage, scale and how it was trained in a line."""
         ranks = sorted({update.rank for update in self.layers.values()})
         alphas = sorted({update.alpha for update in self.layers.values() if update.alpha is not None})
         rank = "-".join(str(value) for value in {ranks[0]: None, ranks[-1]: None})
         scale = "no alpha stored (scale 1)" if not alphas else f"alpha {', '.join(f'{value:g}' for value in alphas)}"
-        return f"rank {rank}, {len(self.layers)} layers in {self.n_blocks} blocks, {scale}"
+        trained = "" if self.header is None else f"; trained with {self.header.describe()}"
+        return f"rank {rank}, {len(self.layers)} layers in {self.n_blocks} blocks, {scale}{trained}"
 
 
 def read_lora(path: str | Path) -> WanLora:
@@ -124,7 +128,7 @@ def read_lora(path: str | Path) -> WanLora:
         )
         for layer, found in factors.items()
     }
-    return WanLora(path.name, layers)
+    return WanLora(path.name, layers, EgoXLoraHeader.of(metadata))
 
 
 @dataclass(frozen=True)

@@ -14,17 +14,18 @@ patch embedding would not fit the base model's conditioning, nor a quantised wei
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
+from ...common.safe_text import safe_logger
 from ...common.wan_grid import WAN_PATCH
 from ...geometry.plucker import PluckerMaps
 from ...networks.components.metadata import Component
@@ -33,7 +34,8 @@ from ...networks.weights.finite import check_strength
 from ..shared.base_model import require_wan22_i2v
 from ..shared.finite_steps import FiniteSteps
 from ..shared.memory import TokenMemoryEstimate
-from ..shared.side_model import side_model
+from ..shared.replayed_graphs import outside_replayed_graphs
+from ..shared.side_model import SideNetwork
 from ..shared.wrappers import ModelCall, model_call_wrapper, set_wrappers, transformer_options_of_run, window_frames
 from .adapters import CallFeatures, SynAdapters
 from .checks import check_guider, check_poses, check_sampled_latent, check_views
@@ -49,7 +51,7 @@ SYN_KEY = "exo2egosyn"
 
 _UNCOND = 1  # in cond_or_uncond
 
-_log = logging.getLogger(__name__)
+_log = safe_logger(__name__)
 
 
 def apply_exo2egosyn(
@@ -89,11 +91,11 @@ def apply_exo2egosyn(
     exo = views.latents if views is not None and components.needs_views else None
     path = plucker if components.needs_poses else None
     maps, poses = (None, None) if path is None else (path.maps, path.poses)
-    adapters = SynAdapters(components, exo, maps, poses)
-    posed_time = None if adapters.pose_time is None else add_time_embedding(patched)
+    adapters = SideNetwork(partial(SynAdapters, components, exo, maps, poses))
+    posed_time = None if adapters.own.pose_time is None else add_time_embedding(patched)
     syn = ExoToEgo(adapters, components, exo, maps, len(network.blocks), weights, posed_time)
     n_tokens = views.n_tokens if Component.MULTIEXOCON in components.parts else 0
-    memory = TokenMemoryEstimate(n_tokens, network.dim, model, adapters.numbers_per_token())
+    memory = TokenMemoryEstimate(n_tokens, network.dim, model, adapters.own.numbers_per_token())
     wrappers = {
         WrappersMP.OUTER_SAMPLE: syn.outer_sample,
         WrappersMP.PREPARE_SAMPLING: memory.prepare_sampling,
@@ -101,7 +103,7 @@ def apply_exo2egosyn(
     }
     set_wrappers(patched, SYN_KEY, wrappers)
     patched.add_object_patch("memory_required", memory.memory_required)
-    patched.set_additional_models(SYN_KEY, [side_model(adapters, model)] if any(adapters.children()) else [])
+    patched.set_additional_models(SYN_KEY, [adapters.patcher(model)] if any(adapters.own.children()) else [])
     return patched
 
 
@@ -132,7 +134,7 @@ class ExoToEgo:
 
     def __init__(
         self,
-        adapters: SynAdapters,
+        adapters: SideNetwork[SynAdapters],
         components: SynComponents,
         exo: Tensor | None,
         maps: Tensor | None,
@@ -165,6 +167,7 @@ class ExoToEgo:
         guider = executor.class_obj
         joined = self._exo_shape if Component.VAWAN in self._components.parts else None
         check_sampled_latent(noise.shape, joined, self._maps_shape)
+        self._check_gpus(guider.model_patcher)
         for note in check_guider(self._components, guider):
             if note not in self._told:
                 self._told.add(note)
@@ -180,24 +183,26 @@ class ExoToEgo:
         call = ModelCall.of(executor, *args, **kwargs)
         call.refuse_appended_frames("Exo2EgoSyn")
         run = call.prepared(SYN_KEY, "Exo2EgoSyn")
-        features = self._features(run, call.x, call.options)
+        adapters = self._adapters.on(call.x.device)
+        features = self._features(adapters, run, call.x, call.options)
         if features is None:
             return call.run(call.options)
-        hooks = SynHooks(features, self._adapters.enter, self._n_blocks, run.counts)
+        hooks = SynHooks(features, adapters.enter, self._n_blocks, run.counts)
         with self._posed(features, call.x):
             out = call.run(hooks.installed(call.options))
-        run.counts.check(hooks.n_blocks)
+        hooks.check()
         self._check_time(run.counts)
         return out
 
     @torch.compiler.disable
-    def _features(self, run: SynRun, x: Tensor, options: dict) -> CallFeatures | None:
+    def _features(self, adapters: SynAdapters, run: SynRun, x: Tensor, options: dict) -> CallFeatures | None:
         if self._exo_shape is None and self._maps_shape is None:
             return None
         is_null = [kind == _UNCOND for kind in options["cond_or_uncond"]]
         window = window_frames(options)
         frames = None if window is None else list(window)
-        return self._adapters.features(x, is_null, self._frames_of_exo(frames, run), frames)
+        with outside_replayed_graphs():  # they last for the whole call
+            return adapters.features(x, is_null, self._frames_of_exo(frames, run), frames)
 
     def _posed(self, features: CallFeatures, x: Tensor) -> AbstractContextManager[None]:
         """Return a context in which the time embedding has the poses of a call."""
@@ -211,6 +216,13 @@ class ExoToEgo:
             raise ValueError(
                 "VAWAN with Time&Pose has no effect: another node computes Wan's time embedding on its own. Remove it "
                 "from the MODEL."
+            )
+
+    def _check_gpus(self, model: ModelPatcher) -> None:
+        if self._posed_time is not None and model.get_additional_models_with_key("multigpu"):
+            raise ValueError(
+                "VAWAN with Time&Pose changes Wan's time embedding on one GPU, and this MODEL is split between "
+                "several: remove MultiGPU CFG Split."
             )
 
     def _frames_of_exo(self, frames: list[int] | None, run: SynRun) -> list[int] | None:

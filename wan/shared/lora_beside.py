@@ -20,7 +20,7 @@ import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor, nn
 
-from .side_model import side_model
+from .side_model import SideNetwork
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -82,24 +82,24 @@ class _Added:
 class LoraBeside:
     """DIFFUSION_MODEL wrapper that adds the updates in one model call."""
 
-    def __init__(self, factors: LoraFactors) -> None:
+    def __init__(self, factors: SideNetwork[LoraFactors]) -> None:
         self._factors = factors
         # The same objects in every call, or torch.compile would compile every call anew.
         self._added: dict[tuple[int, str], _Added] = {}
 
     # torch.compile traces what it calls, not this, which changes modules.
     @torch.compiler.disable(recursive=False)
-    def __call__(self, executor: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+    def __call__(self, executor: Callable[..., Tensor], x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Run the model with the LoRA."""
-        with self._installed(executor.class_obj):
-            return executor(*args, **kwargs)
+        with self._installed(executor.class_obj, self._factors.on(x.device)):
+            return executor(x, *args, **kwargs)
 
     @contextmanager
-    def _installed(self, network: nn.Module) -> Iterator[None]:
+    def _installed(self, network: nn.Module, factors: LoraFactors) -> Iterator[None]:
         # Each entry: the layer, and the `forward` that another pack gave it, which stands in its own dictionary.
         changed: list[tuple[nn.Module, Any]] = []
         try:
-            for layer, update in zip(self._factors.layers, self._factors.updates):
+            for layer, update in zip(factors.layers, factors.updates):
                 module = network.get_submodule(layer)
                 added = self._added_to(network, layer, module, update)
                 changed.append((module, vars(module).get("forward")))
@@ -127,7 +127,7 @@ def add_beside(patched: ModelPatcher, updates: Mapping[str, tuple[Tensor, Tensor
         patched: MODEL of Wan, a clone that the caller made.
         updates: down [rank, inputs], up [outputs, rank] and scale by the layer's name in Wan.
     """
-    factors = LoraFactors({layer: LowRank(*update) for layer, update in updates.items()})
+    factors = SideNetwork(lambda: LoraFactors({layer: LowRank(*update) for layer, update in updates.items()}))
     patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, LORA_KEY, LoraBeside(factors))
     before = patched.get_additional_models_with_key(LORA_KEY)
-    patched.set_additional_models(LORA_KEY, [*before, side_model(factors, patched)])
+    patched.set_additional_models(LORA_KEY, [*before, factors.patcher(patched)])

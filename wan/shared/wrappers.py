@@ -69,12 +69,15 @@ def refuse_appended_frames(what: str, time_dim_concat: Tensor | None) -> None:
 
 
 def window_frames(transformer_options: dict) -> tuple[int, ...] | None:
-    """Return the latent frames of ComfyUI's current context window, or None."""
+    """Return the latent frames that the model sees of ComfyUI's current context window, in order, or None."""
     window = transformer_options.get("context_window")
     index_list = getattr(window, "index_list", None)
     if index_list is None or getattr(window, "dim", 2) != 2:
         return None
-    return tuple(int(index) for index in index_list)
+    # Newer versions of ComfyUI put the frame before a window in front of it and drop its output (causal_window_fix).
+    anchor = getattr(window, "causal_anchor_index", None)
+    before = () if anchor is None or anchor < 0 else (int(anchor),)
+    return (*before, *(int(index) for index in index_list))
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 
 import pytest
 
@@ -53,10 +54,26 @@ def test_the_panel_never_wraps(monkeypatch, columns):
 
 @pytest.mark.parametrize(
     ("text", "cells", "kept"),
-    [("台所 one", 5, "台所 "), ("台所", 3, "台"), ("e\u0301e\u0301", 1, "e\u0301"), ("\x1b[31mred", 9, "?[31mred")],
+    [("台所 one", 5, "台所 "), ("台所", 3, "台"), ("e\u0301e\u0301", 1, "e\u0301"), ("\x1b[31mred", 9, r"\x1b[31mr")],
 )
 def test_wide_letters_take_two_cells(text, cells, kept):
     assert _cut(text, cells) == kept
+
+
+NAME = "a\x1b]0;owned\x07\u202e<b>\nFORGED\rline"
+
+
+def test_names_do_nothing_on_a_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    for style in (Lines, Panel):
+        out, tally = io.StringIO(), Tally(COUNTS)
+        display = style(tally, out)
+        display.event("failed", {"clip": NAME, "server": "http://one", "error": f"No {NAME}"})
+        display.close()
+        text = re.sub(r"\x1b\[(?:2K|J|\d+A)", "", out.getvalue())  # the panel's own
+        assert not set("\x1b\x07\r\u202e") & set(text)
+        assert r"a\x1b]0;owned\x07\u202e<b>" in text
+        assert not [line for line in text.splitlines() if line.startswith("FORGED")]
 
 
 def test_plain_lines_hold_no_escapes():

@@ -101,7 +101,7 @@ def test_a_failing_node(comfy_client):
 
 def test_interrupt_while_sampling(comfy_client):
     def interrupt_at_the_second_step(progress):
-        if progress.title == "Sampler" and progress.done == 2:
+        if progress.title == "Sampler" and progress.done >= 2:  # ComfyUI may leave steps out
             comfy_client.interrupt()
 
     with pytest.raises(ExecutionInterruptedError, match="Sampler"):

@@ -14,6 +14,7 @@ from exo2ego.commands.doctor.cli import main
 from exo2ego.commands.doctor.server_nodes import check_nodes
 from exo2ego.commands.doctor.workflows import shipped_workflows
 from support.comfyui import comfyui_folder
+from support.core_features import comfyui_version
 from support.tiny_models import FILES
 
 from .conftest import ROOT
@@ -37,7 +38,7 @@ def test_a_server_alone(comfy_server, visit):
     code, report = visit("--server", comfy_server.url, "--workflow", "egox_take")
     assert code == 1
     facts = report["facts"]
-    assert facts["server"].startswith("ComfyUI 0.3.75 at http")
+    assert facts["server"].startswith(f"ComfyUI {comfyui_version()} at http")
     assert "torch" not in facts["Python, torch"]
     missing = [found for found in report["findings"] if found["check"] == "models"]
     assert len(missing) == len(shipped_workflows(ROOT).of("egox_take")) == report["counts"]["error"]
@@ -104,8 +105,8 @@ def other_server(body: bytes, status: int = 200):
     ("body", "status", "said"),
     [
         (b"<html>", 200, "does not answer as ComfyUI does"),
-        (b'{"some": "json"}', 200, "not as ComfyUI does"),
-        (b"[]", 200, "not as ComfyUI does"),
+        (b'{"some": "json"}', 200, "does not answer as ComfyUI does"),
+        (b"[]", 200, "does not answer as ComfyUI does"),
         (b"", 404, "answers 404"),
     ],
 )

@@ -29,13 +29,15 @@ def three_js_pixel(info: dict, point: torch.Tensor, width: int, height: int) -> 
     x = torch.nn.functional.normalize(torch.linalg.cross(torch.tensor([0.0, 1.0, 0.0]), z), dim=0)
     y = torch.linalg.cross(z, x)
     seen = torch.stack([x, y, z]) @ (point - eye)
-    top = math.tan(math.radians(info["fov"]) / 2)
+    top = math.tan(math.radians(info["fov"]) / 2) / info["zoom"]
     across, up = float(-seen[0] / seen[2] / top / (width / height)), float(-seen[1] / seen[2] / top)
     return (across + 1) / 2 * width, (1 - up) / 2 * height
 
 
-def test_a_point_of_the_viewers_world_is_at_the_viewers_pixel():
+@pytest.mark.parametrize("zoom", [1, 2.5, 0.5])
+def test_a_point_of_the_viewers_world_is_at_the_viewers_pixel(zoom):
     info = {**PLAIN, "position": {"x": 3, "y": 2, "z": 4}, "target": {"x": 0.5, "y": 1, "z": -1}, "fov": 50}
+    info["zoom"] = zoom
     camera = camera_from_load3d(info, 640, 360)
     for point in ([0.0, 1.0, 0.0], [1.0, 0.3, -2.0]):
         viewers = torch.tensor(point)
@@ -61,6 +63,11 @@ def test_round_trip(angles):
     if angles[2] == 0 and angles[1] != 90:  # level: without its quaternion the target says the same
         del info["quaternion"]
         assert torch.allclose(camera_from_load3d(info, 400, 300).world_to_camera, again.world_to_camera, atol=1e-9)
+
+
+def test_zoom_narrows_the_field_of_view_as_in_the_viewer():
+    camera = camera_from_load3d({**PLAIN, "fov": 60, "zoom": 2}, 100, 80)
+    assert vertical_fov(camera) == pytest.approx(32.204, abs=1e-3)
 
 
 def test_what_older_viewers_leave_out():
@@ -95,6 +102,9 @@ def test_a_pinhole_stands_in_for_a_fisheye_and_that_is_said():
         ({**PLAIN, "quaternion": {"x": 0, "y": 0, "z": 0, "w": 0}}, "is zero"),
         ({**PLAIN, "fov": 180}, "between 0 and 180"),
         ({**PLAIN, "fov": "wide"}, "is a number, got 'wide'"),
+        ({**PLAIN, "zoom": 0}, "'zoom' of a LOAD3D_CAMERA is a number above 0, got 0"),
+        ({**PLAIN, "zoom": math.inf}, "above 0, got inf"),
+        ({**PLAIN, "zoom": None}, "is a number, got None"),
     ],
 )
 def test_refuses_what_is_no_camera(info, match):

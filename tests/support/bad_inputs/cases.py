@@ -40,8 +40,8 @@ OPTIONS = [
 ]  # fmt: skip
 
 # What messages call the payloads of sockets.
-_CALLED = {"MASK": ["mask"], "POSE_KEYPOINT": ["keypoints"], "MHR_POSE_DATA": ["keypoints", "pose"],
-           "FACE_LANDMARKS": ["keypoints", "face"], "CONDITIONING": ["prompt"]}  # fmt: skip
+_CALLED = {"MASK": ["mask"], "POSE_KEYPOINT": ["people"], "MHR_POSE_DATA": ["keypoints", "people"],
+           "FACE_LANDMARKS": ["keypoints", "people"], "CONDITIONING": ["prompt"]}  # fmt: skip
 
 
 @dataclass(frozen=True)

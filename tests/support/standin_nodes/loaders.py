@@ -8,8 +8,10 @@ from pathlib import Path
 
 import comfy.clip_vision
 import comfy.sd
+import comfy.supported_models_base
 import comfy.utils
 import folder_paths
+from comfy.text_encoders import wan
 from comfy_api.latest import ComfyExtension, io
 
 from .configs import CLIP_VISION_CONFIG, UMT5_CONFIG
@@ -41,12 +43,18 @@ class StandInCLIPLoader(io.ComfyNode):
     @classmethod
     def execute(cls, clip_name: str, type: str = "wan", device: str = "default") -> io.NodeOutput:
         path = folder_paths.get_full_path_or_raise("text_encoders", clip_name)
-        clip = comfy.sd.load_clip(
-            ckpt_paths=[path],
+        weights = comfy.utils.load_torch_file(path, safe_load=True)
+        # What load_clip makes of umt5-xxl. Itself it takes weights of this size for those of another T5, in versions
+        # of ComfyUI that know more of them.
+        clip = comfy.sd.CLIP(
+            comfy.supported_models_base.ClipTarget(wan.WanT5Tokenizer, wan.te()),
             embedding_directory=folder_paths.get_folder_paths("embeddings"),
-            clip_type=comfy.sd.CLIPType.WAN,
+            tokenizer_data={"spiece_model": weights["spiece_model"]},
             model_options={"umt5xxl_model_config": UMT5_CONFIG},
         )
+        missing, _ = clip.load_sd(weights)
+        if missing:
+            raise ValueError(f"{clip_name} is no stand-in umt5: missing {missing}")
         return io.NodeOutput(clip)
 
 

@@ -11,6 +11,7 @@ from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.plucker import plucker_maps
 from exo2ego.takes.ego_exo4d.clip import read_ego_exo4d
 from exo2ego.takes.ego_exo4d.layout import open_take
+from exo2ego.takes.library import VIEWS
 from exo2ego.takes.video import write_video
 from exo2ego.takes.views import Clip, EgoView
 from support import ego_exo4d_tree as made_up
@@ -366,3 +367,16 @@ def test_a_torn_video(tree):
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(ValueError, match=r"cam02\.mp4 is not a readable video"):
         read(tree)
+
+
+@pytest.mark.parametrize("link", ["takes.json", "takes", "the take", "the videos", "cam02.mp4", "camera_pose.json"])
+def test_a_link_that_leads_out(tree, tmp_path, link):
+    places = {"takes": tree.root / "takes", "takes.json": tree.root / "takes.json", "the take": tree.take}
+    places |= {"the videos": tree.videos, "cam02.mp4": tree.videos / "cam02.mp4", "camera_pose.json": tree.poses_file}
+    path = places[link]
+    path.rename(tmp_path / "outside")
+    path.symlink_to(tmp_path / "outside")
+    with pytest.raises(ValueError, match="leads out of"):
+        VIEWS.check(tree.limit, f"egoexo#{made_up.TAKE}")
+    with pytest.raises(ValueError, match="leads out of"):
+        VIEWS.load(tree.limit, f"egoexo#{made_up.TAKE}", clip=SMALL, ego_view=EgoView.PAPER)

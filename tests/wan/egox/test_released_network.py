@@ -17,7 +17,7 @@ from torch import Tensor
 from exo2ego.wan.egox.apply import ExoBesideEgo, ExoSettings, apply_egox
 from exo2ego.wan.egox.gga import GGASettings, apply_gga
 from exo2ego.wan.shared.wrappers import EGOX_KEY
-from support.egox_graph import KnownDirections
+from support.egox_graph import KnownDirections, one_call
 from support.egox_witness import MEAN, STD
 from support.wan_witnesses import egox_conditioning
 
@@ -61,39 +61,12 @@ def in_scale_of_vae(latent: Tensor) -> Tensor:
     return latent * std + mean
 
 
-def one_call(model: Any, golden: Golden) -> Tensor:
-    """Run the model on the recorded noisy ego latent from within a sampling run; returns its velocity."""
-    import comfy.sample
-    import comfy.samplers
-
-    ego = golden["x"][:, :16, ..., EXO_WIDTH:]
-    sigma = golden["timestep"] / 1000
-    velocities = []
-
-    def call(network: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any], **_: Any) -> Tensor:
-        denoised = network(ego, sigma, **extra_args)
-        velocities.append((ego - denoised) / sigma)
-        return denoised
-
+def recorded_call(model: Any, golden: Golden) -> Tensor:
+    """Run the model on the recorded noisy ego latent; returns its velocity."""
     mask, condition = golden["x"][:, 16:, ..., EXO_WIDTH:].split([4, 16], dim=1)
     ((text, options),) = egox_conditioning(golden["text"], in_scale_of_vae(condition), golden["image_features"])
     conditioning = [[text, {**options, "concat_mask": 1 - mask}]]
-    sigmas = torch.cat([sigma, torch.zeros(1)])
-    with torch.inference_mode():
-        comfy.sample.sample_custom(
-            model,
-            torch.zeros_like(ego),
-            1.0,
-            comfy.samplers.KSAMPLER(call),
-            sigmas,
-            conditioning,
-            conditioning,
-            torch.zeros_like(ego),
-            disable_pbar=True,
-            seed=0,
-        )
-    (velocity,) = velocities
-    return velocity
+    return one_call(model, golden["x"][:, :16, ..., EXO_WIDTH:], golden["timestep"] / 1000, conditioning)
 
 
 def patched(model: Any, golden: Golden, strength: float | None) -> Any:
@@ -110,7 +83,7 @@ def patched(model: Any, golden: Golden, strength: float | None) -> Any:
 
 @pytest.mark.parametrize("name", OUTPUTS)
 def test_the_patched_call_equals_the_released_network_s(released_model, golden, name):
-    got = one_call(patched(released_model, golden, OUTPUTS[name]), golden)
+    got = recorded_call(patched(released_model, golden, OUTPUTS[name]), golden)
     torch.testing.assert_close(got, golden[name][..., EXO_WIDTH:], rtol=0, atol=1e-4)
 
 

@@ -90,19 +90,23 @@ def held_for_a_token(peak_at) -> float:
     return (long - short) / (6 * 256)
 
 
+# Bytes that Wan's block with VAWAN's channels takes for a token in ComfyUI 0.3.60 to 0.3.75. Newer versions let go of
+# tensors earlier and estimate as before.
+WAN_BLOCK = 124_192
+
+
 @pytest.mark.parametrize("width", [512, 2048])
 def test_what_light_blocks_hold_for_a_token(wan, width):
     """The tokens of the path; what a light block needs while it runs is less than what Wan's block needs."""
     config = VawanConfig(pose="ac3d", pose_width=width)
 
-    def added(frames):
-        adapters = adapters_of({Component.VAWAN: config}, frames)
-        plain = adapters_of({Component.VAWAN: VawanConfig()}, frames)
-        return peak(wan, ONE, adapters, frames) - peak(wan, ONE, plain, frames)
+    def held(config):
+        return held_for_a_token(lambda frames: peak(wan, ONE, adapters_of({Component.VAWAN: config}, frames), frames))
 
     counted = adapters_of({Component.VAWAN: config}, 3).numbers_per_token()
     assert counted == width
-    assert 0 < held_for_a_token(added) <= 1.5 * 2 * counted
+    posed, plain = held(config), held(VawanConfig())
+    assert plain < posed <= max(plain, WAN_BLOCK) + 1.5 * 2 * counted
 
 
 def test_an_embedding_for_every_frame_costs_nothing_at_the_peak(wan):

@@ -18,7 +18,11 @@ from ...geometry.cameras.camera import Camera
 from .shapes import Shape
 
 TILE = 16  # pixels a side
-_SHADOW_OFFSET = 0.02  # metres by which a surface may lie behind the lit one and still count as lit
+SHADOW_OFFSET = 0.02  # metres by which a surface may lie behind the lit one and still count as lit
+# Pixels of the shadow map that are asked about a point, from the point.
+SHADOW_SHIFTS = ((-0.75, -0.75), (0.75, -0.75), (-0.75, 0.75), (0.75, 0.75))
+CONTACT_REACH = 2.5  # radii of a rod within which it darkens surfaces
+CONTACT_STRENGTH = 0.8
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +45,7 @@ class Rays:
 
     @classmethod
     def of_camera(cls, camera: Camera, dtype: torch.dtype) -> Rays:
-        """Return the rays through a camera's pixel centres, in the camera's own frame."""
+        """Return the rays through a camera's pixel centers, in the camera's own frame."""
         rays = camera.local_rays.to(dtype).movedim(-1, 0)  # [3, H, W]
         height, width = rays.shape[1:]
         padded = torch.nn.functional.pad(rays[None], (0, -width % TILE, 0, -height % TILE), mode="replicate")[0]
@@ -85,7 +89,7 @@ class Hits:
 
 @dataclass(frozen=True, eq=False)
 class Shading:
-    """Lit colour and outward normal of what each ray meets, both [T, P, 3]."""
+    """Lit color and outward normal of what each ray meets, both [T, P, 3]."""
 
     color: Tensor
     normal: Tensor
@@ -125,7 +129,7 @@ class Light:
         shadow_map: distance from the lamp to the first surface [H, W] in each of that camera's pixels.
         lamp: the lamp's strength at 2 metres.
         fill: strength of the fill light, and `fill_direction` [3] towards it.
-        above, below: colours of the light from all around, on surfaces that face up and down.
+        above, below: colors of the light from all around, on surfaces that face up and down.
     """
 
     position: Tensor
@@ -164,14 +168,14 @@ class Light:
         inside = in_front & (column > 1) & (column < width - 1) & (row > 1) & (row < height - 1)
         column, row = column.clamp(1, width - 2), row.clamp(1, height - 2)
         share = torch.zeros_like(distance)
-        for shift_x, shift_y in ((-0.75, -0.75), (0.75, -0.75), (-0.75, 0.75), (0.75, 0.75)):
+        for shift_x, shift_y in SHADOW_SHIFTS:
             nearest = self.shadow_map[(row + shift_y).long(), (column + shift_x).long()]
-            share += 0.25 * (distance <= nearest + _SHADOW_OFFSET)
+            share += 0.25 * (distance <= nearest + SHADOW_OFFSET)
         return torch.where(inside, share, 1.0)
 
 
 def shade(rays: Rays, hits: Hits, shapes: dict[int, Shape], light: Light, before: Shading | None = None) -> Shading:
-    """Colour what the rays meet of `shapes`; other rays keep `before`, or stay black."""
+    """Color what the rays meet of `shapes`; other rays keep `before`, or stay black."""
     if before is None:
         color, normal = (rays.directions.new_zeros(*hits.shape.shape, 3) for _ in range(2))
     else:
@@ -201,8 +205,10 @@ class Occluder:
     radius: float
 
 
-def darken_near(rays: Rays, hits: Hits, shading: Shading, occluders: Iterable[Occluder], reach: float = 2.5) -> Tensor:
-    """Return the colours [T, P, 3] of `shading`, darkened where rods come near: soft contact shadows.
+def darken_near(
+    rays: Rays, hits: Hits, shading: Shading, occluders: Iterable[Occluder], reach: float = CONTACT_REACH
+) -> Tensor:
+    """Return the colors [T, P, 3] of `shading`, darkened where rods come near: soft contact shadows.
 
     A ball of radius r at distance d hides about (r / d)^2 of a surface's sky, by the cosine towards it; a rod counts
     as a ball at its nearest point, and beyond `reach` radii not at all.
@@ -220,5 +226,5 @@ def darken_near(rays: Rays, hits: Hits, shading: Shading, occluders: Iterable[Oc
         normal = shading.normal[tiles]
         facing = (normal[..., 0] * x + normal[..., 1] * y + normal[..., 2] * z) / square.sqrt()
         hidden = facing.clamp_min(0) * (rod.radius**2 / square - 1 / reach**2).clamp(0, 1)
-        color[tiles] *= 1 - 0.8 * hidden[..., None]
+        color[tiles] *= 1 - CONTACT_STRENGTH * hidden[..., None]
     return color

@@ -1,4 +1,4 @@
-"""Solid shapes that a ray can meet, and the paint on them.
+"""Solid shapes that a ray can meet.
 
 Every shape has a frame of its own: an origin and three axes. Rays are brought into it, so each kind only says
 where a ray of its own frame meets it and which way its surface faces there. Vectorised over rays; the arithmetic is
@@ -9,18 +9,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
 
 import torch
 from torch import Tensor
 
+from .paints import Paint
+
 Point = tuple[float, float, float]
-Paint = Callable[[Tensor], Tensor]  # points [N, 3] of the shape's frame, metres -> colours [N, 3] in [0, 1]
 
 # A ray that starts on a surface must not meet it again at once.
-_NEAREST = 1e-6
+NEAREST = 1e-6
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -30,7 +29,7 @@ class Shape(ABC):
     Attributes:
         origin: where the frame lies in the world, metres.
         axes: [3, 3] float64, its axes as rows, in world coordinates.
-        paint: the colour of each surface point.
+        paint: the color of each surface point.
     """
 
     paint: Paint
@@ -47,21 +46,21 @@ class Shape(ABC):
         axes = self.axes.to(directions)
         start = axes @ (origin - origin.new_tensor(self.origin))
         distance = self._meet(start, torch.tensordot(axes, directions, dims=1))
-        return torch.where(distance > _NEAREST, distance, torch.inf)
+        return torch.where(distance > NEAREST, distance, torch.inf)
 
     def surface(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Return outward normals and colours, both [N, 3], of world points [N, 3] on the surface."""
+        """Return outward normals and colors, both [N, 3], of world points [N, 3] on the surface."""
         axes = self.axes.to(points)
         local = (points - points.new_tensor(self.origin)) @ axes.T
         return self._normals(local) @ axes, self.paint(local)
 
     @abstractmethod
     def bounding_ball(self) -> tuple[Tensor, float]:
-        """Return centre [3] and radius in metres of a ball that holds the shape."""
+        """Return center [3] and radius in metres of a ball that holds the shape."""
 
     @abstractmethod
     def _meet(self, start: Tensor, directions: Tensor) -> Tensor:
-        """Return the distance [...] along local rays from `start` [3]; not past `_NEAREST`, or inf, where they miss."""
+        """Return the distance [...] along local rays from `start` [3]; not past `NEAREST`, or inf, where they miss."""
 
     @abstractmethod
     def _normals(self, points: Tensor) -> Tensor:
@@ -202,78 +201,3 @@ def _meet_side(start: Tensor, directions: Tensor, radius: float) -> Tensor:
     x, y, _ = directions
     square = (x * x + y * y).clamp_min(1e-12)
     return _nearest_root((start[0] * x + start[1] * y) / square, (start[:2] @ start[:2] - radius**2) / square)
-
-
-# Paints ---------------------------------------------------------------------------------------------------------
-
-
-def plain(color: Point, grain: float = 0.04) -> Paint:
-    """One colour with a fine grain."""
-    return lambda points: points.new_tensor(color) * _grain(points, grain)
-
-
-def checker(first: Point, second: Point, size: float, grain: float = 0.05) -> Paint:
-    """Two colours in cubes of `size` metres."""
-
-    def paint(points: Tensor) -> Tensor:
-        odd = (points / size + 1e-3).floor().sum(dim=-1, keepdim=True) % 2
-        return torch.lerp(points.new_tensor(first), points.new_tensor(second), odd) * _grain(points, grain)
-
-    return paint
-
-
-def stripes(first: Point, second: Point, size: float, axis: int, grain: float = 0.05) -> Paint:
-    """Two colours in layers of `size` metres along one axis."""
-
-    def paint(points: Tensor) -> Tensor:
-        odd = (points[:, axis : axis + 1] / size + 1e-3).floor() % 2
-        return torch.lerp(points.new_tensor(first), points.new_tensor(second), odd) * _grain(points, grain)
-
-    return paint
-
-
-def wood(color: Point, plank: float, axis: int) -> Paint:
-    """Planks of `plank` metres across `axis`, each with a tone of its own and dark joints."""
-
-    def paint(points: Tensor) -> Tensor:
-        position = points[:, axis : axis + 1] / plank
-        number = position.floor()
-        tone = 0.86 + 0.22 * ((number * 0.618034) % 1)
-        joint = 1 - 0.45 * ((position - number) < 0.03).to(points)
-        stretched = points * 0.12
-        stretched[:, axis] = points[:, axis]
-        return points.new_tensor(color) * tone * joint * _grain(stretched, 0.16)
-
-    return paint
-
-
-def tiles(color: Point, joint: Point, size: float, across: tuple[int, int]) -> Paint:
-    """Square tiles of `size` metres with thin joints, over two axes."""
-
-    def paint(points: Tensor) -> Tensor:
-        position = points[:, list(across)] / size + 0.5
-        number = position.floor()
-        edge = (position - number - 0.5).abs().amax(dim=-1, keepdim=True) > 0.475
-        tone = 0.94 + 0.12 * ((number * number.new_tensor([0.618034, 0.414214])).sum(-1, keepdim=True) % 1)
-        return torch.where(edge, points.new_tensor(joint), points.new_tensor(color) * tone) * _grain(points, 0.05)
-
-    return paint
-
-
-@cache
-def _noise_table() -> Tensor:
-    """Smooth noise on a periodic lattice [96, 96, 96] in [-1, 1], three cells a bump."""
-    coarse = torch.rand(1, 1, 32, 32, 32, generator=torch.Generator().manual_seed(7))
-    wrapped = torch.nn.functional.pad(coarse, (1,) * 6, mode="circular")
-    smooth = torch.nn.functional.interpolate(wrapped, scale_factor=3, mode="trilinear", align_corners=False)
-    return smooth[0, 0, 3:-3, 3:-3, 3:-3].mul(2).sub(1).contiguous()
-
-
-def _grain(points: Tensor, strength: float) -> Tensor:
-    """Return a brightness factor [N, 1] around 1: bumps of 12 mm and of 75 mm."""
-    table = _noise_table()
-    factor = torch.ones_like(points[:, :1])
-    for cells_per_metre, weight in ((250, 1.0), (40, 0.7)):
-        x, y, z = (points * cells_per_metre).floor().long().remainder(96).unbind(-1)
-        factor += (strength * weight) * table[x, y, z][:, None].to(points)
-    return factor

@@ -8,10 +8,11 @@ import torch
 from exo2ego.geometry.cameras.camera import Camera
 from exo2ego.geometry.lenses.fisheye624 import Fisheye624
 from exo2ego.geometry.lenses.pinhole import Pinhole
-from exo2ego.takes.example.ray_caster import Rays, trace
-from exo2ego.takes.example.shapes import Ball, Box, Capsule, Cylinder, axes_along, axes_turned, plain
+from exo2ego.takes.rooms.paints import Plain
+from exo2ego.takes.rooms.ray_caster import Rays, trace
+from exo2ego.takes.rooms.shapes import Ball, Box, Capsule, Cylinder, axes_along, axes_turned
 
-PAINT = plain((0.5, 0.5, 0.5))
+PAINT = Plain((0.5, 0.5, 0.5))
 CAMERA = Camera(Pinhole(40, 40, 24, 20), 48, 40, torch.eye(4))
 
 

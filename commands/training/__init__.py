@@ -1,0 +1,1 @@
+"""Train EgoX's LoRA, or a small Wan from nothing."""

@@ -1,0 +1,189 @@
+"""The command: training check, cache, train, sample or export.
+
+Exit codes: 0 done, or stopped when asked; 1 refused or failed; 2 the command is wrong, or libraries are missing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..program import program
+
+if TYPE_CHECKING:
+    from ...training.recipe import Recipe
+
+DONE, FAILED, UNUSABLE = 0, 1, 2
+
+_DESCRIPTION = (
+    "Trains EgoX's LoRA, or a small Wan from nothing, by one TOML file with every setting: see docs/training.md."
+)
+_WHAT = {
+    "check": "check the recipe against base model, clips and run; nothing is changed",
+    "cache": "encode the recipe's takes; what is there and fresh stays",
+    "train": "train, or go on from the newest checkpoint; Ctrl-C, SIGTERM or a file `stop` in the run's folder end it "
+    "with a checkpoint",
+    "sample": "sample the clips held out with a checkpoint",
+    "export": "write a checkpoint's LoRA, or whole model, for ComfyUI",
+}
+# What the extra `train` brings, by the names under which it is imported.
+_LIBRARIES = ("accelerate", "diffusers", "einops", "kornia", "numpy", "peft", "safetensors", "tomli", "torch", "av")
+_LIBRARIES += ("transformers",)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    try:
+        return _COMMANDS[options.command](options)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _LIBRARIES:
+            raise
+        print(
+            f"error: training needs {error.name}, which {sys.executable} does not have: "
+            "pip install 'comfyui-exo2ego[train]'",
+            file=sys.stderr,
+        )
+        return UNUSABLE
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+
+
+def _check(options: argparse.Namespace) -> int:
+    from ...training.overview import overview
+
+    for line in overview(_recipe(options), options.recipe.parent):
+        print(line)
+    return DONE
+
+
+def _cache(options: argparse.Namespace) -> int:
+    from ...training.data.caching import make_cache
+
+    recipe = _recipe(options)
+
+    def encoders() -> Any:
+        from ...training.data.encoders import load_encoders
+
+        if recipe.encoders.folder is None:
+            raise ValueError("[encoders] folder names no pipeline: the folder of Wan2.1-I2V-14B-480P-Diffusers.")
+        return load_encoders(recipe.encoders.folder, _device(options))
+
+    make_cache(recipe, options.recipe.parent, encoders, part=options.part)
+    return DONE
+
+
+def _train(options: argparse.Namespace) -> int:
+    from ...training.session import open_trainer, train
+    from ...training.trainer import TrainingFailedError
+
+    trainer = open_trainer(_recipe(options), options.recipe.parent, on_cpu=options.cpu)
+
+    def stop(number: int, frame: object) -> None:
+        trainer.stop_asked = True
+        print("stopping after this step; once more to stop at once", flush=True)
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    try:
+        print(train(trainer, lambda line: print(line, flush=True)))
+    except TrainingFailedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILED
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on from the newest checkpoint", file=sys.stderr)
+        return FAILED
+    return DONE
+
+
+def _sample(options: argparse.Namespace) -> int:
+    from ...training.data.sources import clips_of
+    from ...training.session import build_network, put_best, write_samples
+
+    recipe = _recipe(options)
+    if not recipe.data.held_out:
+        raise ValueError("Samples are of the clips held out: name some under [data] held_out.")
+    checkpoint = _checkpoint(options, recipe)
+    cache = clips_of(recipe, options.recipe.parent)
+    network = build_network(recipe)
+    put_best(network, checkpoint)
+    folder = options.out or recipe.run.out / "samples" / checkpoint.path.stem
+    device = _device(options)
+    for file in write_samples(recipe, network.to(device), cache, folder, device):
+        print(file)
+    return DONE
+
+
+def _export(options: argparse.Namespace) -> int:
+    from ...training.session import export
+
+    recipe = _recipe(options)
+    if options.out.suffix != ".safetensors" or not options.out.parent.is_dir():
+        raise ValueError(f"--out is NAME.safetensors in a folder that is there, got {options.out}.")
+    if options.out.exists() and not options.force:
+        raise ValueError(f"{options.out} is there already. --force overwrites it.")
+    print(export(recipe, _checkpoint(options, recipe), options.out))
+    return DONE
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "check": _check,
+    "cache": _cache,
+    "train": _train,
+    "sample": _sample,
+    "export": _export,
+}
+
+
+def _recipe(options: argparse.Namespace) -> Recipe:
+    from ...training.toml_file import read_recipe
+
+    return read_recipe(options.recipe)
+
+
+def _checkpoint(options: argparse.Namespace, recipe: Recipe) -> Any:
+    from ...training.session import newest_checkpoint
+    from ...training.state import read_checkpoint
+
+    return newest_checkpoint(recipe) if options.checkpoint is None else read_checkpoint(options.checkpoint)
+
+
+def _device(options: argparse.Namespace) -> Any:
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() and not options.cpu else "cpu")
+
+
+def _part(text: str) -> tuple[int, int]:
+    index, _, parts = text.partition("/")
+    if not (index.isdigit() and parts.isdigit() and 1 <= int(index) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"a part is I/N, from 1/N to N/N, got {text}")
+    return int(index), int(parts)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"{program()} training", description=_DESCRIPTION)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
+    for name, what in _WHAT.items():
+        sub = commands.add_parser(name, help=what, description=f"{what[0].upper()}{what[1:]}.")
+        sub.add_argument("recipe", type=Path, help="the TOML file; relative paths in it are taken from its folder")
+        if name in ("cache", "train", "sample"):
+            sub.add_argument("--cpu", action="store_true", help="leave a GPU alone")
+        if name == "cache":
+            sub.add_argument("--part", type=_part, default=(1, 1), metavar="I/N", help="the I-th of N runs at once")
+        if name in ("sample", "export"):
+            sub.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the run's newest")
+        if name == "sample":
+            sub.add_argument("--out", type=Path, metavar="FOLDER", help="default: samples/ in the run's folder")
+        if name == "export":
+            sub.add_argument("--out", type=Path, required=True, metavar="FILE", help="NAME.safetensors")
+            sub.add_argument("--force", action="store_true", help="overwrite what is there under that name")
+    return parser

@@ -1,0 +1,67 @@
+"""What the header of an EgoX LoRA of this pack's trainer says of how it was trained.
+
+Every value is text, as safetensors has it. A LoRA without this header, as EgoX's release, says nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+FORMAT = "egox_lora"
+FORMAT_VERSION = "1"
+
+
+@dataclass(frozen=True)
+class EgoXLoraHeader:
+    """How an EgoX LoRA was trained; empty where that is not known.
+
+    Attributes:
+        base_model: what it was trained on.
+        match: whose settings its clips follow, a value of `Match`.
+        gga: form of GGA in training: off, paper or release.
+        gga_strength: its lambda.
+        gga_geometry: how its directions were made.
+        exo_size, ego_size: of the videos, WIDTHxHEIGHT.
+        num_frames: of a clip.
+        step: steps of the training.
+        license: of the weights.
+        trained_by: who trained it.
+    """
+
+    base_model: str = ""
+    match: str = ""
+    gga: str = ""
+    gga_strength: str = ""
+    gga_geometry: str = ""
+    exo_size: str = ""
+    ego_size: str = ""
+    num_frames: str = ""
+    step: str = ""
+    license: str = ""
+    trained_by: str = ""
+
+    def to_strings(self) -> dict[str, str]:
+        """Return the header's strings; what is not known is left out."""
+        known = {item.name: getattr(self, item.name) for item in fields(self) if getattr(self, item.name)}
+        return {"format": FORMAT, "format_version": FORMAT_VERSION, **known}
+
+    @classmethod
+    def of(cls, strings: Mapping[str, str]) -> EgoXLoraHeader | None:
+        """Return what a file's header says; None for a file of another trainer."""
+        if strings.get("format") != FORMAT:
+            return None
+        return cls(**{item.name: strings[item.name] for item in fields(cls) if item.name in strings})
+
+    def describe(self) -> str:
+        """Return what matters for sampling in a line."""
+        guided = self.gga if self.gga in ("", "off") else f"{self.gga}, lambda {self.gga_strength}, {self.gga_geometry}"
+        parts = {
+            "match": self.match,
+            "GGA": guided,
+            "exo": self.exo_size,
+            "ego": self.ego_size,
+            "frames": self.num_frames,
+            "license": self.license,
+        }
+        return ", ".join(f"{name}: {value}" for name, value in parts.items() if value)

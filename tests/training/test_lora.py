@@ -1,0 +1,180 @@
+"""The trainer's LoRA: what trains, its file in ComfyUI, and sampling with it on both sides."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from exo2ego.attention.bias import GGABias
+from exo2ego.networks.weights.egox_lora import EgoXLoraHeader
+from exo2ego.training.data.clips import ClipBatch
+from exo2ego.training.network.egox import EgoX, noised, velocity_losses
+from exo2ego.training.network.guided_processor import Guidance
+from exo2ego.training.network.lora import LoraSettings, add_lora, lora_factors, read_lora_into, write_lora
+from exo2ego.training.network.sampling import SampleSettings, sample
+from exo2ego.wan.egox.lora import apply_lora, read_lora
+from support.egox_graph import run_graph, with_egox, with_gga
+from support.egox_witness import made_up_clip
+from support.training import in_model_scale, tiny_transformer, training_clip
+
+RANK, ALPHA = 4, 8.0
+HEADER = EgoXLoraHeader(base_model="tiny", match="released inference", gga="release", gga_strength="3", license="none")
+
+
+def with_lora(seed=0, **settings):
+    network = tiny_transformer()
+    add_lora(network, LoraSettings(**{"rank": RANK, "alpha": ALPHA, **settings}), seed)
+    return network
+
+
+@torch.no_grad()
+def made_up(network):
+    """Give a LoRA factors of some size, of values that bfloat16 holds."""
+    for index, parameter in enumerate(lora_factors(network).values()):
+        values = torch.randn(parameter.shape, generator=torch.Generator().manual_seed(index))
+        parameter.copy_((values * parameter.shape[1] ** -0.5).bfloat16())
+    return network
+
+
+def loss_of(network, clip, bias=None):
+    batch = ClipBatch.of([training_clip(clip)])
+    noise = torch.randn(batch.ego.shape, generator=torch.Generator().manual_seed(1))
+    levels = torch.tensor([0.7])
+    egox = EgoX(network, None if bias is None else Guidance(bias))
+    return velocity_losses(egox(batch, noised(batch.ego, noise, levels), levels), batch.ego, noise).mean()
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_gradients_reach_the_lora_and_nothing_else(clip, checkpointing):
+    network = made_up(with_lora())
+    if checkpointing:
+        network.enable_gradient_checkpointing()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    loss_of(network, clip, GGABias()).backward()
+    met = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
+    assert met == {name for name, _ in network.named_parameters() if "lora_" in name}
+    assert len(met) == 2 * 2 * 8  # factors, blocks, layers
+    assert all(parameter.grad.abs().max() > 0 for parameter in lora_factors(network).values())
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+def test_checkpointing_leaves_gradients_as_they_are(clip):
+    plain, saving = made_up(with_lora()), made_up(with_lora())
+    saving.enable_gradient_checkpointing()
+    for network in (plain, saving):
+        loss_of(network, clip, GGABias()).backward()
+    for mine, theirs in zip(lora_factors(saving).values(), lora_factors(plain).values()):
+        torch.testing.assert_close(mine.grad, theirs.grad, rtol=1e-5, atol=1e-8)
+
+
+def test_targets_are_chosen(clip):
+    network = with_lora(targets=("self_attn.q", "ffn.0"))
+    assert {layer for layer, _ in lora_factors(network)} == {
+        f"blocks.{block}.{layer}" for block in (0, 1) for layer in ("self_attn.q", "ffn.0")
+    }
+
+
+def test_an_untrained_lora_changes_nothing(clip):
+    assert torch.equal(loss_of(with_lora(), clip), loss_of(tiny_transformer(), clip))
+
+
+def test_defaults_are_the_paper_s():
+    settings = LoraSettings()
+    assert (settings.rank, settings.alpha, len(settings.targets)) == (256, 256.0, 8)
+
+
+@pytest.mark.parametrize("settings", [{"rank": 0}, {"alpha": 0.0}, {"dropout": 1.0}, {"targets": ("attn1.to_q",)}])
+def test_impossible_settings_are_refused(settings):
+    with pytest.raises(ValueError, match=r"rank from 1 up|has no layer 'attn1.to_q'"):
+        LoraSettings(**settings)
+
+
+# Its file ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def saved(tmp_path):
+    network = made_up(with_lora())
+    path = tmp_path / "mine.safetensors"
+    write_lora(path, lora_factors(network), ALPHA, HEADER)
+    return network, path
+
+
+def test_names_of_the_file(saved):
+    with safe_open(saved[1], framework="pt") as file:
+        names = set(file.keys())
+    parts = ("lora_A.weight", "lora_B.weight", "alpha")
+    assert names == {
+        f"diffusion_model.blocks.{block}.{attention}.{layer}.{part}"
+        for block in (0, 1)
+        for attention in ("self_attn", "cross_attn")
+        for layer in "qkvo"
+        for part in parts
+    }
+
+
+@pytest.mark.parametrize("bias", [None, GGABias()], ids=["off", "release"])
+@pytest.mark.parametrize("loader", ["ours", "core"])
+def test_comfyui_samples_what_the_trainer_samples(model, clip, saved, bias, loader):
+    network, path = saved
+    if loader == "ours":
+        patched = apply_lora(model, read_lora(path))
+    else:
+        import comfy.sd
+        from safetensors.torch import load_file
+
+        patched, _ = comfy.sd.load_lora_for_models(model, None, load_file(path), 1.0, 0.0)
+        assert len(patched.patches) == 16
+    patched = with_egox(patched, clip)
+    patched = patched if bias is None else with_gga(patched, clip)
+    expected = in_model_scale(run_graph(patched, clip, cfg=3.0))
+    batch = ClipBatch.of([training_clip(clip)])
+    settings = SampleSettings(steps=3, shift=8.0, cfg=3.0, seed=5)
+    negative = clip.negative[0]
+    guidance = None if bias is None else Guidance(bias)
+    torch.testing.assert_close(sample(EgoX(network, guidance), batch, negative, settings), expected, rtol=0, atol=1e-4)
+    bare = sample(EgoX(tiny_transformer(), guidance), batch, negative, settings)
+    assert (bare - expected).abs().max() > 0.05
+
+
+def test_the_loader_reads_how_it_was_trained(saved):
+    lora = read_lora(saved[1])
+    assert lora.header == HEADER
+    assert lora.describe().startswith("rank 4, 16 layers in 2 blocks, alpha 8; trained with match: released inference")
+
+
+def test_training_goes_on_from_a_file(saved, clip):
+    network, path = saved
+    other = with_lora(seed=1)
+    read_lora_into(other, path, LoraSettings(RANK, ALPHA))
+    assert torch.equal(loss_of(other, clip), loss_of(network, clip))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rank": 2}, "set the rank"),
+        ({"alpha": 4.0}, "set alpha = 8 under"),
+        ({"targets": ("self_attn.q",)}, "updates 16 layers and the LoRA to be trained 2"),
+    ],
+)
+def test_a_file_of_another_lora_is_refused(saved, settings, message):
+    with pytest.raises(ValueError, match=message):
+        read_lora_into(with_lora(**settings), saved[1], LoraSettings(**{"rank": RANK, "alpha": ALPHA, **settings}))
+
+
+def test_a_file_is_written_whole_or_not_at_all(saved, monkeypatch):
+    network, path = saved
+    before = path.read_bytes()
+    next(iter(lora_factors(network).values())).data[0, 0] = float("nan")
+    with pytest.raises(ValueError, match="take an earlier checkpoint"):
+        write_lora(path, lora_factors(network), ALPHA, HEADER)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_cfg_takes_the_negative_text():
+    batch = ClipBatch.of([training_clip(made_up_clip())])
+    with pytest.raises(ValueError, match="negative text"):
+        sample(EgoX(tiny_transformer(), None), batch, None, SampleSettings(steps=1))

@@ -1,0 +1,63 @@
+"""Two processes with half of each batch, beside one with all of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from exo2ego.training.session import open_trainer
+from exo2ego.training.state import checkpoint_files, read_checkpoint
+from exo2ego.training.trainer import share_of_step
+from support.training import tiny_recipe, write_cache
+
+ROOT = Path(__file__).resolve().parents[2]
+TABLES = {"run": {"steps": 3, "batch": 4, "accumulate": 2}, "checkpoints": {"every": 3}, "optimizer": {"lr": 1e-4}}
+
+
+def test_two_processes_equal_one(tmp_path):
+    write_cache(tmp_path / "cache", count=4)
+    open_trainer(tiny_recipe(tmp_path, **TABLES), tmp_path, on_cpu=True).run()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    code = (
+        f"import sys; sys.path[:0] = [{str(ROOT / 'tools')!r}, {str(ROOT / 'tests')!r}]; import pack; pack.register()\n"
+        f"from pathlib import Path\nfrom support.training import tiny_recipe\n"
+        "from exo2ego.training.session import open_trainer, train\n"
+        f"folder, tables = Path({str(tmp_path)!r}), {TABLES!r}\n"
+        "tables['run']['out'] = 'two'; tables['checkpoints']['held_out_every'] = 3\n"
+        "trainer = open_trainer(tiny_recipe(folder, **tables), folder, on_cpu=True)\n"
+        "assert trainer.accelerator.num_processes == 2\n"
+        "train(trainer)"
+    )
+    world = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            env={**os.environ, **world, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    told = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], "\n".join(told)
+    assert told[0].count("step 3") == 2
+    assert told[1].count("step 3") == 0
+    one, two = (read_checkpoint(checkpoint_files(tmp_path / out / "checkpoints")[-1]) for out in ("run", "two"))
+    for name, value in one.tensors["trained"].items():
+        torch.testing.assert_close(two.tensors["trained"][name], value, rtol=0, atol=1e-6)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(tmp_path):
+    recipe = tiny_recipe(tmp_path, run={"batch": 4, "accumulate": 2})
+    assert share_of_step(recipe, 2, 1) == [[2], [3]]
+    with pytest.raises(ValueError, match=r"batch is 4, of 3 processes .* a multiple of 6"):
+        share_of_step(recipe, 3, 0)

@@ -1,0 +1,1 @@
+"""Encoded clips: what they are, their cache, and the order in which they are seen."""

@@ -1,0 +1,72 @@
+"""Random rooms on disk, rendered once: what the pocket model is trained on.
+
+A shard is an .npz file of `PER_SHARD` takes that appears whole or not at all; what is there already is not rendered
+again. Several processes may share the work: each takes every n-th shard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ...common.whole_file import whole_file
+from ...takes.random_rooms.take import TakeSize, random_take
+from ...takes.take import Take
+
+PER_SHARD = 25
+
+
+def write_rooms(
+    folder: Path,
+    n_shards: int,
+    size: TakeSize | None = None,
+    *,
+    worker: int = 0,
+    n_workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Render rooms into shards 0 to `n_shards`.
+
+    Args:
+        folder: where the shards lie; is made.
+        n_shards: how many there shall be.
+        size: of the takes.
+        worker: which of `n_workers` processes this is.
+        n_workers: how many share the work.
+        progress: called with (shards done, all) after each; may raise to stop.
+    """
+    for number in range(worker, n_shards, n_workers):
+        path = folder / f"rooms_{number:05d}.npz"
+        if not path.exists():
+            rooms = range(number * PER_SHARD, (number + 1) * PER_SHARD)
+            parts = [_arrays(random_take(room, size)) for room in rooms]
+            with whole_file(path) as unfinished:
+                np.savez_compressed(unfinished, **{name: np.stack([part[name] for part in parts]) for name in parts[0]})
+        if progress is not None:
+            progress(number + 1, n_shards)
+
+
+def read_rooms(folder: Path) -> Iterator[dict[str, torch.Tensor]]:
+    """Read the shards of a folder in order.
+
+    Returns:
+        For each: exo [N, F, H, W, 3], prior and truth [N, F, He, We, 3], all uint8; depth [N, F, H, W] in metres,
+        float16; exo_lens [N, 4], focal lengths and center in pixels; ego_pose, world-to-camera [N, F, 4, 4].
+    """
+    for path in sorted(folder.glob("rooms_*.npz")):
+        with np.load(path) as shard:
+            yield {name: torch.from_numpy(shard[name]) for name in shard.files}
+
+
+def _arrays(take: Take) -> dict[str, np.ndarray]:
+    lens = take.exo_camera.lens
+    images = {"exo": take.exo, "prior": take.ego_prior, "truth": take.ego_truth}
+    return {
+        **{name: (image * 255).round().to(torch.uint8).numpy() for name, image in images.items()},
+        "depth": take.depth.metric().to(torch.float16).numpy(),
+        "exo_lens": np.array((lens.fx, lens.fy, lens.cx, lens.cy), np.float32),
+        "ego_pose": take.ego_camera.world_to_camera.to(torch.float32).numpy(),
+    }

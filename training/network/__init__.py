@@ -1,0 +1,1 @@
+"""EgoX on diffusers' Wan: the forward pass, GGA, the LoRA and sampling."""

@@ -1,0 +1,225 @@
+"""Train the pocket VAE: images and short clips of random rooms, in and out."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...common.whole_file import whole_file
+from .vae import decode, encode, pocket_vae
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKLWan
+
+# Rows: Y, Cb, Cr of ITU-R BT.601 for colors in [-1, 1].
+_YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+
+
+@dataclass(frozen=True)
+class VaeRecipe:
+    """How the VAE is trained.
+
+    Attributes:
+        steps: optimizer steps.
+        images, clips: how many of either a batch holds; batches alternate.
+        crop: side of the crops in pixels; `last_crop` in the last fifth, since the attention in the middle sees all.
+        chroma: weight of the squared error of the color differences.
+        noise: standard deviation of what is added to the latent, in its own.
+        rate, matrix_rate: highest learning rates of AdamW, and of Muon for convolutions.
+        average: decay of the moving average of the weights, which is what is exported.
+    """
+
+    steps: int = 20_000
+    images: int = 12
+    clips: int = 3
+    clip_frames: int = 5
+    crop: int = 64
+    last_crop: int = 128
+    chroma: float = 4.0
+    noise: float = 0.05
+    rate: float = 3e-3
+    matrix_rate: float = 0.02
+    average: float = 0.999
+    seed: int = 0
+
+
+class VaeTraining:
+    """A training that can be left and resumed.
+
+    Args:
+        recipe: how.
+        folder: where the rooms' shards lie.
+        checkpoint: where the state is written.
+    """
+
+    def __init__(self, recipe: VaeRecipe, folder: Path, checkpoint: Path) -> None:
+        torch.manual_seed(recipe.seed)
+        self.recipe, self.checkpoint = recipe, checkpoint
+        self.vae = pocket_vae()
+        self.step, self.loss = 0, math.nan
+        trained = {name: value for name, value in self.vae.named_parameters() if value.requires_grad}
+        convolutions = [value for name, value in trained.items() if value.ndim >= 4 and not _at_the_ends(name)]
+        known = {id(value) for value in convolutions}
+        others = [value for value in trained.values() if id(value) not in known]
+        # Muon takes matrices: views of the convolutions that share their memory.
+        self._matrices = [(torch.nn.Parameter(value.data.flatten(1)), value) for value in convolutions]
+        self.optimizers = (
+            torch.optim.Muon([matrix for matrix, _ in self._matrices], recipe.matrix_rate, weight_decay=0.0),
+            torch.optim.AdamW(others, recipe.rate, betas=(0.9, 0.98), weight_decay=0.0),
+        )
+        self.average = {name: value.detach().clone() for name, value in trained.items()}
+        self._trained = trained
+        self._batches = _Batches(folder, recipe)
+        if checkpoint.exists():
+            self._resume()
+
+    def run(self, until: float = math.inf, every: int = 500) -> None:
+        """Train until the recipe's end, or until `time.time()` passes `until`; say how it goes every n steps."""
+        while self.step < self.recipe.steps and time.time() < until:
+            self._train_step()
+            if self.step % every == 0 or self.step == self.recipe.steps:
+                psnr = {view: round(value, 2) for view, value in self.measure().items()}
+                print(f"step {self.step} cpu {time.process_time():.0f} s loss {self.loss:.4f} psnr {psnr}", flush=True)
+                self.save()
+        self.save()
+
+    def save(self) -> None:
+        """Write the state, whole or not at all."""
+        state = {
+            "recipe": asdict(self.recipe),
+            "step": self.step,
+            "vae": self.vae.state_dict(),
+            "average": self.average,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "random": torch.get_rng_state(),
+            "batches": self._batches.random.bit_generator.state,
+        }
+        with whole_file(self.checkpoint) as unfinished:
+            torch.save(state, unfinished)
+
+    def averaged(self) -> AutoencoderKLWan:
+        """Return the VAE with the moving average of its weights."""
+        vae = pocket_vae()
+        vae.load_state_dict(self.vae.state_dict())
+        vae.load_state_dict(self.average, strict=False)
+        return vae.eval().requires_grad_(False)
+
+    @torch.no_grad()
+    def measure(self, n_clips: int = 3) -> dict[str, float]:
+        """Return the mean PSNR in dB on whole clips that are kept out of the training, by view."""
+        vae, found = self.averaged(), {}
+        for view, clips in self._batches.held_out(n_clips).items():
+            errors = [(decode(vae, encode(vae, clip[None]))[0].clamp(-1, 1) - clip).square().mean() for clip in clips]
+            found[view] = sum(10 * math.log10(4 / float(error)) for error in errors) / len(errors)
+        return found
+
+    def _train_step(self) -> None:
+        recipe, share = self.recipe, self.step / self.recipe.steps
+        rate = min(1.0, (self.step + 1) / 200) * (0.5 + 0.5 * math.cos(math.pi * share))
+        for optimizer, highest in zip(self.optimizers, (recipe.matrix_rate, recipe.rate)):
+            for group in optimizer.param_groups:
+                group["lr"] = highest * rate
+        frames = self._batches.next(self.step, recipe.crop if share < 0.8 else recipe.last_crop)
+        with torch.autocast("cpu", torch.bfloat16):
+            latent = encode(self.vae, frames)
+        latent = latent.float()
+        noisy = latent + recipe.noise * latent.detach().std() * torch.randn_like(latent)
+        with torch.autocast("cpu", torch.bfloat16):
+            decoded = decode(self.vae, noisy)
+        loss = self._loss(decoded.float() - frames, latent)
+        loss.backward()
+        for matrix, convolution in self._matrices:
+            # Images have no time to mix: those convolutions have no gradient then.
+            matrix.grad = None if convolution.grad is None else convolution.grad.flatten(1)
+        torch.nn.utils.clip_grad_norm_(self.optimizers[1].param_groups[0]["params"], 0.5)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self.vae.zero_grad(set_to_none=True)
+        self.step += 1
+        now = loss.item()
+        self.loss = now if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * now
+        decay = min(recipe.average, (self.step + 1) / (self.step + 10))
+        with torch.no_grad():
+            for name, value in self._trained.items():
+                self.average[name].lerp_(value, 1 - decay)
+
+    def _loss(self, error: Tensor, latent: Tensor) -> Tensor:
+        """Return the weighted error of frames [B, 3, T, H, W], and a pull of the latent to mean 0 and deviation 1."""
+        luma, *chroma = torch.einsum("ck,bkthw->cbthw", error.new_tensor(_YCBCR), error)
+        told = luma.square().mean() + self.recipe.chroma * sum(part.square().mean() for part in chroma)
+        pull = (latent.square().mean() - 1).square() + 0.1 * latent.mean(dim=(0, 2, 3, 4)).square().mean()
+        return told + 0.05 * error.abs().mean() + 0.02 * pull
+
+    def _resume(self) -> None:
+        state = torch.load(self.checkpoint, weights_only=False)
+        self.step = state["step"]
+        self.vae.load_state_dict(state["vae"])
+        self.average = state["average"]
+        for optimizer, saved in zip(self.optimizers, state["optimizers"]):
+            optimizer.load_state_dict(saved)
+        torch.set_rng_state(state["random"])
+        self._batches.random.bit_generator.state = state["batches"]
+
+
+class _Batches:
+    """Crops of frames of all three views, mirrored and with colors exchanged at random."""
+
+    _VIEWS = ("exo", "truth", "prior")
+    _SHARES = (0.35, 0.4, 0.25)
+    _MOST_SHARDS = 60  # some 2.5 GB of frames
+
+    def __init__(self, folder: Path, recipe: VaeRecipe) -> None:
+        self.random = np.random.default_rng(recipe.seed)
+        self._folder, self._recipe, self._shards = folder, recipe, []
+        self._scan()
+
+    def next(self, step: int, crop: int) -> Tensor:
+        """Return a batch [B, 3, T, crop, crop] in [-1, 1]: images and clips in turn."""
+        if step % 2000 == 1999:
+            self._scan()
+        count, n_frames = (self._recipe.images, 1) if step % 2 else (self._recipe.clips, self._recipe.clip_frames)
+        count = max(1, count * self._recipe.crop**2 // crop**2)
+        return torch.from_numpy(np.stack([self._crop(n_frames, crop) for _ in range(count)])).float() / 127.5 - 1
+
+    def held_out(self, n_clips: int) -> Iterator:
+        """Return whole clips [3, T, H, W] of the first shard, which is kept for measuring, by view."""
+        clips = {view: torch.from_numpy(self._test[view][:n_clips]).movedim(-1, 1) for view in self._VIEWS}
+        return {view: value.float() / 127.5 - 1 for view, value in clips.items()}
+
+    def _crop(self, n_frames: int, crop: int) -> np.ndarray:
+        chance = self.random
+        shard = self._shards[chance.integers(len(self._shards))]
+        clips = shard[self._VIEWS[chance.choice(3, p=self._SHARES)]]
+        first, top, left = (
+            int(chance.integers(size - part + 1)) for size, part in zip(clips.shape[1:4], (n_frames, crop, crop))
+        )
+        frames = clips[chance.integers(len(clips)), first : first + n_frames, top : top + crop, left : left + crop]
+        frames = frames[:, :, ::-1] if chance.random() < 0.5 else frames
+        frames = frames[::-1] if chance.random() < 0.5 else frames
+        if chance.random() < 0.5:
+            frames = frames[..., chance.permutation(3)]
+        return frames.transpose(3, 0, 1, 2)
+
+    def _scan(self) -> None:
+        paths = sorted(self._folder.glob("rooms_*.npz"))
+        if len(paths) < 2:
+            raise ValueError(
+                f"Training the VAE needs two shards of rooms or more in {self._folder}: render them first."
+            )
+        for path in paths[: self._MOST_SHARDS + 1][len(self._shards) + bool(self._shards) :]:
+            with np.load(path) as shard:
+                self._shards.append({view: shard[view] for view in self._VIEWS})
+        if not hasattr(self, "_test"):
+            self._test = self._shards.pop(0)
+
+
+def _at_the_ends(name: str) -> bool:
+    return name.endswith(("encoder.conv_in.weight", "decoder.conv_out.weight"))

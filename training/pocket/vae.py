@@ -1,0 +1,88 @@
+"""A small VAE in the shape of Wan 2.1's, trained mostly as two-dimensional convolutions.
+
+diffusers' `AutoencoderKLWan` with 16 base channels: 8 x 8 in space, 4 in time, 16 latent channels. Where the images are
+large its causal convolutions over three frames would cost nine times what they bring on clips of small motion. There
+only the tap of the present frame is trained; the older ones are zero, so that the exported file is exactly what was
+trained. Time is mixed at an eighth of the size and where time itself is halved or doubled.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKLWan
+
+BASE_CHANNELS = 16
+
+# Blocks that stay identities, because at the largest sizes they cost most: the second convolution is zero.
+_IDENTITIES = (
+    *("encoder.down_blocks.0", "encoder.down_blocks.1", "encoder.down_blocks.4"),
+    *("decoder.up_blocks.2.resnets.2", "decoder.up_blocks.3.resnets.1", "decoder.up_blocks.3.resnets.2"),
+)
+# Parts that mix time in their convolutions; all others see one frame at a time.
+_MIX_TIME = (
+    *("encoder.down_blocks.9", "encoder.down_blocks.10", "encoder.mid_block", "encoder.conv_out", "quant_conv"),
+    *("post_quant_conv", "decoder.conv_in", "decoder.mid_block", "decoder.up_blocks.0.resnets", "time_conv"),
+)
+
+
+def pocket_vae(base_channels: int = BASE_CHANNELS) -> AutoencoderKLWan:
+    """Make an untrained VAE that trains fast; its state dict has diffusers' names."""
+    from diffusers import AutoencoderKLWan
+
+    vae = AutoencoderKLWan(base_dim=base_channels)
+    for name, module in vae.named_modules():
+        if name.startswith(_IDENTITIES) and name in _IDENTITIES:
+            nn.init.zeros_(module.conv2.weight)
+            nn.init.zeros_(module.conv2.bias)
+            module.requires_grad_(False)
+            module.forward = _unchanged
+        elif _is_causal(module) and not any(part in name for part in _MIX_TIME):
+            with torch.no_grad():
+                module.weight[:, :, :-1] = 0
+            module.forward = _frame_by_frame(module)
+    return vae
+
+
+def encode(vae: AutoencoderKLWan, frames: Tensor) -> Tensor:
+    """Encode frames [B, 3, 1 + 4 n, H, W] in [-1, 1] to the latent's mean [B, 16, 1 + n, H / 8, W / 8]."""
+    return vae._encode(frames).chunk(2, dim=1)[0]
+
+
+def decode(vae: AutoencoderKLWan, latent: Tensor) -> Tensor:
+    """Decode a latent [B, 16, 1 + n, h, w] to frames [B, 3, 1 + 4 n, 8 h, 8 w], about [-1, 1].
+
+    diffusers' `decode` clamps its result, and so has no gradient where a color goes beyond.
+    """
+    vae.clear_cache()
+    inner, decoded = vae.post_quant_conv(latent), []
+    for frame in range(latent.shape[2]):
+        part = inner[:, :, frame : frame + 1]
+        decoded.append(vae.decoder(part, feat_cache=vae._feat_map, feat_idx=[0], first_chunk=frame == 0))
+    vae.clear_cache()
+    return torch.cat(decoded, dim=2)
+
+
+def _is_causal(module: nn.Module) -> bool:
+    return type(module).__name__ == "WanCausalConv3d"
+
+
+def _unchanged(x: Tensor, feat_cache: Any = None, feat_idx: Any = None) -> Tensor:
+    return x
+
+
+def _frame_by_frame(convolution: nn.Conv3d) -> Any:
+    """Return a forward pass that applies the last tap to each frame [B, C, T, H, W] by itself."""
+    padding = convolution._padding[0]  # of the width, as of the height
+
+    def forward(x: Tensor, cache_x: Tensor | None = None) -> Tensor:
+        batch, _, n_frames, height, width = x.shape
+        images = x.transpose(1, 2).reshape(batch * n_frames, -1, height, width)
+        done = nn.functional.conv2d(images, convolution.weight[:, :, -1], convolution.bias, padding=padding)
+        return done.reshape(batch, n_frames, *done.shape[1:]).transpose(1, 2)
+
+    return forward

@@ -1,0 +1,68 @@
+"""The VAE as a file: Wan's own names for its tensors, and latents of the scale that Wan's have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+LATENT_CHANNELS = 16
+
+# diffusers' names in order, and Wan's; numbers that need sums are done in `_wan_block`.
+_WAN_NAMES = (
+    (r"^quant_conv\.", "conv1."),
+    (r"^post_quant_conv\.", "conv2."),
+    (r"\.conv_in\.", ".conv1."),
+    (r"\.norm_out\.", ".head.0."),
+    (r"\.conv_out\.", ".head.2."),
+    (r"\.mid_block\.resnets\.0\.", ".middle.0."),
+    (r"\.mid_block\.attentions\.0\.", ".middle.1."),
+    (r"\.mid_block\.resnets\.1\.", ".middle.2."),
+    (r"\.down_blocks\.", ".downsamples."),
+    (r"\.norm1\.", ".residual.0."),
+    (r"(middle|samples)\.(\d+)\.conv1\.", r"\1.\2.residual.2."),
+    (r"\.norm2\.", ".residual.3."),
+    (r"\.conv2\.", ".residual.6."),
+    (r"\.conv_shortcut\.", ".shortcut."),
+)
+_BLOCKS_A_LEVEL = 4  # three residual blocks and an upsampling
+
+
+def wan_name(name: str) -> str:
+    """Return the name that Wan's file has for a tensor of diffusers' `AutoencoderKLWan`."""
+    name = re.sub(r"up_blocks\.(\d+)\.resnets\.(\d+)\.", _wan_block, name)
+    name = re.sub(r"up_blocks\.(\d+)\.upsamplers\.0\.", _wan_block, name)
+    for pattern, replacement in _WAN_NAMES:
+        name = re.sub(pattern, replacement, name)
+    return name
+
+
+def wan_state_dict(weights: Mapping[str, Tensor], mean: Tensor, std: Tensor, like: Mapping[str, Tensor]) -> dict:
+    """Return the weights under Wan's names, with its latents brought to the mean and scale of Wan 2.1's.
+
+    ComfyUI and diffusers take Wan's mean from a latent and divide by its standard deviation; after that this VAE's
+    latents have mean 0 and deviation 1.
+
+    Args:
+        weights: of diffusers' `AutoencoderKLWan`.
+        mean: of this VAE's latents [16].
+        std: their standard deviation [16].
+        like: Wan's own: "mean" and "std" [16].
+    """
+    scale, shift = like["std"] / std, like["mean"] - mean * like["std"] / std
+    out = {wan_name(name): tensor.clone() for name, tensor in weights.items()}
+    out["conv1.weight"][:LATENT_CHANNELS] *= scale[:, None, None, None, None]
+    out["conv1.bias"][:LATENT_CHANNELS] = out["conv1.bias"][:LATENT_CHANNELS] * scale + shift
+    # conv2 meets scale * z + shift, and is to give what it gave for z.
+    inner = out["conv2.weight"] / scale[None, :, None, None, None]
+    out["conv2.bias"] = out["conv2.bias"] - torch.einsum("oi,i->o", inner[..., 0, 0, 0], shift)
+    out["conv2.weight"] = inner
+    return out
+
+
+def _wan_block(match: re.Match[str]) -> str:
+    level = int(match.group(1))
+    block = int(match.group(2)) if match.lastindex == 2 else _BLOCKS_A_LEVEL - 1
+    return f"upsamples.{_BLOCKS_A_LEVEL * level + block}."
