@@ -40,8 +40,8 @@ OPTIONS = [
 ]  # fmt: skip
 
 # What messages call the payloads of sockets.
-_CALLED = {"MASK": ["mask"], "POSE_KEYPOINT": ["people"], "MHR_POSE_DATA": ["keypoints", "people"],
-           "FACE_LANDMARKS": ["keypoints", "people"], "CONDITIONING": ["prompt"]}  # fmt: skip
+_CALLED = {"IMAGE": ["frames"], "MASK": ["mask"], "POSE_KEYPOINT": ["people"], "MHR_POSE_DATA": ["keypoints", "people", "image"],
+           "FACE_LANDMARKS": ["keypoints", "people", "image"], "CONDITIONING": ["prompt"]}  # fmt: skip
 
 
 @dataclass(frozen=True)
