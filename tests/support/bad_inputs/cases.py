@@ -40,8 +40,14 @@ OPTIONS = [
 ]  # fmt: skip
 
 # What messages call the payloads of sockets.
-_CALLED = {"IMAGE": ["frames"], "MASK": ["mask"], "POSE_KEYPOINT": ["people"], "MHR_POSE_DATA": ["keypoints", "people", "image"],
-           "FACE_LANDMARKS": ["keypoints", "people", "image"], "CONDITIONING": ["prompt"]}  # fmt: skip
+_CALLED = {
+    "IMAGE": ["frames"],
+    "MASK": ["mask"],
+    "POSE_KEYPOINT": ["people"],
+    "MHR_POSE_DATA": ["keypoints", "people", "image"],
+    "FACE_LANDMARKS": ["keypoints", "people", "image"],
+    "CONDITIONING": ["prompt"],
+}
 
 
 @dataclass(frozen=True)
