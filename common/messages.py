@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,19 @@ def few(names: Sequence[str], most: int = 3) -> str:
     return ", ".join(names[:most]) + more
 
 
+def json_fault(error: Exception) -> str:
+    """Return why a text could not be read as JSON, in plain words: of the errors that `json.loads` and files raise."""
+    if isinstance(error, json.JSONDecodeError):
+        return f"no JSON from line {error.lineno}, column {error.colno} on"
+    if isinstance(error, UnicodeError):
+        return "no text in UTF-8"
+    if isinstance(error, RecursionError):
+        return "its brackets are nested too deeply"
+    if isinstance(error, OSError):
+        return (error.strerror or "it cannot be opened").lower()
+    return "a number in it has too many digits" if "integer string conversion" in str(error) else str(error)
+
+
 def arrived(value: Any) -> str:
     """Return in a few words what a value is, for "got ...": whatever its size, it stays short.
 
@@ -57,7 +71,7 @@ def arrived(value: Any) -> str:
         keys = few([_cut(str(key)) for key in value]) if value else ""
         return f"a dictionary with the keys {keys}" if value else "an empty dictionary"
     if isinstance(value, list | tuple):
-        first = f", the first a {type(value[0]).__name__}" if value else ""
+        first = f", the first {'None' if value[0] is None else 'a ' + _cut(type(value[0]).__name__)}" if value else ""
         return f"a {kind} of {len(value)}{first}"
     article = "an" if kind[:1].lower() in "aeiou" else "a"
     return f"{article} {_cut(kind)}"

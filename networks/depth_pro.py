@@ -140,8 +140,9 @@ def _load(folder: Path, device: torch.device | str, dtype: torch.dtype) -> tuple
             folder, local_files_only=True, use_safetensors=True, output_loading_info=True
         )
     except Exception as error:  # transformers and safetensors raise many kinds for a damaged folder
+        told = str(error)[:300] if isinstance(error, ValueError | OSError) else "one of its files holds something else."
         raise ValueError(
-            f"The DepthPro weights in {folder} cannot be read: {error} Download them again (apple/DepthPro-hf)."
+            f"The DepthPro weights in {folder} cannot be read: {told} Download them again (apple/DepthPro-hf)."
         ) from error
     # transformers fills keys that are missing with random numbers and only logs it.
     wrong = sorted(str(key) for key in (*report["missing_keys"], *report["mismatched_keys"]))

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ..common.cancel import cancel_point
 from ..common.memory import NotEnoughMemoryError, require_memory
-from ..common.messages import gigabytes
+from ..common.messages import gigabytes, json_fault
 from ..common.paths import is_file, is_there, real_path, size_of
 
 if TYPE_CHECKING:
@@ -279,4 +279,6 @@ def load_json(path: str | os.PathLike[str]) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError, RecursionError) as error:  # ValueError covers broken UTF-8 too
-        raise ValueError(f"{path} is not valid JSON or cannot be read ({error}). Fix it or copy it again.") from error
+        raise ValueError(
+            f"{path} is not valid JSON or cannot be read ({json_fault(error)}). Fix it or copy it again."
+        ) from error

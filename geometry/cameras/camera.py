@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...common.cancel import bounded_slices
 from ...common.memory import DOUBLE, require_memory
-from ...common.messages import arrived
+from ...common.messages import arrived, json_fault
 from ..lenses import Lens, lens_from_json, lens_to_json
 from ..take_kind import TakeKind
 from .aspect import in_shape_of, same_aspect
@@ -260,8 +260,8 @@ class Camera:
         """
         try:
             content = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"Expected a camera as JSON text: {error}.") from error
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"Expected a camera as JSON text: {json_fault(error)}.") from error
         if not isinstance(content, dict) or content.get("format") != JSON_FORMAT:
             raise ValueError(f'Expected a camera with "format": "{JSON_FORMAT}"; this JSON is something else.')
         if content.get("version") != JSON_VERSION:

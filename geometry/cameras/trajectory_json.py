@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from ...common.messages import json_fault
 from ..lenses import Lens, lens_from_json, lens_to_json
 from .presets import NAMED_PRESETS, LensPreset
 from .trajectory import Keyframe, Trajectory
@@ -65,7 +66,10 @@ def trajectory_from_json(text: str) -> Trajectory:
     try:
         content = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"Expected a trajectory as JSON text, as the camera editor writes it: {error}.") from error
+        raise ValueError(
+            f"Expected a trajectory as JSON text, as the camera editor writes it: {json_fault(error)}. Empty the box, "
+            "or let the editor write it."
+        ) from error
     if not isinstance(content, dict) or content.get("format") != TRAJECTORY_FORMAT:
         raise ValueError(
             f'Expected a trajectory with "format": "{TRAJECTORY_FORMAT}"; this JSON is something else. A camera file '

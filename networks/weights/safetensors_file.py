@@ -57,7 +57,8 @@ def read_safetensors(path: str | Path, what: str) -> tuple[dict[str, Tensor], di
             return tensors, file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ValueError(
-            f"{path.name} is truncated, corrupt or not a safetensors file ({error}): download it again. {what}"
+            f"{path.name} is truncated, corrupt or not a safetensors file ({str(error)[:200]}): download it again. "
+            f"{what}"
         ) from error
 
 

@@ -143,7 +143,7 @@ def _image(declared: Any, value: Any) -> Tensor:
 
 
 def _mask(declared: Any, value: Any) -> Tensor:
-    is_mask = isinstance(value, Tensor) and not value.is_complex() and 0 not in value.shape
+    is_mask = is_plain(value) and not value.is_complex() and 0 not in value.shape
     if not is_mask or not (value.ndim in (2, 3) or (value.ndim == 4 and value.shape[-1] == 1)):
         expected = "a mask as a tensor [frames, height, width]"
         raise unfit(declared, expected, arrived(value), "Connect a MASK output, or convert the image to a mask.")
@@ -153,7 +153,12 @@ def _mask(declared: Any, value: Any) -> Tensor:
 
 
 def _is_floating(value: Any, dimensions: int) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point() and value.ndim == dimensions and 0 not in value.shape
+    return is_plain(value) and value.is_floating_point() and value.ndim == dimensions and 0 not in value.shape
+
+
+def is_plain(value: Any) -> bool:
+    """Whether a value is a tensor with numbers in it, one beside the other: no sparse one, none of the meta device."""
+    return isinstance(value, Tensor) and value.layout is torch.strided and not value.is_meta
 
 
 def _refuse_not_finite(declared: Any, values: Tensor, what: str) -> None:

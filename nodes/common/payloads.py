@@ -14,11 +14,15 @@ from ...geometry.depth.depth import Depth
 from ...geometry.finite import first_not_finite
 from ...geometry.plucker import PluckerMaps
 from ...geometry.points.point_cloud import PointCloud
+from ...geometry.take_kind import TakeKind
 from ...networks.components.files import LoadedComponent
 from ...networks.components.metadata import Component
 from ...networks.components.set import SynComponents
 from ...wan.exo2egosyn.views import ExoViews
-from .checks import Rule, label, unfit
+from .checks import Rule, is_plain, label, unfit
+
+# Characters of an error's own text, which may repeat what it was given.
+_LONGEST = 500
 
 
 def _rule(
@@ -35,9 +39,12 @@ def _rule(
         if not isinstance(value, kind):
             raise unfit(declared, what, arrived(value), advice)
         try:
+            _check_tensors(value)
             again = rebuilt(value)
         except ValueError as error:
-            raise ValueError(f"{label(declared)} got {what} that is not in order: {error} {advice}") from error
+            raise ValueError(
+                f"{label(declared)} got {what} that is not in order: {str(error)[:_LONGEST]} {advice}"
+            ) from error
         except (TypeError, AttributeError, RuntimeError, LookupError) as error:
             held = few([f"{field.name} {arrived(getattr(value, field.name, None))}" for field in fields(kind)], 6)
             raise unfit(declared, what, f"one with the wrong contents ({held})", advice) from error
@@ -59,7 +66,23 @@ def _refuse_not_finite(declared: Any, name: str, values: Any) -> None:
             )
 
 
+def _check_tensors(value: Any) -> None:
+    """Check that the fields that a payload declares as tensors are some.
+
+    Raises:
+        TypeError: if one is something else.
+    """
+    for field in fields(value):
+        held = getattr(value, field.name)
+        if "Tensor" in str(field.type) and not (held is None and "None" in str(field.type)):
+            parts = held if "tuple" in str(field.type) else (held,)
+            if not isinstance(parts, tuple) or not all(is_plain(part) for part in parts):
+                raise TypeError(field.name)
+
+
 def _camera(value: Camera) -> Camera:
+    if not isinstance(value.take_kind, TakeKind | None):
+        raise TypeError("take_kind")
     return replace(value, lens=replace(value.lens))
 
 

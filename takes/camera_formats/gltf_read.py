@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...common.messages import json_fault
 from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.field_of_view import lens_of_fov, vertical_fov
 from ...geometry.cameras.rotations import matrices_to_quaternions, quaternions_to_matrices, rigid, y_up_swapped
@@ -228,8 +229,8 @@ def _parsed(path: Path, data: bytes) -> tuple[dict[str, Any], bytes]:
             binary = rest[8 : 8 + length] if kind == _GLB_BINARY else b""
     try:
         content = json.loads(text)
-    except ValueError as error:
-        raise ValueError(f"it is not JSON ({error})") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is not JSON ({json_fault(error)})") from error
     if not isinstance(content, dict) or not str(content.get("asset", {}).get("version", "")).startswith("2"):
         raise ValueError("it is not glTF 2.0")
     return content, binary

@@ -277,7 +277,7 @@ NOT_FINITE = torch.full((1, 4, 4), math.nan)
         ("EXO2EGO_CAMERA", broken(camera(), world_to_camera=None), "world_to_camera nothing"),
         ("EXO2EGO_CAMERA", broken(camera(), lens="pinhole"), "lens the text 'pinhole'"),
         ("EXO2EGO_CAMERA", broken(camera(), lens=broken(camera().lens, fx=math.nan)), "finite numbers"),
-        ("EXO2EGO_CAMERA", broken(camera(), width="8"), "width the text '8'"),
+        ("EXO2EGO_CAMERA", broken(camera(), width="8"), "a whole number of pixels from 1 to 65,536, got the text '8'"),
         ("EXO2EGO_CAMERA", object.__new__(Camera), "lens nothing"),
         ("EXO2EGO_DEPTH", broken(good_values()["EXO2EGO_DEPTH"], values=torch.zeros(0, 4, 6)), "shape [0, 4, 6]"),
         ("EXO2EGO_DEPTH", broken(good_values()["EXO2EGO_DEPTH"], values=NOT_FINITE), "every pixel is NaN"),

@@ -39,6 +39,16 @@ OPTIONS = [
     "~", "\\\\host\\x", "http://127.0.0.1:1/x", "*", "%2e%2e/x", " example room", "none ",
 ]  # fmt: skip
 
+# What messages call the payloads of sockets.
+_CALLED = {
+    "IMAGE": ["frames"],
+    "MASK": ["mask"],
+    "POSE_KEYPOINT": ["people"],
+    "MHR_POSE_DATA": ["keypoints", "people", "image"],
+    "FACE_LANDMARKS": ["keypoints", "people", "image"],
+    "CONDITIONING": ["prompt"],
+}
+
 
 @dataclass(frozen=True)
 class Case:
@@ -152,9 +162,10 @@ def _output_of(graph: Graph, place: Place) -> list[Any] | None:
 
 def _case(place: Place, label: str, graph: Graph, value: Any = None) -> Case:
     plain = place.name.replace("_", " ")
-    words = [place.name, plain, str(place.options.get("display_name") or plain)]
-    if isinstance(value, str) and value in place.files:
-        words += [value.rsplit("/", 1)[-1].split("#")[0], value.split("/")[-2] if "/" in value else value]
+    words = [place.name, plain, str(place.options.get("display_name") or plain), *_CALLED.get(place.kind, ())]
+    words += [word for word in plain.split() if len(word) > 3]
+    if isinstance(value, str):  # a file, or what else was chosen or written
+        words += [part for part in [value[:40], *re.split("[/#]", value)] if 3 < len(part) < 60]
     return Case(place.node, place.name, label, graph, tuple(words))
 
 

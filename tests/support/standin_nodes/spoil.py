@@ -150,7 +150,7 @@ def _nonsense(rng: random.Random) -> tuple[str, Any]:
 def _spoilt_tensor(value: Tensor, rng: random.Random, depth: int) -> tuple[str, Any]:
     def one(number: float) -> Callable[[], Any]:
         def place() -> Any:
-            changed = value.clone()
+            changed = value.clone(memory_format=torch.contiguous_format)
             if changed.numel() and changed.is_floating_point():
                 changed.view(-1)[rng.randrange(changed.numel())] = number
             return changed
