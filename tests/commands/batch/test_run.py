@@ -149,8 +149,6 @@ def test_a_value_that_only_the_server_refuses(inputs, folder, two_servers, tmp_p
     ("change", "message"),
     [
         ({"Sampler.sed": 1}, "Nearest: Sampler.seed"),
-        ({"name": "../out"}, "leaves its folder"),
-        ({"name": "/abs"}, "absolute"),
         ({"Save video.filename_prefix": "/abs"}, "column 'name'"),
     ],
 )
@@ -163,6 +161,16 @@ def test_a_refused_manifest_queues_nothing(inputs, folder, two_servers, tmp_path
     assert message in result.stderr
     assert _finished(two_servers) == executed
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("name", "message"), [("../out", "leaves its folder"), ("/abs", "absolute")])
+def test_a_name_that_cannot_be_is_its_row_s_error(inputs, folder, two_servers, tmp_path, name, message):
+    entries = rows(inputs, 2)
+    entries[1]["name"] = name
+    result = run(inputs, two_servers, write_manifest(folder, entries), tmp_path / "out")
+    assert result.returncode == 1, result.stderr
+    assert message in result.stdout
+    assert [path.name for path in (tmp_path / "out" / "clips").iterdir()] == [entries[0]["name"]]
 
 
 def test_no_server_and_a_server_without_the_nodes(inputs, folder, two_servers, tmp_path):

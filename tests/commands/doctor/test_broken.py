@@ -220,10 +220,10 @@ BREAKS: list[Callable[[Path, random.Random], None]] = [
     lambda path, chance: emptied(path),
     lambda path, chance: emptied(path.parent),
     lambda path, chance: emptied(path.parent).touch(),
-    lambda path, chance: (path.touch(), path.chmod(0)),
+    lambda path, chance: emptied(path).touch(mode=0),  # never through a link: the files are all tests'
     lambda path, chance: (path.parent.mkdir(parents=True, exist_ok=True), path.parent.chmod(0)),
     lambda path, chance: (path.parent.mkdir(parents=True, exist_ok=True), path.parent.chmod(0o444)),
-    lambda path, chance: path.parent.mkdir(parents=True, exist_ok=True) or path.write_text(chance.choice(ODD_YAML)),
+    lambda path, chance: emptied(path).write_text(chance.choice(ODD_YAML)),
 ]
 
 
