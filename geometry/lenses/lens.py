@@ -19,6 +19,9 @@ Kind = TypeVar("Kind", bound="Lens")
 
 _kinds: dict[str, type[Lens]] = {}
 
+# Pixels; beyond, angles and fields of view are lost in rounding.
+_LARGEST = 100_000_000
+
 
 class Lens(ABC):
     """How a point of the camera frame becomes a pixel, and back.
@@ -61,8 +64,8 @@ class Lens(ABC):
                 raise ValueError(f"{self.title} takes {count} {name} coefficients, got {len(values)}.")
             object.__setattr__(self, name, values)
         numbers = self.row()
-        if not all(math.isfinite(number) for number in numbers):
-            raise ValueError(f"{self.title} takes finite numbers, got {tuple(numbers)}.")
+        if not all(abs(number) <= _LARGEST for number in numbers):  # NaN is not
+            raise ValueError(f"{self.title} takes finite numbers, of at most {_LARGEST:,}; got {tuple(numbers)}.")
         focal = tuple(getattr(self, name) for name in self.focal_fields)
         if min(focal) <= 0:
             raise ValueError(f"{self.title} takes positive focal lengths in pixels, got {focal}.")

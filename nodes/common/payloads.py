@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from enum import Enum
+from functools import cache
+from typing import Any, get_args, get_type_hints
 
 from torch import Tensor
 
@@ -14,7 +16,6 @@ from ...geometry.depth.depth import Depth
 from ...geometry.finite import first_not_finite
 from ...geometry.plucker import PluckerMaps
 from ...geometry.points.point_cloud import PointCloud
-from ...geometry.take_kind import TakeKind
 from ...networks.components.files import LoadedComponent
 from ...networks.components.metadata import Component
 from ...networks.components.set import SynComponents
@@ -39,7 +40,7 @@ def _rule(
         if not isinstance(value, kind):
             raise unfit(declared, what, arrived(value), advice)
         try:
-            _check_tensors(value)
+            _check_fields(value)
             again = rebuilt(value)
         except ValueError as error:
             raise ValueError(
@@ -66,12 +67,15 @@ def _refuse_not_finite(declared: Any, name: str, values: Any) -> None:
             )
 
 
-def _check_tensors(value: Any) -> None:
-    """Check that the fields that a payload declares as tensors are some.
+def _check_fields(value: Any) -> None:
+    """Check that the fields that a payload declares as tensors or choices are some.
 
     Raises:
         TypeError: if one is something else.
     """
+    for name, choices in _choices(type(value)):
+        if not isinstance(getattr(value, name), choices):
+            raise TypeError(name)
     for field in fields(value):
         held = getattr(value, field.name)
         if "Tensor" in str(field.type) and not (held is None and "None" in str(field.type)):
@@ -80,9 +84,18 @@ def _check_tensors(value: Any) -> None:
                 raise TypeError(field.name)
 
 
+@cache
+def _choices(kind: type) -> tuple[tuple[str, tuple[type, ...]], ...]:
+    """Return the fields of a payload that are declared as an Enum, and the types that each may have."""
+    declared = {name: get_args(hint) or (hint,) for name, hint in get_type_hints(kind).items()}
+    return tuple(
+        (name, types)
+        for name, types in declared.items()
+        if any(isinstance(part, type) and issubclass(part, Enum) for part in types)
+    )
+
+
 def _camera(value: Camera) -> Camera:
-    if not isinstance(value.take_kind, TakeKind | None):
-        raise TypeError("take_kind")
     return replace(value, lens=replace(value.lens))
 
 

@@ -47,6 +47,7 @@ _CALLED = {
     "MHR_POSE_DATA": ["keypoints", "people", "image"],
     "FACE_LANDMARKS": ["keypoints", "people", "image"],
     "CONDITIONING": ["prompt"],
+    "EXO2EGO_PLUCKER": ["pluecker"],
 }
 
 

@@ -19,7 +19,7 @@ RAW = re.compile(
     r"|int\(\) argument|not JSON serializable|Input type \(|should be the same|not implemented for|linalg|svd"
     r"|DefaultCPUAllocator|stack expects|can't allocate|Unable to allocate|integer overflow"
     r"|too large to convert|embedded null|zero-size array|expected a non-empty|expected m1|got an unexpected"
-    r"|'\w+' object|slice indices|Overflow when|Python int too large|Pickled|allow_pickle|UnpicklingError"
+    r"|'\w+' object|slice indices|Overflow when|Python int too large|allow_pickle|UnpicklingError"
     r"|MetadataIncomplete|HeaderTooLarge|safetensors_rust"
 )
 # Refusals by ComfyUI itself before anything runs.
