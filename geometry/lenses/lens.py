@@ -6,7 +6,6 @@ first pixel covers [0, 1). A lens is a frozen value; its methods work on tensors
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
