@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from enum import Enum
 from functools import cache
-from typing import Any, get_args, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from torch import Tensor
 
@@ -87,7 +88,10 @@ def _check_fields(value: Any) -> None:
 @cache
 def _choices(kind: type) -> tuple[tuple[str, tuple[type, ...]], ...]:
     """Return the fields of a payload that are declared as an Enum, and the types that each may have."""
-    declared = {name: get_args(hint) or (hint,) for name, hint in get_type_hints(kind).items()}
+    declared = {
+        name: get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        for name, hint in get_type_hints(kind).items()
+    }
     return tuple(
         (name, types)
         for name, types in declared.items()
