@@ -21,7 +21,8 @@ from typing import TextIO
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _KEPT = frozenset("\n\t\u200c\u200d")  # the joiners belong to Persian words and to emoji
 _LOOK_ALIKE = str.maketrans({"<": "\u2039", ">": "\u203a"})
-_ENTITY = re.compile(r"&(?=#|[A-Za-z])")
+# With its semicolon, or one of those that HTML reads without.
+_ENTITY = re.compile(r"&(?=#|[A-Za-z][A-Za-z0-9]*;|(?:lt|gt|amp|quot|nbsp)(?![A-Za-z]))", re.IGNORECASE)
 _AMPERSAND = "\uff06"
 _MARKUP = re.compile(r"<[A-Za-z/!?]")
 _NOT_IN_NAMES = frozenset({"Cc", "Cs", "Zl", "Zp"})

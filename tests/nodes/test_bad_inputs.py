@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -54,8 +55,9 @@ class Broken:
 
 
 @pytest.fixture(scope="module")
-def broken(comfy_server) -> Broken:
-    """Wrong files lie in the server's folders, and the nodes' good inputs are made."""
+def broken(comfy_server) -> Iterator[Broken]:
+    """Wrong files lie in the server's folders, and the nodes' good inputs are made. What was written goes again."""
+    before = files_of(comfy_server.base)
     write_files(comfy_server.base)
     files = write_wrong_files(comfy_server.base, SEED)
     server = Server(comfy_server.url, comfy_server.pid)
@@ -64,7 +66,15 @@ def broken(comfy_server) -> Broken:
     keeping, graphs = graphs_of_nodes(nodes)
     for _, outcome, _ in server.outcomes(((None, graph) for graph in keeping), GOOD):
         assert outcome.kind == "done", outcome
-    return Broken(server, info, graphs, places(info, graphs, files))
+    yield Broken(server, info, graphs, places(info, graphs, files))
+    for path in sorted(files_of(comfy_server.base) - before, reverse=True):
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+    server.post("/history", {"clear": True})  # an editor cannot read what NaN was sent
+
+
+def files_of(base: Path) -> set[Path]:
+    """Everything in the folders that others read: input and models."""
+    return {path for folder in ("input", "models") for path in (base / folder).rglob("*")}
 
 
 def report(found: list[str]) -> str:

@@ -72,7 +72,7 @@ def test_a_linked_name_is_checked_when_it_comes(comfy_client, small_take, name):
 @pytest.mark.parametrize("value", [5, 1.5, {"a": 1}])
 def test_a_choice_that_is_no_text(comfy_client, small_take, value):
     for graph in (with_inputs(prior_graph(), "Take", take=value), camera_graph(value)):
-        with pytest.raises(PromptRejectedError, match="Expected the name"):
+        with pytest.raises(PromptRejectedError, match="takes a text; got"):
             comfy_client.run(graph)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from exo2ego.commands.comfyui.errors import ExecutionFailedError
+from exo2ego.commands.comfyui.errors import ExecutionFailedError, PromptRejectedError
 from support.comfyui import import_comfyui
 from support.egox_witness import Clip, sample
 from support.graphs import egox_graph, node_id, only_outputs, recorded, with_inputs
@@ -95,7 +95,7 @@ def test_the_way_that_is_asked_for(comfy_server, comfy_client, small_take):
 
 
 def test_another_word_is_refused(comfy_client, small_take):
-    with pytest.raises(ExecutionFailedError, match='"auto", "merge", "beside the weights"; got \'beside\''):
+    with pytest.raises(PromptRejectedError, match="one of 'auto', 'merge', 'beside the weights'; got 'beside'"):
         comfy_client.run(only_outputs(recorded(graph_of("default", apply="beside"), "x.safetensors"), "Record"))
 
 
