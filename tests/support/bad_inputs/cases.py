@@ -48,6 +48,7 @@ _CALLED = {
     "FACE_LANDMARKS": ["keypoints", "people", "image"],
     "CONDITIONING": ["prompt"],
     "EXO2EGO_PLUCKER": ["pluecker"],
+    "LATENT": ["images of"],
 }
 
 
