@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,13 @@ def api_graph(name: str) -> Graph:
 
 def only_outputs(graph: Graph, *titles: str) -> Graph:
     """Keep what the named nodes need; everything else is left out."""
+    return needed(graph, [node_id(graph, title) for title in titles])
+
+
+def needed(graph: Graph, keys: Iterable[str]) -> Graph:
+    """Keep these nodes and all that they are computed from."""
     wanted: set[str] = set()
-    pending = [node_id(graph, title) for title in titles]
+    pending = list(keys)
     while pending:
         key = pending.pop()
         if key not in wanted:

@@ -6,7 +6,7 @@ again. Several processes may share the work: each takes every n-th shard.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ def write_rooms(
     n_shards: int,
     size: TakeSize | None = None,
     *,
+    per_shard: int = PER_SHARD,
     worker: int = 0,
     n_workers: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -34,6 +35,7 @@ def write_rooms(
         folder: where the shards lie; is made.
         n_shards: how many there shall be.
         size: of the takes.
+        per_shard: takes in each.
         worker: which of `n_workers` processes this is.
         n_workers: how many share the work.
         progress: called with (shards done, all) after each; may raise to stop.
@@ -41,7 +43,7 @@ def write_rooms(
     for number in range(worker, n_shards, n_workers):
         path = folder / f"rooms_{number:05d}.npz"
         if not path.exists():
-            rooms = range(number * PER_SHARD, (number + 1) * PER_SHARD)
+            rooms = range(number * per_shard, (number + 1) * per_shard)
             parts = [_arrays(random_take(room, size)) for room in rooms]
             with whole_file(path) as unfinished:
                 np.savez_compressed(unfinished, **{name: np.stack([part[name] for part in parts]) for name in parts[0]})
@@ -49,16 +51,13 @@ def write_rooms(
             progress(number + 1, n_shards)
 
 
-def read_rooms(folder: Path) -> Iterator[dict[str, torch.Tensor]]:
-    """Read the shards of a folder in order.
+def shards_in(folder: Path) -> list[Path]:
+    """Return the shards of a folder in order.
 
-    Returns:
-        For each: exo [N, F, H, W, 3], prior and truth [N, F, He, We, 3], all uint8; depth [N, F, H, W] in metres,
-        float16; exo_lens [N, 4], focal lengths and center in pixels; ego_pose, world-to-camera [N, F, 4, 4].
+    Each holds exo [N, F, H, W, 3], prior and truth [N, F, He, We, 3], all uint8; depth [N, F, H, W] in metres, float16;
+    exo_lens [N, 4], focal lengths and center in pixels; ego_pose, world-to-camera [N, F, 4, 4].
     """
-    for path in sorted(folder.glob("rooms_*.npz")):
-        with np.load(path) as shard:
-            yield {name: torch.from_numpy(shard[name]) for name in shard.files}
+    return sorted(folder.glob("rooms_*.npz"))
 
 
 def _arrays(take: Take) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ...common.whole_file import whole_file
+from ..data.rooms import shards_in
 from .vae import BASE_CHANNELS, decode, encode, pocket_vae
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ class _Batches:
         return frames.transpose(3, 0, 1, 2)
 
     def _scan(self) -> None:
-        paths = sorted(self._folder.glob("rooms_*.npz"))
+        paths = shards_in(self._folder)
         if len(paths) < 2:
             raise ValueError(
                 f"Training the VAE needs two shards of rooms or more in {self._folder}: render them first."

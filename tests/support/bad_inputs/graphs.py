@@ -12,7 +12,7 @@ from demo.graph import STAND_IN_LOADERS, Graph
 from exo2ego.takes.egox.write import write_take
 from exo2ego.takes.example.room import example_take
 from support.egosyn_api import BASE
-from support.graphs import api_graph, with_node
+from support.graphs import api_graph, needed, with_node
 from support.tiny_depth_pro import save_tiny_depth_pro
 from support.tiny_models import FILES
 
@@ -113,17 +113,7 @@ def graphs_of_nodes(nodes: dict[str, int]) -> tuple[list[Graph], list[NodeGraph]
             looked = {f"value_{number}": [NODE, number] for number in range(nodes[node])}
             found[node] = NodeGraph(node, with_node(own, LOOK, "StandInLook", "Look", **looked))
         if kept:
-            keeping.append({**_needed(graph, [entry["inputs"]["value"][0] for entry in kept.values()]), **kept})
+            keeping.append({**needed(graph, [entry["inputs"]["value"][0] for entry in kept.values()]), **kept})
     missing = sorted(set(nodes) - set(found))
     assert not missing, f"{', '.join(missing)} are in no shipped workflow: see CONTRIBUTING.md"
     return keeping, list(found.values())
-
-
-def _needed(graph: Graph, keys: list[str]) -> Graph:
-    wanted, pending = set(), list(keys)
-    while pending:
-        key = pending.pop()
-        if key not in wanted:
-            wanted.add(key)
-            pending += [value[0] for value in graph[key]["inputs"].values() if isinstance(value, list)]
-    return {key: node for key, node in graph.items() if key in wanted}
