@@ -1,7 +1,7 @@
 """Muon for weights of any number of dimensions, in single precision.
 
-torch's own (`torch.optim.Muon`) takes matrices alone and iterates in bfloat16, which is fifty times slower than float32 on
-processors without such instructions. This one is for small models that are trained there.
+torch's own (`torch.optim.Muon`) takes matrices alone and iterates in bfloat16, which is fifty times slower than float32
+on processors without such instructions. This one is for small models that are trained there.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Keller Jordan, "Muon: an optimizer for hidden layers in neural networks" (2024): steep at zero, and about 1 at the end.
+# Keller Jordan, "Muon: an optimizer for hidden layers in neural networks" (2024): steep at zero, about 1 at the end.
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ITERATIONS = 5
 
