@@ -7,9 +7,8 @@ features are zeros of a small width: the pocket model ignores them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -37,12 +36,15 @@ IGNORED_WIDTH = 8  # of text and CLIP features, which are zeros
 _VIEWS = {"exo": "exo", "ego": "truth", "prior": "prior"}
 
 
-@dataclass(frozen=True)
-class LatentScale:
+class LatentScale(NamedTuple):
     """Mean and standard deviation of a VAE's latents, [16] each."""
 
     mean: Tensor
     std: Tensor
+
+    def made(self) -> dict[str, str]:
+        """Return what tells clips of this VAE from those of another."""
+        return {"vae": ",".join(f"{value:.9g}" for value in self.std.tolist())}
 
     def unit(self, latent: Tensor) -> Tensor:
         """Return a latent [B, 16, T, h, w] with mean 0 and deviation 1."""
@@ -89,7 +91,7 @@ def encode_shard(
     names = []
     with np.load(shard) as file:
         arrays = {name: file[name] for name in file.files}
-    made = {"geometry": geometry.value, "vae": f"{float(scale.std.sum()):.9g}"}
+    made = {"geometry": geometry.value, **scale.made()}
     for number in range(len(arrays["exo"])):
         if not keep(number):
             continue
