@@ -9,6 +9,7 @@ from ..attention.bias import GGABias, GGAForm
 from ..attention.choice import CHOICES
 from ..common.wan_grid import SPATIAL_STRIDE, fits_wan
 from ..geometry.directions.directions import GGAGeometry
+from ..networks.weights.egox_lora import NO_GGA
 from ..wan.egox.match import Match, matched
 from .network.guided_processor import Guidance
 from .network.lora import LoraSettings
@@ -17,7 +18,6 @@ from .network.transformer import WanSize
 from .noise import LevelSettings
 
 LORA, ALL = "lora", "all"
-NO_GGA = "off"
 AS_MATCHED = "as matched"
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("bf16", "fp32")

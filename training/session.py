@@ -19,7 +19,7 @@ from .data.cache import ClipCache
 from .data.clips import ClipBatch
 from .data.sources import clips_of
 from .network.egox import EgoX
-from .network.lora import add_lora, read_lora_into, write_lora
+from .network.lora import COMFYUI, add_lora, read_lora_into, write_lora
 from .network.sampling import sample
 from .network.transformer import load_transformer, new_transformer
 from .recipe import ALL, LORA, Recipe
@@ -142,9 +142,21 @@ def put_best(network: EgoX, checkpoint: Checkpoint) -> None:
         parameters[name].copy_(value)
 
 
-def export(recipe: Recipe, checkpoint: Checkpoint, path: Path) -> str:
-    """Write what a checkpoint has trained, under ComfyUI's names, whole or not at all; returns what was written."""
+def export(recipe: Recipe, checkpoint: Checkpoint, path: Path, names: str = COMFYUI) -> str:
+    """Write what a checkpoint has trained, whole or not at all; returns what was written.
+
+    Args:
+        recipe: of the run.
+        checkpoint: what is written.
+        path: NAME.safetensors.
+        names: of a LoRA's tensors: COMFYUI's or DIFFUSERS'.
+    """
     if recipe.model.trained == ALL:
+        if names != COMFYUI:
+            raise ValueError(
+                "A whole model is exported under ComfyUI's names, which WanTransformer3DModel.from_single_file of "
+                "diffusers reads: leave --format out."
+            )
         tensors = _whole_model(checkpoint.best)
         strings = {key: value for key, value in header_of(recipe, checkpoint.step).to_strings().items() if value}
         with whole_file(path) as unfinished:
@@ -155,8 +167,11 @@ def export(recipe: Recipe, checkpoint: Checkpoint, path: Path) -> str:
         if (split := split_key(name)) is None:
             raise ValueError(f"{checkpoint.path} holds {name}, which is not of a LoRA: was it trained as a whole?")
         factors[split] = value
-    write_lora(path, factors, recipe.lora.alpha, header_of(recipe, checkpoint.step))
-    return f"{path}: a LoRA of rank {recipe.lora.rank} on {len(factors) // 2} layers, after step {checkpoint.step}"
+    write_lora(path, factors, recipe.lora, header_of(recipe, checkpoint.step), names=names)
+    named = f" in {names}' names" if names != COMFYUI else ""
+    return (
+        f"{path}: a LoRA of rank {recipe.lora.rank} on {len(factors) // 2} layers{named}, after step {checkpoint.step}"
+    )
 
 
 def header_of(recipe: Recipe, step: int) -> EgoXLoraHeader:

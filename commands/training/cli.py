@@ -130,7 +130,7 @@ def _export(options: argparse.Namespace) -> int:
         raise ValueError(f"--out is NAME.safetensors in a folder that is there, got {options.out}.")
     if options.out.exists() and not options.force:
         raise ValueError(f"{options.out} is there already. --force overwrites it.")
-    print(export(recipe, _checkpoint(options, recipe), options.out))
+    print(export(recipe, _checkpoint(options, recipe), options.out, options.format))
     return DONE
 
 
@@ -186,4 +186,11 @@ def _parser() -> argparse.ArgumentParser:
         if name == "export":
             sub.add_argument("--out", type=Path, required=True, metavar="FILE", help="NAME.safetensors")
             sub.add_argument("--force", action="store_true", help="overwrite what is there under that name")
+            sub.add_argument(
+                "--format",
+                choices=("comfyui", "diffusers"),
+                default="comfyui",
+                help="names of a LoRA's tensors: ComfyUI's (default), which its loaders and other packs read, or "
+                "those of diffusers' load_lora_weights",
+            )
     return parser

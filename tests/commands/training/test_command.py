@@ -79,6 +79,12 @@ def test_from_recipe_to_lora(folder, capfd):
     assert any(update.up.any() for update in lora.layers.values())
     assert run("export", recipe, "--out", folder / "lora.safetensors") == 1
     assert "--force overwrites it" in capfd.readouterr().err
+    assert run("export", recipe, "--out", folder / "for_diffusers.safetensors", "--format", "diffusers") == 0
+    assert "on 16 layers in diffusers' names, after step 2" in capfd.readouterr().out
+    named = load_file(folder / "for_diffusers.safetensors")
+    assert "transformer.blocks.0.attn1.to_out.0.lora_A.weight" in named
+    other = read_lora(folder / "for_diffusers.safetensors")
+    assert all(torch.equal(update.up, other.layers[layer].up) for layer, update in lora.layers.items())
 
 
 def test_a_whole_model_loads_in_comfyui(folder, capfd):
@@ -93,6 +99,8 @@ def test_a_whole_model_loads_in_comfyui(folder, capfd):
     assert run("export", recipe, "--out", folder / "model.safetensors") == 0
     model = comfy.sd.load_diffusion_model(str(folder / "model.safetensors"))
     weights = model.model.diffusion_model.state_dict()
+    assert run("export", recipe, "--out", folder / "other.safetensors", "--format", "diffusers") == 1
+    assert "from_single_file of diffusers reads: leave --format out" in capfd.readouterr().err
     assert weights.keys() == wan_state_dict().keys()
     before = dict(build_network(read_recipe(recipe)).named_parameters())
     moved = weights["blocks.0.self_attn.q.weight"].float() - before["transformer.blocks.0.attn1.to_q.weight"]
