@@ -14,7 +14,7 @@ from ..networks.weights.safetensors_file import read_safetensors
 from ..networks.weights.wan_kinds import WAN21_I2V, wan_kind, wan_prefix
 from .data.sources import clips_of
 from .network.lora import add_lora
-from .network.transformer import WanSize, empty_transformer
+from .network.transformer import WanSize, empty_transformer, network_for
 from .recipe import LORA, Recipe
 from .state import checkpoint_files
 from .trainer import CHECKPOINTS
@@ -64,7 +64,9 @@ def _size(recipe: Recipe) -> WanSize:
     if (kind := wan_kind(tensors)) != WAN21_I2V:
         raise ValueError(f"[model] base {base.name} is {kind or 'not a Wan transformer'}, not {WAN21_I2V}.")
     prefix = wan_prefix(tensors) or ""
-    return WanSize.of_tensors({name.removeprefix(prefix): value for name, value in tensors.items()})
+    plain = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    network_for(plain, base.name)  # whose tensors are all there
+    return WanSize.of_tensors(plain, base.name)
 
 
 def _weights(recipe: Recipe, size: WanSize) -> list[str]:

@@ -107,6 +107,7 @@ def _train(options: argparse.Namespace) -> int:
 def _sample(options: argparse.Namespace) -> int:
     from ...training.data.sources import clips_of
     from ...training.session import build_network, put_best, write_samples
+    from ...training.views import SampleFiles
 
     recipe = _recipe(options)
     if not recipe.data.held_out:
@@ -117,7 +118,7 @@ def _sample(options: argparse.Namespace) -> int:
     put_best(network, checkpoint)
     folder = options.out or recipe.run.out / "samples" / checkpoint.path.stem
     device = _device(options)
-    for file in write_samples(recipe, network.to(device), cache, folder, device):
+    for file in write_samples(recipe, network.to(device), cache, folder, SampleFiles(recipe, device))[0]:
         print(file)
     return DONE
 
@@ -150,10 +151,10 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
 
 def _checkpoint(options: argparse.Namespace, recipe: Recipe) -> Any:
-    from ...training.session import newest_checkpoint
+    from ...training.session import checkpoint_of
     from ...training.state import read_checkpoint
 
-    return newest_checkpoint(recipe) if options.checkpoint is None else read_checkpoint(options.checkpoint)
+    return checkpoint_of(recipe) if options.checkpoint is None else read_checkpoint(options.checkpoint)
 
 
 def _device(options: argparse.Namespace) -> Any:

@@ -56,16 +56,23 @@ class WanSize:
             raise ValueError(f"Every size of a transformer is at least 1, got {self}.")
 
     @classmethod
-    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> WanSize:
-        """Return the sizes of a transformer by its tensors, in ComfyUI's names without a prefix."""
-        return cls(
-            width=tensors["patch_embedding.weight"].shape[0],
-            ffn=tensors["blocks.0.ffn.0.weight"].shape[0],
-            blocks=1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks.")),
-            text=tensors["text_embedding.0.weight"].shape[1],
-            image=tensors["img_emb.proj.0.weight"].shape[0],
-            frequencies=tensors["time_embedding.0.weight"].shape[1],
-        )
+    def of_tensors(cls, tensors: Mapping[str, Tensor], file: str) -> WanSize:
+        """Return the sizes of a transformer by its tensors, in ComfyUI's names without a prefix.
+
+        Raises:
+            ValueError: if one of those that tell them is missing; `file` names them all.
+        """
+        try:
+            return cls(
+                width=tensors["patch_embedding.weight"].shape[0],
+                ffn=tensors["blocks.0.ffn.0.weight"].shape[0],
+                blocks=1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks.")),
+                text=tensors["text_embedding.0.weight"].shape[1],
+                image=tensors["img_emb.proj.0.weight"].shape[0],
+                frequencies=tensors["time_embedding.0.weight"].shape[1],
+            )
+        except KeyError as error:
+            raise ValueError(f"{file} is not whole: {error.args[0]} is missing. {_WHAT_FILE}") from error
 
 
 def empty_transformer(size: WanSize) -> WanTransformer3DModel:
@@ -159,18 +166,28 @@ def transformer_of(tensors: Mapping[str, Tensor], file: str, dtype: torch.dtype 
                 f"{file} is quantised ({name} is {str(tensor.dtype).removeprefix('torch.')}), and training starts from "
                 f"whole weights. {_WHAT_FILE}"
             )
-    network = empty_transformer(WanSize.of_tensors(plain))
+    network = network_for(plain, file)
+    exact = tuple(network._keep_in_fp32_modules)  # norms and noise levels, which diffusers computes in float32
+    weights = {
+        mine: plain[from_diffusers(mine)].to(torch.float32 if set(exact) & set(mine.split(".")) else dtype)
+        for mine in network.state_dict()
+    }
+    network.load_state_dict(weights, assign=True)
+    return network
+
+
+def network_for(plain: Mapping[str, Tensor], file: str) -> WanTransformer3DModel:
+    """Return a transformer without weights that all the tensors of a base model, and no others, belong to.
+
+    Raises:
+        ValueError: if some are missing, or there are more; it names the file.
+    """
+    network = empty_transformer(WanSize.of_tensors(plain, file))
     wanted = {name: from_diffusers(name) for name in network.state_dict()}
     if missing := sorted(set(wanted.values()) - set(plain)):
         raise ValueError(f"{file} is not whole: {len(missing)} tensors are missing, such as {missing[0]}. {_WHAT_FILE}")
     if more := sorted(set(plain) - set(wanted.values())):
         raise ValueError(f"{file} has {len(more)} tensors that Wan 2.1 I2V does not, such as {more[0]}. {_WHAT_FILE}")
-    exact = tuple(network._keep_in_fp32_modules)  # norms and noise levels, which diffusers computes in float32
-    weights = {
-        mine: plain[theirs].to(torch.float32 if set(exact) & set(mine.split(".")) else dtype)
-        for mine, theirs in wanted.items()
-    }
-    network.load_state_dict(weights, assign=True)
     return network
 
 

@@ -126,6 +126,27 @@ def test_mistakes_are_one_line(folder, capfd):
     assert "other.safetensors is not a Wan transformer" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize("missing", ["text_embedding.0.weight", "blocks.1.self_attn.q.weight", "blocks.0.ffn.0.weight"])
+def test_a_base_that_is_not_whole_or_of_another_kind(folder, capfd, missing):
+    """Told by `check` before anything runs, and by `train` before anything is written."""
+    recipe = folder / "lacking.toml"
+    recipe.write_text(
+        RECIPE.replace("wan.safetensors", "lacking.safetensors").replace("steps", 'out = "lacking"\nsteps', 1)
+    )
+    weights = wan_state_dict(dim=128, ffn=32)
+    save_file({name: value for name, value in weights.items() if name != missing}, folder / "lacking.safetensors")
+    for words in (("check", recipe), ("train", recipe, "--cpu")):
+        assert run(*words) == 1
+        told = capfd.readouterr().err
+        assert "lacking.safetensors is not whole" in told
+        assert missing in told
+    save_file(wan_state_dict("i2v_2.2", dim=128, ffn=32), folder / "lacking.safetensors")
+    for words in (("check", recipe), ("train", recipe, "--cpu")):
+        assert run(*words) == 1
+        assert "lacking.safetensors is Wan 2.2" in capfd.readouterr().err
+    assert not (folder / "lacking").exists()
+
+
 def test_sigterm_ends_the_run_with_a_checkpoint(folder):
     recipe = folder / "long.toml"
     text = RECIPE.replace("steps = 2\nbatch", 'steps = 100000\nout = "long"\nbatch')
