@@ -6,45 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..common.whole_file import whole_file
-from ..networks.weights.egox_lora import EgoXLoraHeader
-from ..networks.weights.lora_keys import split_key
-from ..networks.weights.safetensors_file import write_safetensors
-from ..networks.weights.wan_names import from_diffusers
 from .data.cache import ClipCache
-from .data.clips import ClipBatch
 from .data.sources import clips_of
+from .methods import method_of
 from .monitor import Monitor
-from .network.egox import EgoX
-from .network.lora import COMFYUI, add_lora, read_lora_into, write_lora
-from .network.sampling import sample
-from .network.transformer import load_transformer, new_transformer
-from .recipe import ALL, LORA, Recipe
+from .network.lora import COMFYUI
+from .recipe import Recipe
 from .state import Checkpoint, newest_checkpoint
 from .trainer import CHECKPOINTS, StepReport, Trainer
 from .views import SampleFiles
 
 SAMPLES = "samples"
-_TRANSFORMER = "transformer."
 
 
-def build_network(recipe: Recipe) -> EgoX:
+def build_network(recipe: Recipe) -> nn.Module:
     """Return the network that a recipe trains; what is trained asks for gradients."""
-    model = recipe.model
-    half = recipe.run.precision == "bf16" and model.trained == LORA
-    dtype = torch.bfloat16 if half else torch.float32
-    transformer = (
-        new_transformer(recipe.new, recipe.run.seed) if model.base is None else load_transformer(model.base, dtype)
-    )
-    if model.trained == LORA:
-        add_lora(transformer, recipe.lora, recipe.run.seed)
-        if recipe.lora.start is not None:
-            read_lora_into(transformer, recipe.lora.start, recipe.lora)
-    if recipe.run.gradient_checkpointing:
-        transformer.enable_gradient_checkpointing()
-    return EgoX(transformer, recipe.egox.guidance(), masks_last_frame=recipe.egox.masks_last_frame)
+    return method_of(recipe).network()
 
 
 def open_trainer(recipe: Recipe, folder: Path, *, on_cpu: bool = False) -> Trainer:
@@ -62,7 +41,9 @@ def open_trainer(recipe: Recipe, folder: Path, *, on_cpu: bool = False) -> Train
 
     cache = clips_of(recipe, folder)
     mixed = "bf16" if recipe.run.precision == "bf16" else "no"
-    return Trainer(recipe, build_network(recipe), cache, Accelerator(mixed_precision=mixed, cpu=on_cpu))
+    method = method_of(recipe)
+    method.check_clips(cache)  # before the network is built, which takes longer
+    return Trainer(method, method.network(), cache, Accelerator(mixed_precision=mixed, cpu=on_cpu))
 
 
 def train(trainer: Trainer, show: Callable[[str], None] = print) -> str:
@@ -107,16 +88,14 @@ def train(trainer: Trainer, show: Callable[[str], None] = print) -> str:
 
 
 def write_samples(
-    recipe: Recipe, network: EgoX, cache: ClipCache, folder: Path, files: SampleFiles
+    recipe: Recipe, network: nn.Module, cache: ClipCache, folder: Path, files: SampleFiles
 ) -> tuple[list[Path], dict[str, Tensor]]:
     """Sample the clips held out; returns what was written of them, and their contact sheets by name."""
     paths, sheets = [], {}
-    negative = cache.negative()
+    method = method_of(recipe)
     for name in recipe.data.held_out:
-        clips = ClipBatch.of([cache.read(name)], files.device)
-        latent = sample(network, clips, negative, recipe.samples)
-        latents = {"exo": clips.exo, "prior": clips.prior, "ego": latent, "truth": clips.ego}
-        written, sheet = files.write(folder, name, latents)
+        clips = method.batch([cache.read(name)], files.device)
+        written, sheet = files.write(folder, name, method.sample(network, clips, cache))
         paths += written
         if sheet is not None:
             sheets[name] = sheet
@@ -136,7 +115,7 @@ def checkpoint_of(recipe: Recipe) -> Checkpoint:
 
 
 @torch.no_grad()
-def put_best(network: EgoX, checkpoint: Checkpoint) -> None:
+def put_best(network: nn.Module, checkpoint: Checkpoint) -> None:
     """Put what a checkpoint would export into a network of its recipe."""
     parameters = dict(network.named_parameters())
     for name, value in checkpoint.best.items():
@@ -144,59 +123,17 @@ def put_best(network: EgoX, checkpoint: Checkpoint) -> None:
 
 
 def export(recipe: Recipe, checkpoint: Checkpoint, path: Path, names: str = COMFYUI) -> str:
-    """Write what a checkpoint has trained, whole or not at all; returns what was written.
+    """Write what a checkpoint has trained, each file whole or not at all; returns what was written.
 
     Args:
         recipe: of the run.
         checkpoint: what is written.
         path: NAME.safetensors.
-        names: of a LoRA's tensors: COMFYUI's or DIFFUSERS'.
+        names: of a LoRA's tensors: COMFYUI's or, for EgoX, DIFFUSERS'.
     """
-    if recipe.model.trained == ALL:
-        if names != COMFYUI:
-            raise ValueError(
-                "A whole model is exported under ComfyUI's names, which WanTransformer3DModel.from_single_file of "
-                "diffusers reads: leave --format out."
-            )
-        tensors = _whole_model(checkpoint.best)
-        strings = {key: value for key, value in header_of(recipe, checkpoint.step).to_strings().items() if value}
-        with whole_file(path) as unfinished:
-            write_safetensors(unfinished, tensors, {**strings, "format": "pt"})
-        return f"{path}: a whole Wan 2.1 I2V transformer of {len(tensors)} tensors, after step {checkpoint.step}"
-    factors = {}
-    for name, value in checkpoint.best.items():
-        if (split := split_key(name)) is None:
-            raise ValueError(f"{checkpoint.path} holds {name}, which is not of a LoRA: was it trained as a whole?")
-        factors[split] = value
-    write_lora(path, factors, recipe.lora, header_of(recipe, checkpoint.step), names=names)
-    named = f" in {names}' names" if names != COMFYUI else ""
-    return (
-        f"{path}: a LoRA of rank {recipe.lora.rank} on {len(factors) // 2} layers{named}, after step {checkpoint.step}"
-    )
-
-
-def header_of(recipe: Recipe, step: int) -> EgoXLoraHeader:
-    """Return what the header of a recipe's file says."""
-    egox, data, base = recipe.egox, recipe.data, recipe.model.base
-    is_guided = egox.guidance() is not None
-    return EgoXLoraHeader(
-        base_model=recipe.release.base_model or ("none" if base is None else base.stem),
-        match=egox.match,
-        gga=egox.gga,
-        gga_strength=f"{egox.resolved_strength:g}" if is_guided else "",
-        gga_geometry=egox.resolved_geometry.value if is_guided else "",
-        exo_size="x".join(map(str, data.exo_size)),
-        ego_size="x".join(map(str, data.ego_size)),
-        num_frames=str(data.frames),
-        step=str(step),
-        license=recipe.release.license,
-        trained_by=recipe.release.trained_by,
-    )
-
-
-def _whole_model(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-    named = {from_diffusers(name.removeprefix(_TRANSFORMER)): value for name, value in parameters.items()}
-    for name, value in named.items():
-        if not value.isfinite().all():
-            raise ValueError(f"{name} holds values that are not finite: take an earlier checkpoint.")
-    return {name: value.to(torch.float16) for name, value in named.items()}
+    method = method_of(recipe)
+    if names not in method.names:
+        raise ValueError(
+            f"What {recipe.run.method} trains as {method.trained()} has no form for {names}: leave --format out."
+        )
+    return method.export(checkpoint, path, names)
