@@ -74,12 +74,12 @@ class Align(Method):
 
     @torch.no_grad()
     def sample(self, network: nn.Module, clips: ViewsBatch, cache: ClipCache) -> dict[str, Tensor]:
-        """Predict the first ego latent; beside it is the true one."""
+        """Predict the first ego latent; beside it are the true one and that of exo view 1."""
         was_training = network.training
         network.eval()
         latent = network.align(align_input(clips))
         network.train(was_training)
-        return {"ego": latent, "truth": clips.ego[:, :, :1]}
+        return {"ego": latent, "truth": clips.ego[:, :, :1], "exo": clips.exo[:, 0, :, :1]}
 
     def export(self, checkpoint: Checkpoint, path: Path, names: str = COMFYUI) -> str:
         """Write the component align."""

@@ -81,7 +81,7 @@ class SynStage(Method):
         return velocity_losses(velocity, clips.ego, draws.noise)
 
     def sample(self, network: nn.Module, clips: ViewsBatch, cache: ClipCache) -> dict[str, Tensor]:
-        """Sample the ego view; beside it is the truth."""
+        """Sample the ego view; beside it are the truth and exo view 1."""
         nothing = torch.ones(len(clips), dtype=torch.bool, device=clips.exo.device)
 
         def against(x: Tensor, levels: Tensor) -> Tensor:
@@ -90,7 +90,8 @@ class SynStage(Method):
         def velocity(x: Tensor, levels: Tensor) -> Tensor:
             return network(clips, x, levels)
 
-        return {"ego": euler(network, velocity, against, clips.ego, self.recipe.samples), "truth": clips.ego}
+        latent = euler(network, velocity, against, clips.ego, self.recipe.samples)
+        return {"ego": latent, "truth": clips.ego, "exo": clips.exo[:, 0]}
 
     def files(self, path: Path) -> list[Path]:
         """Return the files: stages 1 and 2 train two components, NAME_multiexocon or NAME_poseinj and NAME_lora."""
