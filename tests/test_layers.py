@@ -57,7 +57,7 @@ FLOORS = {
     "takes/ego_exo4d/layout": Floor(may=("common", "takes/files", "takes/listing"), never=COMFYUI | TORCH),
     **{name: Floor(may=("common", "geometry", "attention")) for name in PURE_WAN},
     "wan": Floor(may=("common", "geometry", "attention", "networks", *PURE_WAN), never=frozenset()),
-    "training": Floor(may=("common", "geometry", "attention", "networks", "takes", *PURE_WAN)),
+    "training": Floor(may=("common", "geometry", "attention", "networks", "takes", "nodes/drawings", *PURE_WAN)),
     "nodes/drawings": Floor(may=("common", "geometry")),
     "nodes": Floor(may=(*_BELOW_NODES, "nodes/drawings"), never=frozenset()),
     "commands/comfyui": Floor(may=("common",), never=COMFYUI | TORCH),

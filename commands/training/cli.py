@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 DONE, FAILED, UNUSABLE = 0, 1, 2
 
 _DESCRIPTION = (
-    "Trains EgoX's LoRA, or a small Wan from nothing, by one TOML file with every setting: see docs/training.md."
+    "Trains EgoX's LoRA, a small Wan from nothing, or Exo2EgoSyn's stages, by one TOML file with every setting: see "
+    "docs/training.md."
 )
 _WHAT = {
     "check": "check the recipe against base model, clips and run; nothing is changed",
@@ -29,7 +30,7 @@ _WHAT = {
     "train": "train, or go on from the newest checkpoint; Ctrl-C, SIGTERM or a file `stop` in the run's folder end it "
     "with a checkpoint",
     "sample": "sample the clips held out with a checkpoint",
-    "export": "write a checkpoint's LoRA, or whole model, for ComfyUI",
+    "export": "write a checkpoint's LoRA, whole model or components, for ComfyUI",
 }
 # What the extra `train` brings, by the names under which it is imported.
 _LIBRARIES = ("accelerate", "diffusers", "einops", "kornia", "numpy", "peft", "safetensors", "tomli", "torch", "av")
@@ -107,6 +108,7 @@ def _train(options: argparse.Namespace) -> int:
 def _sample(options: argparse.Namespace) -> int:
     from ...training.data.sources import clips_of
     from ...training.session import build_network, put_best, write_samples
+    from ...training.views import SampleFiles
 
     recipe = _recipe(options)
     if not recipe.data.held_out:
@@ -117,20 +119,23 @@ def _sample(options: argparse.Namespace) -> int:
     put_best(network, checkpoint)
     folder = options.out or recipe.run.out / "samples" / checkpoint.path.stem
     device = _device(options)
-    for file in write_samples(recipe, network.to(device), cache, folder, device):
+    for file in write_samples(recipe, network.to(device), cache, folder, SampleFiles(recipe, device))[0]:
         print(file)
     return DONE
 
 
 def _export(options: argparse.Namespace) -> int:
+    from ...training.methods import method_of
     from ...training.session import export
 
     recipe = _recipe(options)
     if options.out.suffix != ".safetensors" or not options.out.parent.is_dir():
         raise ValueError(f"--out is NAME.safetensors in a folder that is there, got {options.out}.")
-    if options.out.exists() and not options.force:
-        raise ValueError(f"{options.out} is there already. --force overwrites it.")
-    print(export(recipe, _checkpoint(options, recipe), options.out))
+    for file in method_of(recipe).files(options.out):
+        index = file.with_name(f"{file.name}.index.json")  # of a component in shards
+        if not options.force and (there := next((path for path in (file, index) if path.exists()), None)):
+            raise ValueError(f"{there} is there already. --force overwrites it.")
+    print(export(recipe, _checkpoint(options, recipe), options.out, options.format))
     return DONE
 
 
@@ -150,10 +155,10 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
 
 def _checkpoint(options: argparse.Namespace, recipe: Recipe) -> Any:
-    from ...training.session import newest_checkpoint
+    from ...training.session import checkpoint_of
     from ...training.state import read_checkpoint
 
-    return newest_checkpoint(recipe) if options.checkpoint is None else read_checkpoint(options.checkpoint)
+    return checkpoint_of(recipe) if options.checkpoint is None else read_checkpoint(options.checkpoint)
 
 
 def _device(options: argparse.Namespace) -> Any:
@@ -186,4 +191,11 @@ def _parser() -> argparse.ArgumentParser:
         if name == "export":
             sub.add_argument("--out", type=Path, required=True, metavar="FILE", help="NAME.safetensors")
             sub.add_argument("--force", action="store_true", help="overwrite what is there under that name")
+            sub.add_argument(
+                "--format",
+                choices=("comfyui", "diffusers"),
+                default="comfyui",
+                help="names of a LoRA's tensors: ComfyUI's (default), which its loaders and other packs read, or "
+                "those of diffusers' load_lora_weights",
+            )
     return parser
