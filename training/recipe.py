@@ -10,6 +10,8 @@ from ..attention.choice import CHOICES
 from ..common.wan_grid import SPATIAL_STRIDE, fits_wan
 from ..geometry.directions.directions import GGAGeometry
 from ..wan.egox.match import Match, matched
+from .memory.optimizers import ADAMW, METHODS, MUON
+from .memory.settings import MemorySettings
 from .network.guided_processor import Guidance
 from .network.lora import LoraSettings
 from .network.sampling import SampleSettings
@@ -162,6 +164,8 @@ class OptimizerSettings:
     """AdamW, by default with the paper's numbers.
 
     Attributes:
+        method: adamw; "adamw 8-bit", whose moments take a quarter, by bitsandbytes; or muon for the matrices of the
+            blocks where all weights are trained, with AdamW for the rest.
         lr: learning rate.
         schedule: constant, or cosine to 0 at the last step; after the warm-up.
         warmup: steps in which the rate rises.
@@ -170,6 +174,7 @@ class OptimizerSettings:
         ema: decay of a moving average of what is trained, which is then held out, sampled and exported; 0 for none.
     """
 
+    method: str = ADAMW
     lr: float = 2e-5
     schedule: str = "constant"
     warmup: int = 100
@@ -180,6 +185,7 @@ class OptimizerSettings:
     ema: float = 0.0
 
     def __post_init__(self) -> None:
+        _one_of("method", self.method, METHODS)
         _one_of("schedule", self.schedule, SCHEDULES)
         if self.lr <= 0 or self.eps <= 0 or self.clip <= 0 or self.warmup < 0 or self.weight_decay < 0:
             raise ValueError("lr, eps and clip are above 0, warmup and weight_decay from 0 up.")
@@ -254,4 +260,13 @@ class Recipe:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
     samples: SampleSettings = field(default_factory=SampleSettings)
+    memory: MemorySettings = field(default_factory=MemorySettings)
     release: ReleaseSettings = field(default_factory=ReleaseSettings)
+
+    def __post_init__(self) -> None:
+        is_lora = self.model.trained == LORA
+        self.memory.check(is_lora=is_lora, checkpoints_gradients=self.run.gradient_checkpointing)
+        if is_lora and self.optimizer.method == MUON:
+            raise ValueError(
+                '[optimizer] method = "muon" is for whole matrices: with a LoRA take adamw, or "adamw 8-bit".'
+            )

@@ -18,6 +18,7 @@ from ..networks.weights.wan_names import from_diffusers
 from .data.cache import ClipCache
 from .data.clips import ClipBatch
 from .data.sources import clips_of
+from .memory.block_swap import swap_blocks
 from .network.egox import EgoX
 from .network.lora import add_lora, read_lora_into, write_lora
 from .network.sampling import sample
@@ -37,11 +38,12 @@ _log = logging.getLogger(__name__)
 
 def build_network(recipe: Recipe) -> EgoX:
     """Return the network that a recipe trains; what is trained asks for gradients."""
-    model = recipe.model
-    half = recipe.run.precision == "bf16" and model.trained == LORA
-    dtype = torch.bfloat16 if half else torch.float32
+    model, memory = recipe.model, recipe.memory
+    dtype = memory.dtype(recipe.run.precision) if model.trained == LORA else torch.float32
     transformer = (
-        new_transformer(recipe.new, recipe.run.seed) if model.base is None else load_transformer(model.base, dtype)
+        new_transformer(recipe.new, recipe.run.seed)
+        if model.base is None
+        else load_transformer(model.base, dtype, memory.base)
     )
     if model.trained == LORA:
         add_lora(transformer, recipe.lora, recipe.run.seed)
@@ -49,6 +51,7 @@ def build_network(recipe: Recipe) -> EgoX:
             read_lora_into(transformer, recipe.lora.start, recipe.lora)
     if recipe.run.gradient_checkpointing:
         transformer.enable_gradient_checkpointing()
+    swap_blocks(transformer.blocks, memory.swap_blocks)
     return EgoX(transformer, recipe.egox.guidance(), masks_last_frame=recipe.egox.masks_last_frame)
 
 

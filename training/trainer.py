@@ -20,6 +20,7 @@ from torch import Tensor
 from .data.cache import ClipCache
 from .data.clips import ClipBatch
 from .data.order import ClipOrder
+from .memory.optimizers import optimizer_of
 from .network.egox import EgoX, noised, velocity_losses
 from .network.health import lora_health
 from .noise import draw, generator_of
@@ -35,7 +36,7 @@ HELD_OUT_LEVELS = (0.2, 0.4, 0.6, 0.8)
 
 # Settings that a run must keep to its end; the others may change when it is resumed.
 _LASTING = ("model.trained", "lora.rank", "lora.alpha", "lora.targets", "run.seed", "run.batch")
-_LASTING += ("egox.match", "egox.gga", "data.frames")
+_LASTING += ("egox.match", "egox.gga", "data.frames", "optimizer.method")
 
 _log = logging.getLogger(__name__)
 
@@ -96,8 +97,10 @@ class Trainer:
         cache_names = {name: entry.layout for name, entry in cache.entries.items() if name not in held_out}
         self._order = ClipOrder(cache_names, recipe.run.batch, recipe.run.seed)
         network.to(accelerator.device)
-        optimizer = torch.optim.AdamW(
-            self.parameters.values(),
+        optimizer = optimizer_of(
+            settings.method,
+            [{"params": list(self.parameters.values())}],
+            {value: name for name, value in self.parameters.items()},
             lr=settings.lr,
             betas=settings.betas,
             eps=settings.eps,

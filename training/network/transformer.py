@@ -15,6 +15,9 @@ from ...networks.components.files import files_of
 from ...networks.weights.safetensors_file import read_safetensors
 from ...networks.weights.wan_kinds import WAN21_I2V, wan_kind, wan_prefix
 from ...networks.weights.wan_names import from_diffusers
+from ..memory.quantised import FLOAT8, quantise
+from ..memory.scaled_files import keep_stored, split_scaled, whole
+from ..memory.settings import AS_PRECISION, FP8
 
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
@@ -129,35 +132,45 @@ def new_transformer(size: WanSize, seed: int) -> WanTransformer3DModel:
     return _with_rotary_table(network)
 
 
-def load_transformer(path: str | Path, dtype: torch.dtype | None = None) -> WanTransformer3DModel:
+def load_transformer(
+    path: str | Path, dtype: torch.dtype | None = None, stored: str = AS_PRECISION
+) -> WanTransformer3DModel:
     """Load a base model.
 
     Args:
         path: a safetensors file, or any shard or the index of one in shards.
         dtype: the type of its weights; None leaves each as it is stored.
+        stored: how the blocks' linear layers are kept, a `base` of `MemorySettings`. With fp8 the file may be one in
+            float8, whose weights stay as they are.
 
     Raises:
-        ValueError: for a file that is missing, damaged, not of Wan 2.1 I2V, or in float8 or another quantised form.
+        ValueError: for a file that is missing, damaged, not of Wan 2.1 I2V, or in another quantised form.
     """
     path = Path(path)
     tensors: dict[str, Tensor] = {}
     for file in files_of(path):
         tensors.update(read_safetensors(file, _WHAT_FILE)[0])
-    return transformer_of(tensors, path.name, dtype)
+    return transformer_of(tensors, path.name, dtype, stored)
 
 
-def transformer_of(tensors: Mapping[str, Tensor], file: str, dtype: torch.dtype | None = None) -> WanTransformer3DModel:
+def transformer_of(
+    tensors: Mapping[str, Tensor], file: str, dtype: torch.dtype | None = None, stored: str = AS_PRECISION
+) -> WanTransformer3DModel:
     """Return a transformer with the given weights, in ComfyUI's names; `file` names them in errors."""
     kind = wan_kind(tensors)
     if kind != WAN21_I2V:
         raise ValueError(f"{file} is {kind or 'not a Wan transformer'}. {_WHAT_FILE}")
     prefix = wan_prefix(tensors) or ""
     plain = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    scales: dict[str, Tensor] = {}
+    if stored == FP8:
+        plain, scales = split_scaled(plain)
     for name, tensor in plain.items():
-        if tensor.dtype not in _TRAINABLE_TYPES:
+        if tensor.dtype not in _TRAINABLE_TYPES and name not in scales:
+            remedy = ' Set [memory] base = "fp8" to train on it as it is.' if tensor.dtype == FLOAT8 else ""
             raise ValueError(
                 f"{file} is quantised ({name} is {str(tensor.dtype).removeprefix('torch.')}), and training starts from "
-                f"whole weights. {_WHAT_FILE}"
+                f"whole weights.{remedy} {_WHAT_FILE}"
             )
     network = empty_transformer(WanSize.of_tensors(plain))
     wanted = {name: from_diffusers(name) for name in network.state_dict()}
@@ -166,11 +179,20 @@ def transformer_of(tensors: Mapping[str, Tensor], file: str, dtype: torch.dtype 
     if more := sorted(set(plain) - set(wanted.values())):
         raise ValueError(f"{file} has {len(more)} tensors that Wan 2.1 I2V does not, such as {more[0]}. {_WHAT_FILE}")
     exact = tuple(network._keep_in_fp32_modules)  # norms and noise levels, which diffusers computes in float32
-    weights = {
-        mine: plain[theirs].to(torch.float32 if set(exact) & set(mine.split(".")) else dtype)
-        for mine, theirs in wanted.items()
-    }
+    weights, kept = {}, {}
+    for mine, theirs in wanted.items():
+        kind = torch.float32 if set(exact) & set(mine.split(".")) else dtype
+        weights[mine] = plain[theirs]
+        if theirs in scales and mine.startswith("blocks.") and mine.endswith(".weight"):
+            kept[mine.removesuffix(".weight")] = (plain[theirs], scales[theirs])
+        elif theirs in scales:
+            weights[mine] = whole(plain[theirs], scales[theirs], kind or torch.bfloat16)
+        else:
+            weights[mine] = plain[theirs].to(kind)
     network.load_state_dict(weights, assign=True)
+    for layer, (weight, scale) in kept.items():
+        keep_stored(network, layer, weight, scale, dtype or torch.bfloat16)
+    quantise(network, stored)
     return network
 
 
