@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 ADAMW, ADAMW_8BIT, MUON = "adamw", "adamw 8-bit", "muon"
-METHODS = (ADAMW, ADAMW_8BIT, MUON)
+OPTIMIZERS = (ADAMW, ADAMW_8BIT, MUON)
 
 _MOMENTUM = 0.95  # Muon's
 _GROUP_8BIT = 256  # numbers that share a scale
@@ -34,7 +34,7 @@ def optimizer_of(
     """Return an optimizer.
 
     Args:
-        method: one of `METHODS`.
+        method: one of `OPTIMIZERS`.
         groups: of parameters, as torch's optimizers take them: "params" and what else belongs to the group.
         names: of all of them; Muon takes the matrices of what has `blocks` in its name.
         lr: learning rate, where a group has none of its own.

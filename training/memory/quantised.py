@@ -105,21 +105,28 @@ class Nf4Linear(QuantisedLinear):
 LAYERS: dict[str, type[Fp8Linear | Nf4Linear]] = {FP8: Fp8Linear, NF4: Nf4Linear}
 
 
-def quantise(network: nn.Module, base: str) -> None:
+def is_quantised(layer: str, spared: str = "") -> bool:
+    """Whether a linear layer, by its name, is one of those that are quantised: within a block, and not spared."""
+    return "blocks." in layer and not (spared and spared in layer)
+
+
+def quantise(network: nn.Module, base: str, spared: str = "") -> None:
     """Quantise the linear layers of a transformer's blocks in place, where `base` says fp8 or nf4.
 
-    One layer after the other: little more than the result is in memory. What is quantised already stays as it is.
+    One layer after the other: little more than the result is in memory. What is quantised already stays as it is, and
+    so do layers with `spared` in their name.
 
     Raises:
         ValueError: if nf4's library is not installed.
     """
     if base not in QUANTISED:
         return
-    layers = [name for name, module in network.named_modules() if type(module) is nn.Linear and "blocks." in name]
-    for name in layers:
-        parent, _, last = name.rpartition(".")
-        owner = network.get_submodule(parent)
-        setattr(owner, last, LAYERS[base].of(owner.get_submodule(last)))  # ty: ignore[invalid-argument-type]
+    linear_layers = [name for name, module in network.named_modules() if type(module) is nn.Linear]
+    for name in linear_layers:
+        if is_quantised(name, spared):
+            parent, _, last = name.rpartition(".")
+            owner = network.get_submodule(parent)
+            setattr(owner, last, LAYERS[base].of(owner.get_submodule(last)))  # ty: ignore[invalid-argument-type]
 
 
 def stored_bytes(shape: tuple[int, int], base: str) -> int:

@@ -37,9 +37,10 @@ def whole(stored: Tensor, scale: Tensor, dtype: torch.dtype) -> Tensor:
     return (stored.float() * scale.view(-1, *[1] * (stored.ndim - 1))).to(dtype)
 
 
-def keep_stored(network: nn.Module, layer: str, stored: Tensor, scale: Tensor, dtype: torch.dtype) -> None:
-    """Let a linear layer of a network keep its weight as a file stores it."""
+def keep_stored(network: nn.Module, layer: str, scale: Tensor, dtype: torch.dtype) -> None:
+    """Let a linear layer of a network, which has its weight in float8, keep it so; computed in `dtype`."""
     parent, _, last = layer.rpartition(".")
     owner = network.get_submodule(parent)
     old = owner.get_submodule(last)
+    stored = old.weight.detach()
     setattr(owner, last, Fp8Linear(stored, scale, old.bias, tuple(stored.shape), dtype))

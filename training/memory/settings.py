@@ -42,17 +42,17 @@ class MemorySettings:
                 "shard shares whole weights among cards: leave swap_blocks at 0 and base at bf16 with it, or shard out."
             )
 
-    def check(self, *, is_lora: bool, checkpoints_gradients: bool) -> None:
+    def check(self, *, is_base_frozen: bool, checkpoints_gradients: bool) -> None:
         """Check the settings beside what is trained and how.
 
         Args:
-            is_lora: whether a LoRA is trained on frozen weights, rather than all weights.
+            is_base_frozen: whether a base model is trained on whose weights, or most, stay as they are.
             checkpoints_gradients: whether blocks are run again in the backward pass.
 
         Raises:
             ValueError: if they do not go together.
         """
-        if not is_lora and (self.swap_blocks or self.base != AS_PRECISION):
+        if not is_base_frozen and (self.swap_blocks or self.base != AS_PRECISION):
             name = "swap_blocks" if self.swap_blocks else f'base = "{self.base}"'
             raise ValueError(f"[memory] {name} is about frozen weights: leave it out where all weights are trained.")
         if self.swap_blocks and not checkpoints_gradients:

@@ -81,7 +81,7 @@ def test_a_run_goes_on_and_keeps_what_is_planned(tmp_path, method):
 
 
 def test_what_does_not_go_together_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r'\[optimizer\] method = "muon" is for whole matrices'):
+    with pytest.raises(ValueError, match=r"\[optimizer\]: muon is for whole matrices"):
         tiny_recipe(tmp_path, optimizer={"method": "muon"})
     if not HAS_BITSANDBYTES:
         write_cache(tmp_path / "cache")

@@ -121,7 +121,7 @@ def test_float8_files_stay_as_they_are(tmp_path, spelling):
     save_file(file, path)
     with pytest.raises(ValueError, match=r'is float8_e4m3fn.*Set \[memory\] base = "fp8" to train on it as it is'):
         load_transformer(path, torch.float32)
-    network = load_transformer(path, torch.float32, "fp8")
+    network = load_transformer(path, torch.float32, stored="fp8")
     layer = network.blocks[1].attn1.to_q
     name = "blocks.1.self_attn.q"
     assert torch.equal(layer.stored.view(torch.uint8), file[f"{name}.weight"].view(torch.uint8))
