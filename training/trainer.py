@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from .data.cache import ClipCache
 from .data.order import ClipOrder
+from .memory.optimizers import optimizer_of
 from .method import Method
 from .network.health import LoraHealth, gradient_norms, lora_health
 from .noise import Draws, draw, generator_of
@@ -34,7 +35,7 @@ CHECKPOINTS = "checkpoints"
 
 # Settings that a run must keep to its end, beside its method's; the others may change when it is resumed.
 _LASTING = ("model.trained", "lora.rank", "lora.alpha", "lora.targets", "run.seed", "run.batch")
-_LASTING += ("data.frames", "run.method")
+_LASTING += ("data.frames", "run.method", "optimizer.method")
 
 _log = logging.getLogger(__name__)
 
@@ -106,8 +107,10 @@ class Trainer:
             {"params": [self.parameters[name] for name in names], "lr": peak, "peak": peak}
             for peak, names in groupby(self.parameters, method.peak_rate)
         ]
-        optimizer = torch.optim.AdamW(
+        optimizer = optimizer_of(
+            settings.method,
             groups,
+            {value: name for name, value in self.parameters.items()},
             lr=settings.lr,
             betas=settings.betas,
             eps=settings.eps,
