@@ -10,16 +10,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ...attention.layout import TokenLayout
 from ...common.whole_file import whole_file
 from ...networks.weights.safetensors_file import read_safetensors, write_safetensors
-from .clips import TrainingClip
+from .clips import CLIP_KINDS, AnyClip, AnyLayout, TrainingClip
 
 FORMAT = "exo2ego_clips"
 FORMAT_VERSION = "1"
@@ -40,14 +40,16 @@ class Entry:
         shard: the file that holds it.
         number: its place there.
         made: how it was made.
-        layout: order of its tokens.
+        layout: its sizes.
+        kind: which clip it is, a key of `CLIP_KINDS`.
     """
 
     name: str
     shard: Path
     number: int
     made: Made
-    layout: TokenLayout
+    layout: AnyLayout
+    kind: str = TrainingClip.kind
 
 
 class ClipCache:
@@ -72,8 +74,8 @@ class ClipCache:
         """Forget all clips but some, which have to be there."""
         self.entries = {name: self._entry(name) for name in names}
 
-    def read(self, name: str) -> TrainingClip:
-        """Return a clip, mapped from its file.
+    def read(self, name: str) -> Any:
+        """Return a clip of its kind, mapped from its file.
 
         Raises:
             ValueError: if its shard is damaged, or it has no such clip.
@@ -86,7 +88,7 @@ class ClipCache:
                     for key in file.keys()  # noqa: SIM118  no mapping
                     if key.startswith(f"{entry.number}.")
                 }
-            return TrainingClip(**parts)
+            return CLIP_KINDS[entry.kind][0](**parts)
         except (SafetensorError, OSError, TypeError, ValueError) as error:
             raise ValueError(f"The clip {name} of {entry.shard} cannot be read ({error}). {_AGAIN}") from error
 
@@ -133,7 +135,7 @@ class ClipCache:
         return self.entries[name]
 
 
-def write_shard(folder: Path, clips: Mapping[str, tuple[TrainingClip, Made]]) -> Path:
+def write_shard(folder: Path, clips: Mapping[str, tuple[AnyClip, Made]]) -> Path:
     """Write clips, with how they were made, into one shard; returns the file.
 
     Its name follows from the clips' names: who makes them again takes the place of what was there.
@@ -142,9 +144,8 @@ def write_shard(folder: Path, clips: Mapping[str, tuple[TrainingClip, Made]]) ->
     entries = []
     for number, (name, (clip, made)) in enumerate(clips.items()):
         tensors |= {f"{number}.{part}": tensor for part, tensor in clip.tensors().items()}
-        layout = clip.layout
-        sizes = [layout.frames, layout.rows, layout.exo_columns, layout.ego_columns]
-        entries.append({"name": name, "layout": sizes, "made": dict(made)})
+        sizes = list(astuple(clip.layout))
+        entries.append({"name": name, "layout": sizes, "made": dict(made), "kind": clip.kind})
     digest = hashlib.sha256(json.dumps(list(clips)).encode()).hexdigest()[:16]
     path = folder / f"clips-{digest}.safetensors"
     strings = {"format": FORMAT, "format_version": FORMAT_VERSION, "clips": json.dumps(entries)}
@@ -165,9 +166,11 @@ def _entries(shard: Path) -> list[Entry]:
             strings = file.metadata() or {}
         if strings.get("format") != FORMAT or strings.get("format_version") != FORMAT_VERSION:
             raise ValueError("it is not a shard of clips, or one of another version")
-        return [
-            Entry(item["name"], shard, number, item["made"], TokenLayout(*item["layout"]))
-            for number, item in enumerate(json.loads(strings["clips"]))
-        ]
+        entries = []
+        for number, item in enumerate(json.loads(strings["clips"])):
+            kind = item.get("kind", TrainingClip.kind)  # older shards name none
+            layout = CLIP_KINDS[kind][1](*item["layout"])
+            entries.append(Entry(item["name"], shard, number, item["made"], layout, kind))
+        return entries
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"The shard {shard} is truncated or corrupt ({error}). {_AGAIN}") from error

@@ -1,22 +1,24 @@
-"""What EgoX is trained on: encoded clips, one or a batch of them."""
+"""What EgoX and Exo2EgoSyn are trained on: encoded clips, one or a batch of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from ...attention.directions import TokenDirections
 from ...attention.layout import TokenLayout
-from ...common.wan_grid import LATENT_CHANNELS, PATCH
+from ...common.wan_grid import LATENT_CHANNELS, PATCH, PLUCKER_CHANNELS, VAE_STRIDE, video_frames
 from ...wan.egox.prompt import TEXT_TOKENS
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingClip:
-    """A clip as the transformer meets it; latents are in the model's scale.
+    """A clip of EgoX as the transformer meets it; latents are in the model's scale.
 
     Attributes:
         exo: latent of the exo view [16, T, h, w_exo].
@@ -30,6 +32,8 @@ class TrainingClip:
     Raises:
         ValueError: if the parts do not fit each other.
     """
+
+    kind: ClassVar[str] = "egox"
 
     exo: Tensor
     ego: Tensor
@@ -103,15 +107,169 @@ class ClipBatch:
         Raises:
             ValueError: if their sizes differ.
         """
-        layouts = {clip.layout for clip in clips}
-        if len(layouts) != 1:
-            raise ValueError(f"A batch is of clips of one size, got {len(layouts)} sizes: {sorted(map(str, layouts))}.")
+        layout = _one_layout(clips)
         device = torch.device(device)
         parts = [
             torch.stack([getattr(clip, name) for clip in clips]).float().to(device)
             for name in ("exo", "ego", "prior", "text", "features")
         ]
-        return cls(*parts, tuple(clip.directions.to(device) for clip in clips), layouts.pop())
+        return cls(*parts, tuple(clip.directions.to(device) for clip in clips), layout)
 
     def __len__(self) -> int:
         return len(self.exo)
+
+
+@dataclass(frozen=True)
+class ViewsLayout:
+    """Sizes of a clip of Exo2EgoSyn, in latent frames and cells; clips of one batch agree in them.
+
+    Attributes:
+        views: exo views.
+        frames: of every latent.
+        exo_height, exo_width: of the exo latents.
+        ego_height, ego_width: of the ego latent.
+    """
+
+    views: int
+    frames: int
+    exo_height: int
+    exo_width: int
+    ego_height: int
+    ego_width: int
+
+    def describe(self) -> str:
+        """Return sizes and numbers of tokens in a line."""
+        per_token = PATCH**2
+        exo = self.views * self.frames * self.exo_height * self.exo_width // per_token
+        ego = self.frames * self.ego_height * self.ego_width // per_token
+        return f"{self.views} views, {self.frames} latent frames: {exo} exo and {ego} ego tokens"
+
+
+@dataclass(frozen=True, eq=False)
+class ViewsClip:
+    """A clip of Exo2EgoSyn as its networks meet it; latents are in the model's scale.
+
+    Attributes:
+        exo: latents of the exo views [V, 16, T, h, w], each video encoded by itself, exo camera 1 first.
+        ego: latent of the true ego view [16, T, h_ego, w_ego]; its first frame is the true first ego frame's latent.
+        gray: latent of a clip of the ego view's size that is gray throughout [16, T, h_ego, w_ego].
+        first_then_gray: latent of a clip that begins with the true first ego frame and is gray after it, of the same
+            shape.
+        plucker: maps of the ego camera's rays relative to exo camera 1, of every frame and pixel
+            [4 T - 3, 6, 8 h_ego, 8 w_ego].
+        align_plucker: maps of the first ego frame's rays relative to every exo camera, on the exo latents' grid
+            [V, 6, h, w].
+        poses: ego camera to exo camera 1 of every frame [4 T - 3, 4, 4].
+        text: vectors of the empty prompt without the padding [1 to 512, text width], for VAWAN alone; None where the
+            cache was made without a text encoder.
+
+    Raises:
+        ValueError: if the parts do not fit each other.
+    """
+
+    kind: ClassVar[str] = "exo2egosyn"
+
+    exo: Tensor
+    ego: Tensor
+    gray: Tensor
+    first_then_gray: Tensor
+    plucker: Tensor
+    align_plucker: Tensor
+    poses: Tensor
+    text: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        for name, axes in (("exo", 5), ("ego", 4)):
+            shape = tuple(getattr(self, name).shape)
+            fits = len(shape) == axes and 0 not in shape and shape[-4] == LATENT_CHANNELS
+            if not fits or shape[-2] % PATCH or shape[-1] % PATCH:
+                raise ValueError(
+                    f"The {name} latent of a clip is [{'views, ' * (axes - 4)}{LATENT_CHANNELS}, frames, even height, "
+                    f"even width], got {list(shape)}."
+                )
+        views, _, frames, height, width = self.exo.shape
+        ego_height, ego_width = self.ego.shape[2:]
+        n_frames = video_frames(frames)
+        expected = {
+            "ego": (LATENT_CHANNELS, frames, ego_height, ego_width),
+            "gray": tuple(self.ego.shape),
+            "first_then_gray": tuple(self.ego.shape),
+            "plucker": (n_frames, PLUCKER_CHANNELS, VAE_STRIDE * ego_height, VAE_STRIDE * ego_width),
+            "align_plucker": (views, PLUCKER_CHANNELS, height, width),
+            "poses": (n_frames, 4, 4),
+        }
+        for name, shape in expected.items():
+            if (got := tuple(getattr(self, name).shape)) != shape:
+                raise ValueError(
+                    f"The part {name} of a clip of {views} views and {n_frames} frames is {list(shape)}, got "
+                    f"{list(got)}."
+                )
+        if self.text is not None and (self.text.ndim != 2 or not 1 <= len(self.text) <= TEXT_TOKENS):
+            raise ValueError(f"A clip's text is [1 to {TEXT_TOKENS}, width], got {list(self.text.shape)}.")
+
+    @property
+    def layout(self) -> ViewsLayout:
+        """Sizes of the clip."""
+        views, _, frames, height, width = self.exo.shape
+        return ViewsLayout(views, frames, height, width, *self.ego.shape[2:])
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the parts that are there by name."""
+        return {item.name: part for item in fields(self) if (part := getattr(self, item.name)) is not None}
+
+
+@dataclass(frozen=True, eq=False)
+class ViewsBatch:
+    """Clips of one size: every part of `ViewsClip` with a batch before it, in float32.
+
+    Attributes:
+        exo, ego, gray, first_then_gray, plucker, align_plucker, poses: as of `ViewsClip`, [B, ...].
+        text: [B, 512, text width], padded with zeros as Wan's texts are; None if a clip has none.
+        layout: sizes of the clips.
+    """
+
+    exo: Tensor
+    ego: Tensor
+    gray: Tensor
+    first_then_gray: Tensor
+    plucker: Tensor
+    align_plucker: Tensor
+    poses: Tensor
+    text: Tensor | None
+    layout: ViewsLayout
+
+    @classmethod
+    def of(cls, clips: Sequence[ViewsClip], device: torch.device | str = "cpu") -> ViewsBatch:
+        """Join clips of one size on a device.
+
+        Raises:
+            ValueError: if their sizes differ.
+        """
+        layout = _one_layout(clips)
+        names = [item.name for item in fields(ViewsClip) if item.name != "text"]
+        parts = [torch.stack([getattr(clip, name) for clip in clips]).float().to(device) for name in names]
+        text = None
+        if all(clip.text is not None for clip in clips):
+            padded = [pad(clip.text.float(), (0, 0, 0, TEXT_TOKENS - len(clip.text))) for clip in clips]
+            text = torch.stack(padded).to(device)
+        return cls(*parts, text, layout)
+
+    def __len__(self) -> int:
+        return len(self.exo)
+
+
+AnyClip = TrainingClip | ViewsClip
+AnyLayout = TokenLayout | ViewsLayout
+
+# By what a shard of the cache calls them: the clip, and the sizes that its header tells.
+CLIP_KINDS: dict[str, tuple[type[AnyClip], type[AnyLayout]]] = {
+    TrainingClip.kind: (TrainingClip, TokenLayout),
+    ViewsClip.kind: (ViewsClip, ViewsLayout),
+}
+
+
+def _one_layout(clips: Sequence[Any]) -> Any:
+    layouts = {clip.layout for clip in clips}
+    if len(layouts) != 1:
+        raise ValueError(f"A batch is of clips of one size, got {len(layouts)} sizes: {sorted(map(str, layouts))}.")
+    return layouts.pop()
