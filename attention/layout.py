@@ -51,6 +51,13 @@ class TokenLayout:
         """Number of ego tokens of one frame."""
         return self.rows * self.ego_columns
 
+    def describe(self) -> str:
+        """Return sizes in a line."""
+        return (
+            f"{self.frames} latent frames, {self.rows} rows, {self.exo_columns} exo and {self.ego_columns} ego "
+            f"columns: {self.n_tokens} tokens"
+        )
+
     def as_grid(self, tokens: Tensor) -> Tensor:
         """View `[B, n_tokens, ...]` as `[B, frames, rows, columns, ...]`."""
         pattern = "b (frame row column) ... -> b frame row column ..."

@@ -65,10 +65,27 @@ def generator_of(seed: int, *place: int) -> torch.Generator:
     return torch.Generator().manual_seed(state % 2**63)
 
 
-def draw(
-    shape: Sequence[int], levels: LevelSettings, seed: int, step: int, items: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """Return noise [B, *shape] and noise levels [B] of some items of a step's batch.
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """What is random in a batch.
+
+    Attributes:
+        noise: [B, ...], of the ego latent's shape.
+        levels: noise levels [B], from 0 (data) to 1 (noise).
+        chances: numbers from 0 up to below 1 [B], by which a method leaves something out of a clip.
+    """
+
+    noise: Tensor
+    levels: Tensor
+    chances: Tensor
+
+    def to(self, like: Tensor) -> Draws:
+        """Return them on the device and in the type of a tensor."""
+        return Draws(self.noise.to(like), self.levels.to(like), self.chances.to(like))
+
+
+def draw(shape: Sequence[int], levels: LevelSettings, seed: int, step: int, items: Sequence[int]) -> Draws:
+    """Return what is random in some items of a step's batch.
 
     Args:
         shape: of one clip's ego latent.
@@ -79,4 +96,6 @@ def draw(
     """
     generators = [generator_of(seed, step, item) for item in items]
     drawn = [levels.draw(generator) for generator in generators]
-    return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators]), torch.stack(drawn)
+    noise = [torch.randn(tuple(shape), generator=generator) for generator in generators]
+    chances = [torch.rand((), generator=generator) for generator in generators]
+    return Draws(torch.stack(noise), torch.stack(drawn), torch.stack(chances))

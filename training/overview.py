@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import torch
-from torch import nn
-
 from ..common.messages import gigabytes
 from ..networks.components.files import files_of
 from ..networks.weights.safetensors_file import read_safetensors
-from ..networks.weights.wan_kinds import WAN21_I2V, wan_kind, wan_prefix
+from ..networks.weights.wan_kinds import wan_kind, wan_prefix
 from .data.sources import clips_of
-from .network.lora import add_lora
-from .network.transformer import WanSize, empty_transformer
-from .recipe import LORA, Recipe
+from .method import Method
+from .methods import method_of
+from .network.transformer import WanSize
+from .recipe import Recipe
 from .state import checkpoint_files
 from .trainer import CHECKPOINTS
 
@@ -30,57 +28,46 @@ def overview(recipe: Recipe, folder: Path) -> list[str]:
     Raises:
         ValueError: if base model or clips are missing, damaged, stale or of another kind.
     """
-    size = _size(recipe)
+    method = method_of(recipe)
+    size = None if method.base_kind is None else _size(recipe, method.base_kind)
     cache = clips_of(recipe, folder)
+    method.check_clips(cache)
     held_out = len(recipe.data.held_out)
     sizes = Counter(entry.layout for entry in cache.entries.values())
     lines = [
-        *_weights(recipe, size),
+        *_weights(method, size),
         f"clips: {len(cache.entries) - held_out} to train on, {held_out} held out, in {recipe.data.cache}",
     ]
-    for layout, count in sizes.items():
-        lines.append(
-            f"  {count} of {layout.frames} latent frames, {layout.rows} rows, {layout.exo_columns} exo and "
-            f"{layout.ego_columns} ego columns: {layout.n_tokens} tokens"
-        )
-    guidance = recipe.egox.guidance()
-    guided = "off"
-    if guidance is not None:
-        form = f"{guidance.bias.form.value}, lambda {guidance.bias.strength:g}"
-        guided = f"{form}, directions {recipe.egox.resolved_geometry.value}"
-    lines.append(f"{recipe.egox.match}; GGA: {guided}")
+    lines += [f"  {count} of {layout.describe()}" for layout, count in sizes.items()]
+    lines += method.describe()
     files = checkpoint_files(recipe.run.out / CHECKPOINTS)
     lines.append(f"run: {f'goes on from {files[-1].name}' if files else 'begins'} in {recipe.run.out}")
     return lines
 
 
-def _size(recipe: Recipe) -> WanSize:
+def _size(recipe: Recipe, expected: str) -> WanSize:
     base = recipe.model.base
     if base is None:
         return recipe.new
     tensors = {}
     for file in files_of(base):
-        tensors |= read_safetensors(file, "[model] base names Wan 2.1 I2V.")[0]
-    if (kind := wan_kind(tensors)) != WAN21_I2V:
-        raise ValueError(f"[model] base {base.name} is {kind or 'not a Wan transformer'}, not {WAN21_I2V}.")
+        tensors |= read_safetensors(file, f"[model] base names {expected}.")[0]
+    if (kind := wan_kind(tensors)) != expected:
+        raise ValueError(f"[model] base {base.name} is {kind or 'not a Wan transformer'}, not {expected}.")
     prefix = wan_prefix(tensors) or ""
     return WanSize.of_tensors({name.removeprefix(prefix): value for name, value in tensors.items()})
 
 
-def _weights(recipe: Recipe, size: WanSize) -> list[str]:
-    network: nn.Module = empty_transformer(size)
-    if recipe.model.trained == LORA:
-        with torch.device("meta"):
-            add_lora(network, recipe.lora, recipe.run.seed)
+def _weights(method: Method, size: WanSize | None) -> list[str]:
+    recipe, network = method.recipe, method.empty_network(size)
     trained = sum(value.numel() for value in network.parameters() if value.requires_grad)
     frozen = sum(value.numel() for value in network.parameters() if not value.requires_grad)
     average = 4 if recipe.optimizer.ema else 0
     stored = 2 if recipe.run.precision == "bf16" else 4
-    what = f"LoRA of rank {recipe.lora.rank}" if recipe.model.trained == LORA else "all weights"
-    of = f"{size.blocks} blocks of width {size.width}"
+    of = [] if size is None else [f"transformer: {size.blocks} blocks of width {size.width}"]
     return [
-        f"transformer: {of}",
-        f"trained: {what}, {trained:,} parameters, {gigabytes(trained * (_BYTES_OF_ADAM + average))} with gradients "
-        "and optimizer",
+        *of,
+        f"trained: {method.trained()}, {trained:,} parameters, {gigabytes(trained * (_BYTES_OF_ADAM + average))} with "
+        "gradients and optimizer",
         f"frozen: {frozen:,} parameters, {gigabytes(frozen * stored)}; activations come on top",
     ]

@@ -10,22 +10,29 @@ from ..attention.choice import CHOICES
 from ..common.wan_grid import SPATIAL_STRIDE, fits_wan
 from ..geometry.directions.directions import GGAGeometry
 from ..wan.egox.match import Match, matched
+from .checks import one_of
+from .data.clips import TrainingClip, ViewsClip
+from .exo2egosyn.settings import PREDICTED, AlignSettings, SynSettings, VawanSettings
 from .network.guided_processor import Guidance
 from .network.lora import LoraSettings
 from .network.sampling import SampleSettings
 from .network.transformer import WanSize
 from .noise import LevelSettings
 
+EGOX = "egox"
+STAGE_0, STAGE_1, STAGE_2, VAWAN = SYN = (
+    "exo2egosyn stage 0",
+    "exo2egosyn stage 1",
+    "exo2egosyn stage 2",
+    "exo2egosyn vawan",
+)
+METHODS = (EGOX, *SYN)
 LORA, ALL = "lora", "all"
 NO_GGA = "off"
 AS_MATCHED = "as matched"
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("bf16", "fp32")
-
-
-def _one_of(name: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise ValueError(f"{name} is one of {', '.join(known)}, got {value!r}.")
+_SYN_TARGETS = tuple(f"self_attn.{layer}" for layer in "qkvo")
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class RunSettings:
     """What is run.
 
     Attributes:
+        method: egox, or a stage of Exo2EgoSyn: 0 trains EgoExo-Align, 1 MultiExoCon, 2 PoseInj; vawan is the baseline.
         out: folder of the run: checkpoints, samples, TensorBoard's files.
         steps: of the optimizer, in all.
         batch: clips of a step, over all processes and accumulated batches.
@@ -42,6 +50,7 @@ class RunSettings:
         gradient_checkpointing: whether blocks are run again in the backward pass, for less memory.
     """
 
+    method: str = EGOX
     out: Path = Path("run")
     steps: int = 20_000
     batch: int = 4
@@ -51,7 +60,8 @@ class RunSettings:
     gradient_checkpointing: bool = True
 
     def __post_init__(self) -> None:
-        _one_of("precision", self.precision, PRECISIONS)
+        one_of("method", self.method, METHODS)
+        one_of("precision", self.precision, PRECISIONS)
         if min(self.steps, self.batch, self.accumulate) < 1 or self.seed < 0:
             raise ValueError("steps, batch and accumulate are from 1 up, seed from 0 up.")
         if self.batch % self.accumulate:
@@ -63,17 +73,16 @@ class ModelSettings:
     """What is trained.
 
     Attributes:
-        base: Wan 2.1 I2V as a safetensors file; empty to begin with an untrained transformer of the sizes of [new].
-        trained: lora, or all weights.
+        base: Wan 2.1 I2V as a safetensors file, for Exo2EgoSyn Wan 2.2 I2V A14B's low-noise expert; empty to begin
+            with an untrained transformer of the sizes of [new].
+        trained: lora, or all weights. Exo2EgoSyn's stages train what the paper says beside their LoRA.
     """
 
     base: Path | None = None
     trained: str = LORA
 
     def __post_init__(self) -> None:
-        _one_of("trained", self.trained, (LORA, ALL))
-        if self.base is None and self.trained == LORA:
-            raise ValueError('a LoRA is trained on a base model: name its file as base, or set trained = "all".')
+        one_of("trained", self.trained, (LORA, ALL))
 
 
 @dataclass(frozen=True)
@@ -124,10 +133,10 @@ class EgoXSettings:
     backend: str = "auto"
 
     def __post_init__(self) -> None:
-        _one_of("match", self.match, tuple(match.value for match in Match))
-        _one_of("gga", self.gga, (NO_GGA, *(form.value for form in GGAForm)))
-        _one_of("geometry", self.geometry, (AS_MATCHED, *(kind.value for kind in GGAGeometry)))
-        _one_of("backend", self.backend, CHOICES)
+        one_of("match", self.match, tuple(match.value for match in Match))
+        one_of("gga", self.gga, (NO_GGA, *(form.value for form in GGAForm)))
+        one_of("geometry", self.geometry, (AS_MATCHED, *(kind.value for kind in GGAGeometry)))
+        one_of("backend", self.backend, CHOICES)
         self.guidance()
 
     def guidance(self) -> Guidance | None:
@@ -163,7 +172,8 @@ class OptimizerSettings:
 
     Attributes:
         lr: learning rate.
-        schedule: constant, or cosine to 0 at the last step; after the warm-up.
+        lr_end: the rate after the last step of a cosine.
+        schedule: constant, or cosine to `lr_end`; after the warm-up.
         warmup: steps in which the rate rises.
         betas, eps, weight_decay: AdamW's.
         clip: largest norm of the gradients.
@@ -171,6 +181,7 @@ class OptimizerSettings:
     """
 
     lr: float = 2e-5
+    lr_end: float = 0.0
     schedule: str = "constant"
     warmup: int = 100
     betas: tuple[float, float] = (0.9, 0.95)
@@ -180,9 +191,9 @@ class OptimizerSettings:
     ema: float = 0.0
 
     def __post_init__(self) -> None:
-        _one_of("schedule", self.schedule, SCHEDULES)
-        if self.lr <= 0 or self.eps <= 0 or self.clip <= 0 or self.warmup < 0 or self.weight_decay < 0:
-            raise ValueError("lr, eps and clip are above 0, warmup and weight_decay from 0 up.")
+        one_of("schedule", self.schedule, SCHEDULES)
+        if self.lr <= 0 or self.eps <= 0 or self.clip <= 0 or min(self.lr_end, self.warmup, self.weight_decay) < 0:
+            raise ValueError("lr, eps and clip are above 0, lr_end, warmup and weight_decay from 0 up.")
         if not all(0 <= value < 1 for value in (*self.betas, self.ema)):
             raise ValueError(f"betas and ema are from 0 up to below 1, got {self.betas} and {self.ema}.")
 
@@ -241,7 +252,11 @@ class EncoderSettings:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training; each attribute is a table of the TOML file."""
+    """A training; each attribute is a table of the TOML file.
+
+    Raises:
+        ValueError: if settings of different tables do not go together.
+    """
 
     run: RunSettings = field(default_factory=RunSettings)
     model: ModelSettings = field(default_factory=ModelSettings)
@@ -250,8 +265,47 @@ class Recipe:
     data: DataSettings = field(default_factory=DataSettings)
     encoders: EncoderSettings = field(default_factory=EncoderSettings)
     egox: EgoXSettings = field(default_factory=EgoXSettings)
+    exo2egosyn: SynSettings = field(default_factory=SynSettings)
+    align: AlignSettings = field(default_factory=AlignSettings)
+    vawan: VawanSettings = field(default_factory=VawanSettings)
     noise: LevelSettings = field(default_factory=LevelSettings)
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
     samples: SampleSettings = field(default_factory=SampleSettings)
     release: ReleaseSettings = field(default_factory=ReleaseSettings)
+
+    def __post_init__(self) -> None:
+        method, base = self.run.method, self.model.base
+        if method == EGOX and base is None and self.model.trained == LORA:
+            raise ValueError(
+                '[model]: a LoRA is trained on a base model: name its file as base, or set trained = "all".'
+            )
+        if method in SYN and self.model.trained != LORA:
+            raise ValueError(f"[model]: trained is lora for {method}, which trains what the paper says beside it.")
+        if method in SYN[1:]:
+            self._check_stage()
+
+    def _check_stage(self) -> None:
+        """Check a training on Wan 2.2."""
+        syn, method = self.exo2egosyn, self.run.method
+        if self.model.base is None:
+            raise ValueError(f"[model]: {method} is trained on Wan 2.2 I2V A14B, low noise: name its file as base.")
+        if set(self.lora.targets) != set(_SYN_TARGETS):
+            raise ValueError(f"[lora]: Exo2EgoSyn's LoRA is on self-attention: set targets = {list(_SYN_TARGETS)}.")
+        if syn.first_frame == PREDICTED and syn.align is None:
+            raise ValueError(
+                "[exo2egosyn]: first frames are predicted by EgoExo-Align: name its file, of stage 0, as align, or set "
+                'first_frame = "true".'
+            )
+        if method == STAGE_2 and (syn.multiexocon is None or self.lora.start is None):
+            raise ValueError(
+                "[exo2egosyn]: stage 2 goes on from stage 1: name MultiExoCon's file as multiexocon, and its LoRA as "
+                "start under [lora]."
+            )
+        if not syn.exo_dropout and self.samples.cfg != 1:
+            raise ValueError("[samples]: without exo_dropout there is no null branch for CFG: set cfg = 1.")
+
+    @property
+    def clip_kind(self) -> str:
+        """Which clips the cache holds: those of EgoX or of Exo2EgoSyn."""
+        return TrainingClip.kind if self.run.method == EGOX else ViewsClip.kind

@@ -8,21 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import nn
 
 from ..common.whole_file import whole_file
-from ..networks.weights.egox_lora import EgoXLoraHeader
-from ..networks.weights.lora_keys import split_key
 from ..networks.weights.safetensors_file import write_safetensors
-from ..networks.weights.wan_names import from_diffusers
 from .data.cache import ClipCache
-from .data.clips import ClipBatch
 from .data.sources import clips_of
-from .network.egox import EgoX
-from .network.lora import add_lora, read_lora_into, write_lora
-from .network.sampling import sample
-from .network.transformer import load_transformer, new_transformer
-from .recipe import ALL, LORA, Recipe
+from .methods import method_of
+from .recipe import Recipe
 from .state import Checkpoint, checkpoint_files, read_checkpoint
 from .trainer import CHECKPOINTS, StepReport, Trainer
 
@@ -30,26 +23,13 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 TENSORBOARD, SAMPLES = "tensorboard", "samples"
-_TRANSFORMER = "transformer."
 
 _log = logging.getLogger(__name__)
 
 
-def build_network(recipe: Recipe) -> EgoX:
+def build_network(recipe: Recipe) -> nn.Module:
     """Return the network that a recipe trains; what is trained asks for gradients."""
-    model = recipe.model
-    half = recipe.run.precision == "bf16" and model.trained == LORA
-    dtype = torch.bfloat16 if half else torch.float32
-    transformer = (
-        new_transformer(recipe.new, recipe.run.seed) if model.base is None else load_transformer(model.base, dtype)
-    )
-    if model.trained == LORA:
-        add_lora(transformer, recipe.lora, recipe.run.seed)
-        if recipe.lora.start is not None:
-            read_lora_into(transformer, recipe.lora.start, recipe.lora)
-    if recipe.run.gradient_checkpointing:
-        transformer.enable_gradient_checkpointing()
-    return EgoX(transformer, recipe.egox.guidance(), masks_last_frame=recipe.egox.masks_last_frame)
+    return method_of(recipe).network()
 
 
 def open_trainer(recipe: Recipe, folder: Path, *, on_cpu: bool = False) -> Trainer:
@@ -67,7 +47,9 @@ def open_trainer(recipe: Recipe, folder: Path, *, on_cpu: bool = False) -> Train
 
     cache = clips_of(recipe, folder)
     mixed = "bf16" if recipe.run.precision == "bf16" else "no"
-    return Trainer(recipe, build_network(recipe), cache, Accelerator(mixed_precision=mixed, cpu=on_cpu))
+    method = method_of(recipe)
+    method.check_clips(cache)  # before the network is built, which takes longer
+    return Trainer(method, method.network(), cache, Accelerator(mixed_precision=mixed, cpu=on_cpu))
 
 
 def train(trainer: Trainer, show: Callable[[str], None] = print) -> str:
@@ -106,18 +88,18 @@ def train(trainer: Trainer, show: Callable[[str], None] = print) -> str:
             writer.close()
 
 
-def write_samples(recipe: Recipe, network: EgoX, cache: ClipCache, folder: Path, device: torch.device) -> list[Path]:
+def write_samples(
+    recipe: Recipe, network: nn.Module, cache: ClipCache, folder: Path, device: torch.device
+) -> list[Path]:
     """Sample the clips held out and write each with its truth as latents of the model's scale; returns the files."""
     files = []
-    negative = cache.negative()
+    method = method_of(recipe)
     for name in recipe.data.held_out:
-        clips = ClipBatch.of([cache.read(name)], device)
-        latent = sample(network, clips, negative, recipe.samples)
+        clips = method.batch([cache.read(name)], device)
+        latents = {key: latent.cpu() for key, latent in method.sample(network, clips, cache).items()}
         path = folder / f"{name.replace('/', '_')}.safetensors"
         with whole_file(path) as unfinished:
-            write_safetensors(
-                unfinished, {"ego": latent.cpu(), "truth": clips.ego.cpu(), "prior": clips.prior.cpu()}, {}
-            )
+            write_safetensors(unfinished, latents, {})
         files.append(path)
     return files
 
@@ -135,7 +117,7 @@ def newest_checkpoint(recipe: Recipe) -> Checkpoint:
 
 
 @torch.no_grad()
-def put_best(network: EgoX, checkpoint: Checkpoint) -> None:
+def put_best(network: nn.Module, checkpoint: Checkpoint) -> None:
     """Put what a checkpoint would export into a network of its recipe."""
     parameters = dict(network.named_parameters())
     for name, value in checkpoint.best.items():
@@ -143,47 +125,8 @@ def put_best(network: EgoX, checkpoint: Checkpoint) -> None:
 
 
 def export(recipe: Recipe, checkpoint: Checkpoint, path: Path) -> str:
-    """Write what a checkpoint has trained, under ComfyUI's names, whole or not at all; returns what was written."""
-    if recipe.model.trained == ALL:
-        tensors = _whole_model(checkpoint.best)
-        strings = {key: value for key, value in header_of(recipe, checkpoint.step).to_strings().items() if value}
-        with whole_file(path) as unfinished:
-            write_safetensors(unfinished, tensors, {**strings, "format": "pt"})
-        return f"{path}: a whole Wan 2.1 I2V transformer of {len(tensors)} tensors, after step {checkpoint.step}"
-    factors = {}
-    for name, value in checkpoint.best.items():
-        if (split := split_key(name)) is None:
-            raise ValueError(f"{checkpoint.path} holds {name}, which is not of a LoRA: was it trained as a whole?")
-        factors[split] = value
-    write_lora(path, factors, recipe.lora.alpha, header_of(recipe, checkpoint.step))
-    return f"{path}: a LoRA of rank {recipe.lora.rank} on {len(factors) // 2} layers, after step {checkpoint.step}"
-
-
-def header_of(recipe: Recipe, step: int) -> EgoXLoraHeader:
-    """Return what the header of a recipe's file says."""
-    egox, data, base = recipe.egox, recipe.data, recipe.model.base
-    is_guided = egox.guidance() is not None
-    return EgoXLoraHeader(
-        base_model=recipe.release.base_model or ("none" if base is None else base.stem),
-        match=egox.match,
-        gga=egox.gga,
-        gga_strength=f"{egox.resolved_strength:g}" if is_guided else "",
-        gga_geometry=egox.resolved_geometry.value if is_guided else "",
-        exo_size="x".join(map(str, data.exo_size)),
-        ego_size="x".join(map(str, data.ego_size)),
-        num_frames=str(data.frames),
-        step=str(step),
-        license=recipe.release.license,
-        trained_by=recipe.release.trained_by,
-    )
-
-
-def _whole_model(parameters: dict[str, Tensor]) -> dict[str, Tensor]:
-    named = {from_diffusers(name.removeprefix(_TRANSFORMER)): value for name, value in parameters.items()}
-    for name, value in named.items():
-        if not value.isfinite().all():
-            raise ValueError(f"{name} holds values that are not finite: take an earlier checkpoint.")
-    return {name: value.to(torch.float16) for name, value in named.items()}
+    """Write what a checkpoint has trained, each file whole or not at all; returns what was written."""
+    return method_of(recipe).export(checkpoint, path)
 
 
 def _writer(recipe: Recipe, trainer: Trainer) -> SummaryWriter | None:

@@ -35,7 +35,11 @@ def recipe_of(content: Mapping[str, Any], path: Path) -> Recipe:
         if not isinstance(table, dict):
             raise ValueError(f"{path}: [{name}] is a table of settings, got {name} = {table!r}.")
         settings[name] = table
-    return Recipe(**{name: _table(name, kind, settings.get(name, {}), path) for name, kind in tables.items()})
+    built = {name: _table(name, kind, settings.get(name, {}), path) for name, kind in tables.items()}
+    try:
+        return Recipe(**built)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def _content(path: Path) -> dict[str, Any]:

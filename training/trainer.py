@@ -11,18 +11,18 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from .data.cache import ClipCache
-from .data.clips import ClipBatch
 from .data.order import ClipOrder
-from .network.egox import EgoX, noised, velocity_losses
+from .method import Method
 from .network.health import lora_health
-from .noise import draw, generator_of
+from .noise import Draws, draw, generator_of
 from .recipe import OptimizerSettings, Recipe
 from .state import Checkpoint, checkpoint_files, read_checkpoint, restore, write_checkpoint
 
@@ -31,11 +31,10 @@ if TYPE_CHECKING:
 
 STOP_FILE = "stop"
 CHECKPOINTS = "checkpoints"
-HELD_OUT_LEVELS = (0.2, 0.4, 0.6, 0.8)
 
-# Settings that a run must keep to its end; the others may change when it is resumed.
+# Settings that a run must keep to its end, beside its method's; the others may change when it is resumed.
 _LASTING = ("model.trained", "lora.rank", "lora.alpha", "lora.targets", "run.seed", "run.batch")
-_LASTING += ("egox.match", "egox.gga", "data.frames")
+_LASTING += ("data.frames", "run.method")
 
 _log = logging.getLogger(__name__)
 
@@ -61,33 +60,38 @@ class StepReport:
     rate: float
 
 
-def learning_rate(settings: OptimizerSettings, step: int, steps: int) -> float:
-    """Return the learning rate of a step, from 0, of a run of `steps`."""
+def learning_rate(settings: OptimizerSettings, step: int, steps: int, peak: float | None = None) -> float:
+    """Return the learning rate of a step, from 0, of a run of `steps`; `peak` is another rate after the warm-up."""
+    peak = settings.lr if peak is None else peak
     if step < settings.warmup:
-        return settings.lr * (step + 1) / settings.warmup
+        return peak * (step + 1) / settings.warmup
     if settings.schedule == "constant":
-        return settings.lr
+        return peak
     done = (step - settings.warmup) / max(1, steps - settings.warmup)
-    return settings.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    return settings.lr_end + (peak - settings.lr_end) * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
 
 
 class Trainer:
     """A run: what is trained, on what, and where it stands.
 
     Args:
-        recipe: all settings.
-        network: what is trained is what asks for gradients.
+        method: what is trained, with all settings.
+        network: of the method; what is trained is what asks for gradients.
         cache: the clips.
         accelerator: device, precision and processes.
 
     Raises:
-        ValueError: if clips are missing, or the folder holds another training.
+        ValueError: if clips are missing or of another method, or the folder holds another training.
     """
 
-    def __init__(self, recipe: Recipe, network: EgoX, cache: ClipCache, accelerator: Accelerator) -> None:
+    def __init__(self, method: Method, network: nn.Module, cache: ClipCache, accelerator: Accelerator) -> None:
+        recipe = method.recipe
         settings = recipe.optimizer
-        self.recipe, self.cache, self.accelerator = recipe, cache, accelerator
-        self.parameters = {name: value for name, value in network.named_parameters() if value.requires_grad}
+        method.check_clips(cache)
+        self.method, self.recipe, self.cache, self.accelerator = method, recipe, cache, accelerator
+        trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
+        # In the order of the optimizer, which counts them by group: one for every rate.
+        self.parameters = dict(sorted(trained.items(), key=lambda item: method.peak_rate(item[0])))
         self.step = 0
         self.stop_asked = False
         self._bare = network
@@ -96,8 +100,12 @@ class Trainer:
         cache_names = {name: entry.layout for name, entry in cache.entries.items() if name not in held_out}
         self._order = ClipOrder(cache_names, recipe.run.batch, recipe.run.seed)
         network.to(accelerator.device)
+        groups = [
+            {"params": [self.parameters[name] for name in names], "lr": peak, "peak": peak}
+            for peak, names in groupby(self.parameters, method.peak_rate)
+        ]
         optimizer = torch.optim.AdamW(
-            self.parameters.values(),
+            groups,
             lr=settings.lr,
             betas=settings.betas,
             eps=settings.eps,
@@ -152,7 +160,7 @@ class Trainer:
             _log.info("step %d: %s; %s", self.step, path.name, lora_health(self._bare).describe())
 
     @contextmanager
-    def best(self) -> Iterator[EgoX]:
+    def best(self) -> Iterator[nn.Module]:
         """Give the network, bare, with the moving average in the place of what is trained."""
         trained = {name: value.detach().clone() for name, value in self.parameters.items()} if self.average else {}
         try:
@@ -171,28 +179,28 @@ class Trainer:
         with self.best() as network:
             network.eval()
             for number, name in enumerate(names):
-                clips = ClipBatch.of([self.cache.read(name)], self.accelerator.device)
+                clips = self.method.batch([self.cache.read(name)], self.accelerator.device)
                 noise = torch.randn(clips.ego.shape, generator=generator_of(self.recipe.run.seed, -2, number))
-                for level in HELD_OUT_LEVELS:
-                    losses.append(self._losses(network, clips, noise, torch.tensor([level])).mean())
+                for level in self.method.held_out_levels:
+                    draws = Draws(noise, torch.tensor([level]), torch.ones(1))  # nothing is left out
+                    losses.append(self._losses(network, clips, draws).mean())
             network.train()
         return float(torch.stack(losses).mean())
 
     def _train_step(self) -> StepReport:
         run, settings = self.recipe.run, self.recipe.optimizer
         names = self._order.of_step(self.step)
-        rate = learning_rate(settings, self.step, run.steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate(settings, self.step, run.steps, group["peak"])
         self.network.train()
         total = torch.zeros((), device=self.accelerator.device)
         for number, items in enumerate(self._share):
             torch.manual_seed(generator_of(run.seed, -3, self.step, items[0]).initial_seed())  # of dropout
             last = number == len(self._share) - 1
             with nullcontext() if last else self.accelerator.no_sync(self.network):
-                clips = ClipBatch.of([self.cache.read(names[item]) for item in items], self.accelerator.device)
-                noise, levels = draw(clips.ego.shape[1:], self.recipe.noise, run.seed, self.step, items)
-                loss = self._losses(self.network, clips, noise, levels).mean() / len(self._share)
+                clips = self.method.batch([self.cache.read(names[item]) for item in items], self.accelerator.device)
+                draws = draw(clips.ego.shape[1:], self.recipe.noise, run.seed, self.step, items)
+                loss = self._losses(self.network, clips, draws).mean() / len(self._share)
                 self.accelerator.backward(loss)
             total += loss.detach()
         gradient = self.accelerator.clip_grad_norm_(list(self.parameters.values()), settings.clip)
@@ -205,20 +213,18 @@ class Trainer:
         self.step += 1
         for name, value in self.average.items():
             value.lerp_(self.parameters[name].detach(), 1 - min(settings.ema, (1 + self.step) / (10 + self.step)))
-        return StepReport(self.step, loss, float(gradient), rate)
+        return StepReport(self.step, loss, float(gradient), learning_rate(settings, self.step - 1, run.steps))
 
     def _anybody(self, yes: bool) -> bool:
         """Whether any process says yes: all have to stop after the same step."""
         return bool(self.accelerator.reduce(torch.tensor(float(yes), device=self.accelerator.device), "sum"))
 
-    def _losses(self, network: Any, clips: ClipBatch, noise: Tensor, levels: Tensor) -> Tensor:
-        noise, levels = noise.to(clips.ego), levels.to(clips.ego)
+    def _losses(self, network: nn.Module, clips: Any, draws: Draws) -> Tensor:
         with self.accelerator.autocast():
-            velocity = network(clips, noised(clips.ego, noise, levels), levels)
-        return velocity_losses(velocity, clips.ego, noise)
+            return self.method.losses(network, clips, draws.to(clips.ego))
 
     def _not_finite(self, loss: float, gradient: float, names: Sequence[str]) -> str:
-        broken = [name for name in dict.fromkeys(names) if not _is_finite(self.cache, name)]
+        broken = [name for name in dict.fromkeys(names) if not self.cache.read(name).is_finite()]
         why = (
             f"The clip {broken[0]} in {self.cache.folder} holds values that are not finite: delete its shard "
             f"{self.cache.entries[broken[0]].shard.name} and run `training cache` again"
@@ -241,12 +247,13 @@ class Trainer:
 
     def _check_recipe(self, checkpoint: Checkpoint) -> None:
         now = flat(self.recipe)
-        for key in _LASTING:
-            if checkpoint.recipe.get(key) != now[key]:
+        for key in (*_LASTING, *self.method.lasting):
+            then = checkpoint.recipe.get(key, now[key])  # older checkpoints lack newer settings
+            if then != now[key]:
                 table, _, name = key.partition(".")
                 raise ValueError(
-                    f"{checkpoint.path} was trained with [{table}] {name} = {checkpoint.recipe.get(key)}, and the "
-                    f"recipe says {now[key]}: choose another folder under [run] out for another training."
+                    f"{checkpoint.path} was trained with [{table}] {name} = {then}, and the recipe says {now[key]}: "
+                    "choose another folder under [run] out for another training."
                 )
 
     @torch.no_grad()
@@ -272,8 +279,3 @@ def share_of_step(recipe: Recipe, processes: int, index: int) -> list[list[int]]
     each = batch // (processes * accumulate)
     first = index * each * accumulate
     return [list(range(first + part * each, first + (part + 1) * each)) for part in range(accumulate)]
-
-
-def _is_finite(cache: ClipCache, name: str) -> bool:
-    clip = cache.read(name)  # directions may be missing, which is not finite
-    return all(bool(part.isfinite().all()) for part in (clip.exo, clip.ego, clip.prior, clip.text, clip.features))

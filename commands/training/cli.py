@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 DONE, FAILED, UNUSABLE = 0, 1, 2
 
 _DESCRIPTION = (
-    "Trains EgoX's LoRA, or a small Wan from nothing, by one TOML file with every setting: see docs/training.md."
+    "Trains EgoX's LoRA, a small Wan from nothing, or Exo2EgoSyn's stages, by one TOML file with every setting: see "
+    "docs/training.md."
 )
 _WHAT = {
     "check": "check the recipe against base model, clips and run; nothing is changed",
@@ -29,7 +30,7 @@ _WHAT = {
     "train": "train, or go on from the newest checkpoint; Ctrl-C, SIGTERM or a file `stop` in the run's folder end it "
     "with a checkpoint",
     "sample": "sample the clips held out with a checkpoint",
-    "export": "write a checkpoint's LoRA, or whole model, for ComfyUI",
+    "export": "write a checkpoint's LoRA, whole model or components, for ComfyUI",
 }
 # What the extra `train` brings, by the names under which it is imported.
 _LIBRARIES = ("accelerate", "diffusers", "einops", "kornia", "numpy", "peft", "safetensors", "tomli", "torch", "av")
@@ -123,13 +124,16 @@ def _sample(options: argparse.Namespace) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
+    from ...training.methods import method_of
     from ...training.session import export
 
     recipe = _recipe(options)
     if options.out.suffix != ".safetensors" or not options.out.parent.is_dir():
         raise ValueError(f"--out is NAME.safetensors in a folder that is there, got {options.out}.")
-    if options.out.exists() and not options.force:
-        raise ValueError(f"{options.out} is there already. --force overwrites it.")
+    for file in method_of(recipe).files(options.out):
+        index = file.with_name(f"{file.name}.index.json")  # of a component in shards
+        if not options.force and (there := next((path for path in (file, index) if path.exists()), None)):
+            raise ValueError(f"{there} is there already. --force overwrites it.")
     print(export(recipe, _checkpoint(options, recipe), options.out))
     return DONE
 

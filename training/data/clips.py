@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
@@ -78,6 +78,10 @@ class TrainingClip:
     def tensors(self) -> dict[str, Tensor]:
         """Return the parts by name."""
         return {item.name: getattr(self, item.name) for item in fields(self)}
+
+    def is_finite(self) -> bool:
+        """Whether all numbers are finite; directions may be missing, which is not, and do not count."""
+        return _all_finite((self.exo, self.ego, self.prior, self.text, self.features))
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,6 +221,10 @@ class ViewsClip:
         """Return the parts that are there by name."""
         return {item.name: part for item in fields(self) if (part := getattr(self, item.name)) is not None}
 
+    def is_finite(self) -> bool:
+        """Whether all numbers are finite."""
+        return _all_finite(self.tensors().values())
+
 
 @dataclass(frozen=True, eq=False)
 class ViewsBatch:
@@ -273,3 +281,7 @@ def _one_layout(clips: Sequence[Any]) -> Any:
     if len(layouts) != 1:
         raise ValueError(f"A batch is of clips of one size, got {len(layouts)} sizes: {sorted(map(str, layouts))}.")
     return layouts.pop()
+
+
+def _all_finite(parts: Iterable[Tensor]) -> bool:
+    return all(bool(part.isfinite().all()) for part in parts)

@@ -19,7 +19,7 @@ from .guided_processor import Guidance, install
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
 
-_TIMESTEPS = 1000  # at noise level 1
+TIMESTEPS = 1000  # at noise level 1
 
 
 class EgoX(nn.Module):
@@ -56,7 +56,7 @@ class EgoX(nn.Module):
             self._guided.layout, self._guided.directions = clips.layout, clips.directions
         dtype = self.transformer.patch_embedding.weight.dtype
         (velocity,) = self.transformer(
-            joined.to(dtype), _TIMESTEPS * levels, clips.text.to(dtype), clips.features.to(dtype), return_dict=False
+            joined.to(dtype), TIMESTEPS * levels, clips.text.to(dtype), clips.features.to(dtype), return_dict=False
         )
         return velocity[..., exo.shape[-1] :]
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..data.clips import ClipBatch
 from .egox import EgoX
 
 _LEVELS = 1000  # of flow matching in ComfyUI
+
+Velocity = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -54,23 +57,41 @@ def sample(network: EgoX, clips: ClipBatch, negative: Tensor | None, settings: S
     Raises:
         ValueError: if a cfg above 1 lacks its negative text.
     """
-    against = None
-    if settings.cfg != 1:
-        if negative is None:
-            raise ValueError("A cfg above 1 takes the negative text, which the cache has: run training cache again.")
-        against = replace(clips, text=negative.to(clips.text).expand_as(clips.text))
+    if settings.cfg != 1 and negative is None:
+        raise ValueError("A cfg above 1 takes the negative text, which the cache has: run training cache again.")
+    other = clips if negative is None else replace(clips, text=negative.to(clips.text).expand_as(clips.text))
+    return euler(
+        network,
+        lambda x, levels: network(clips, x, levels),
+        lambda x, levels: network(other, x, levels),
+        clips.ego,
+        settings,
+    )
+
+
+@torch.no_grad()
+def euler(network: nn.Module, velocity: Velocity, against: Velocity, like: Tensor, settings: SampleSettings) -> Tensor:
+    """Return latents that follow a network's velocity from noise to data, in the model's scale.
+
+    Args:
+        network: left in the mode, training or evaluation, in which it came.
+        velocity: what it makes of latents [B, ...] at noise levels [B].
+        against: CFG's null branch; not called with a cfg of 1.
+        like: a latent of the shape, type and device of what is sampled.
+        settings: how.
+    """
     generator = torch.Generator().manual_seed(settings.seed)
-    x = torch.randn(clips.ego.shape, generator=generator).to(clips.ego)
+    x = torch.randn(like.shape, generator=generator).to(like)
     was_training = network.training
     network.eval()
     try:
         for level, following in pairwise(schedule(settings.steps, settings.shift)):
-            levels = level.expand(len(clips)).to(x.device)
-            velocity = network(clips, x, levels)
-            if against is not None:
-                other = network(against, x, levels)
-                velocity = other + settings.cfg * (velocity - other)
-            x = x + velocity.float() * (following - level)
+            levels = level.expand(len(like)).to(x.device)
+            step = velocity(x, levels)
+            if settings.cfg != 1:
+                other = against(x, levels)
+                step = other + settings.cfg * (step - other)
+            x = x + step.float() * (following - level)
     finally:
         network.train(was_training)
     return x

@@ -1,4 +1,4 @@
-"""Wan 2.1 I2V as the trainer runs it: diffusers' WanTransformer3DModel, from a file of ComfyUI's or from nothing."""
+"""Wan 2.1 or 2.2 I2V as the trainer runs it: diffusers' WanTransformer3DModel, from ComfyUI's file or from nothing."""
 
 from __future__ import annotations
 
@@ -13,29 +13,36 @@ from torch import Tensor, nn
 from ...common.wan_grid import HEAD_CHANNELS, I2V_CHANNELS, LATENT_CHANNELS, WAN_BLOCKS, WAN_DIM, WAN_PATCH
 from ...networks.components.files import files_of
 from ...networks.weights.safetensors_file import read_safetensors
-from ...networks.weights.wan_kinds import WAN21_I2V, wan_kind, wan_prefix
+from ...networks.weights.wan_kinds import WAN21_I2V, WAN22_I2V, wan_kind, wan_prefix
 from ...networks.weights.wan_names import from_diffusers
 
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
 
-_WHAT_FILE = (
-    "The base model is Wan 2.1 I2V in bf16, fp16 or fp32, under ComfyUI's names: "
-    "wan2.1_i2v_480p_14B_bf16.safetensors, or a fine-tune of it."
-)
+# By the kind of model: which file belongs here.
+_WHAT_FILES = {
+    WAN21_I2V: (
+        "The base model is Wan 2.1 I2V in bf16, fp16 or fp32, under ComfyUI's names: "
+        "wan2.1_i2v_480p_14B_bf16.safetensors, or a fine-tune of it."
+    ),
+    WAN22_I2V: (
+        "The base model is the low-noise expert of Wan 2.2 I2V A14B in bf16, fp16 or fp32, under ComfyUI's names: "
+        "wan2.2_i2v_low_noise_14B_fp16.safetensors."
+    ),
+}
 _TRAINABLE_TYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
 class WanSize:
-    """Sizes of a Wan 2.1 I2V transformer; the defaults are those of the 14B model.
+    """Sizes of a Wan I2V transformer; the defaults are those of Wan 2.1's 14B model.
 
     Attributes:
         width: of a token, a multiple of 128, the channels of a head.
         ffn: width within the feed-forward layers.
         blocks: number of blocks.
         text: width of the text's vectors.
-        image: width of CLIP's features.
+        image: width of CLIP's features; 0 for Wan 2.2, which takes none.
         frequencies: width of the noise level's embedding.
     """
 
@@ -52,8 +59,8 @@ class WanSize:
                 f"The width of a Wan transformer is a multiple of {HEAD_CHANNELS}, the channels of a head; got "
                 f"{self.width}."
             )
-        if min(self.ffn, self.blocks, self.text, self.image, self.frequencies) < 1:
-            raise ValueError(f"Every size of a transformer is at least 1, got {self}.")
+        if min(self.ffn, self.blocks, self.text, self.frequencies) < 1 or self.image < 0:
+            raise ValueError(f"Every size of a transformer is at least 1 (image: 0 for none), got {self}.")
 
     @classmethod
     def of_tensors(cls, tensors: Mapping[str, Tensor]) -> WanSize:
@@ -63,7 +70,7 @@ class WanSize:
             ffn=tensors["blocks.0.ffn.0.weight"].shape[0],
             blocks=1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks.")),
             text=tensors["text_embedding.0.weight"].shape[1],
-            image=tensors["img_emb.proj.0.weight"].shape[0],
+            image=tensors["img_emb.proj.0.weight"].shape[0] if "img_emb.proj.0.weight" in tensors else 0,
             frequencies=tensors["time_embedding.0.weight"].shape[1],
         )
 
@@ -87,8 +94,8 @@ def empty_transformer(size: WanSize) -> WanTransformer3DModel:
             freq_dim=size.frequencies,
             ffn_dim=size.ffn,
             num_layers=size.blocks,
-            image_dim=size.image,
-            added_kv_proj_dim=size.width,
+            image_dim=size.image or None,
+            added_kv_proj_dim=size.width if size.image else None,
         )
     network.rope = WanRotaryPosEmbed(HEAD_CHANNELS, WAN_PATCH, network.config.rope_max_seq_len)
     network.condition_embedder.timesteps_proj = LevelWaves(size.frequencies)
@@ -129,42 +136,47 @@ def new_transformer(size: WanSize, seed: int) -> WanTransformer3DModel:
     return _with_rotary_table(network)
 
 
-def load_transformer(path: str | Path, dtype: torch.dtype | None = None) -> WanTransformer3DModel:
+def load_transformer(
+    path: str | Path, dtype: torch.dtype | None = None, kind: str = WAN21_I2V
+) -> WanTransformer3DModel:
     """Load a base model.
 
     Args:
         path: a safetensors file, or any shard or the index of one in shards.
         dtype: the type of its weights; None leaves each as it is stored.
+        kind: `WAN21_I2V` or `WAN22_I2V`.
 
     Raises:
-        ValueError: for a file that is missing, damaged, not of Wan 2.1 I2V, or in float8 or another quantised form.
+        ValueError: for a file that is missing, damaged, of another model, or in float8 or another quantised form.
     """
     path = Path(path)
     tensors: dict[str, Tensor] = {}
     for file in files_of(path):
-        tensors.update(read_safetensors(file, _WHAT_FILE)[0])
-    return transformer_of(tensors, path.name, dtype)
+        tensors.update(read_safetensors(file, _WHAT_FILES[kind])[0])
+    return transformer_of(tensors, path.name, dtype, kind)
 
 
-def transformer_of(tensors: Mapping[str, Tensor], file: str, dtype: torch.dtype | None = None) -> WanTransformer3DModel:
+def transformer_of(
+    tensors: Mapping[str, Tensor], file: str, dtype: torch.dtype | None = None, kind: str = WAN21_I2V
+) -> WanTransformer3DModel:
     """Return a transformer with the given weights, in ComfyUI's names; `file` names them in errors."""
-    kind = wan_kind(tensors)
-    if kind != WAN21_I2V:
-        raise ValueError(f"{file} is {kind or 'not a Wan transformer'}. {_WHAT_FILE}")
+    what_file = _WHAT_FILES[kind]
+    if (found := wan_kind(tensors)) != kind:
+        raise ValueError(f"{file} is {found or 'not a Wan transformer'}. {what_file}")
     prefix = wan_prefix(tensors) or ""
     plain = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     for name, tensor in plain.items():
         if tensor.dtype not in _TRAINABLE_TYPES:
             raise ValueError(
                 f"{file} is quantised ({name} is {str(tensor.dtype).removeprefix('torch.')}), and training starts from "
-                f"whole weights. {_WHAT_FILE}"
+                f"whole weights. {what_file}"
             )
     network = empty_transformer(WanSize.of_tensors(plain))
     wanted = {name: from_diffusers(name) for name in network.state_dict()}
     if missing := sorted(set(wanted.values()) - set(plain)):
-        raise ValueError(f"{file} is not whole: {len(missing)} tensors are missing, such as {missing[0]}. {_WHAT_FILE}")
+        raise ValueError(f"{file} is not whole: {len(missing)} tensors are missing, such as {missing[0]}. {what_file}")
     if more := sorted(set(plain) - set(wanted.values())):
-        raise ValueError(f"{file} has {len(more)} tensors that Wan 2.1 I2V does not, such as {more[0]}. {_WHAT_FILE}")
+        raise ValueError(f"{file} has {len(more)} tensors that this model does not, such as {more[0]}. {what_file}")
     exact = tuple(network._keep_in_fp32_modules)  # norms and noise levels, which diffusers computes in float32
     weights = {
         mine: plain[theirs].to(torch.float32 if set(exact) & set(mine.split(".")) else dtype)
