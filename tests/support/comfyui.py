@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from functools import cache
@@ -30,6 +31,8 @@ def import_comfyui() -> Path:
     from .standin_nodes.vae_width import read_vae_width
 
     read_vae_width()
+    # ComfyUI collects garbage whenever it loads a model; what the imports made stays and need not be walked each time.
+    gc.freeze()
     return folder
 
 
