@@ -28,7 +28,7 @@ import torch
 
 from exo2ego.common.cancel import cancellable
 from exo2ego.geometry.cameras.camera import Camera
-from exo2ego.geometry.cameras.presets import LensPreset, preset_lens
+from exo2ego.geometry.cameras.presets import NAMED_PRESETS, LensPreset, preset_lens
 from exo2ego.geometry.depth.align import AlignmentMethod, align_depth
 from exo2ego.geometry.depth.depth import Depth, DepthMeaning
 from exo2ego.geometry.depth.dynamic_mask import estimate_dynamic
@@ -97,9 +97,9 @@ _PEOPLE = 2000
 _GB = 1e9
 
 
-def works(side: int) -> dict[str, Callable[[], object]]:
+def works(side: int, preset: LensPreset = LensPreset.EGOX_RELEASE) -> dict[str, Callable[[], object]]:
     """Return one large frame, or many people, for every kind of work."""
-    lens = preset_lens(LensPreset.EGOX_RELEASE, side, side)
+    lens = preset_lens(preset, side, side)
     camera = Camera(lens, side, side, torch.eye(4))
     frame = scene.make_clip(1)
     images = torch.rand(1, side, side, 3)
@@ -156,10 +156,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure how soon large work can be cancelled.")
     parser.add_argument("--side", type=int, default=4096, help="of the frame, in pixels")
     parser.add_argument("--only", default="", help="what the name of the work begins with")
+    lenses = [preset.value for preset in NAMED_PRESETS]
+    parser.add_argument("--lens", choices=lenses, default=LensPreset.EGOX_RELEASE.value, help="a pinhole is faster")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{'':20} seconds  cancel points  longest gap  peak of the process")
-    for name, run in works(options.side).items():
+    for name, run in works(options.side, LensPreset(options.lens)).items():
         if not name.startswith(options.only):
             continue
         asked = [time.process_time()]
