@@ -28,7 +28,7 @@ demo: environment ## run the whole graph once: make demo [TAKE=DIR[#NAME]] [BACK
 	@$(RUN) tools/run.py demo $(DEMO_ARGUMENTS)
 
 test: environment ## run all tests, in two processes: make test [WORKERS=N]
-	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile
+	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: environment ## check style and formatting
 	@$(RUN) -m ruff check .

@@ -18,12 +18,12 @@ from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.plucker import PluckerMaps
 from exo2ego.geometry.points.point_cloud import PointCloud
 from exo2ego.networks.components.set import SynComponents
-from support.comfyui import import_comfyui
+from support.comfyui import import_comfyui, run_node
 
 import_comfyui()
 
 import folder_paths  # noqa: E402
-from comfy_api.internal import first_real_override, make_locked_method_func  # noqa: E402
+from comfy_api.internal import first_real_override  # noqa: E402
 
 from exo2ego.nodes.common.guard import RULES, checked_inputs, checked_value  # noqa: E402
 from exo2ego.nodes.extension import NODES  # noqa: E402
@@ -44,12 +44,6 @@ RAW = (
 
 class Anything:
     """An object of nobody's."""
-
-
-def run(node: type, **values: object) -> object:
-    """Run a node as ComfyUI does: on a locked clone of its class."""
-    clone = node.PREPARE_CLASS_CLONE(None)
-    return make_locked_method_func(node, "EXECUTE_NORMALIZED", clone)(**values)
 
 
 def names(entries: list) -> list[str]:
@@ -165,11 +159,11 @@ def test_every_node_is_guarded(node):
     first = node.define_schema().inputs[0]
     for value in (Anything(), None):
         with pytest.raises(ValueError, match=f"The input '{first.display_name or first.id}'"):
-            run(node, **{first.id: value})
+            run_node(node, **{first.id: value})
     with pytest.raises(ValueError, match=rf"has no input 'of_tomorrow'; it has {first.id}"):
-        run(node, of_tomorrow=1)
+        run_node(node, of_tomorrow=1)
     with pytest.raises(ValueError, match="The input"):
-        run(node)
+        run_node(node)
 
 
 # Values ---------------------------------------------------------------------------------------------------------------
@@ -242,7 +236,7 @@ def test_depth_pro_opens_no_folder_outside_its_own(tmp_path):
     for weights in (str(tmp_path), "../depth_pro", "../../input", ".", ""):
         assert "The input 'weights' takes one of" in node.validate_inputs(weights=weights)
         with pytest.raises(ValueError, match="The input 'weights' takes one of"):
-            run(node, images=torch.zeros(1, 2, 2, 3), weights=weights, known_fov=0.0)
+            run_node(node, images=torch.zeros(1, 2, 2, 3), weights=weights, known_fov=0.0)
 
 
 @pytest.mark.parametrize("node", NODES, ids=BY_NAME)

@@ -20,13 +20,12 @@ from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.plucker import plucker_maps, wan_camera_embedding
 from exo2ego.geometry.points.point_cloud import Background, PointCloud, build_point_cloud
 from exo2ego.geometry.points.renderer import render_points
-from support.comfyui import import_comfyui
+from support.comfyui import import_comfyui, run_node
 
 import_comfyui()
 
 import comfy.model_management as management  # noqa: E402
 import folder_paths  # noqa: E402
-from comfy_api.internal import make_locked_method_func  # noqa: E402
 from comfy_api.latest import io  # noqa: E402
 
 from exo2ego.nodes.common.guard import guarded  # noqa: E402
@@ -42,8 +41,7 @@ def run(name: str, **values: object) -> object:
     """Run a node as ComfyUI does: on a locked clone of its class, with the widgets' defaults."""
     node = BY_NAME[name]
     defaults = {one.id: one.default for one in node.define_schema().inputs if getattr(one, "default", None) is not None}
-    clone = node.PREPARE_CLASS_CLONE({"unique_id": "1", "prompt": {}})
-    return make_locked_method_func(node, "EXECUTE_NORMALIZED", clone)(**{**defaults, **values})
+    return run_node(node, {"unique_id": "1", "prompt": {}}, **{**defaults, **values})
 
 
 def camera(side: int, n_frames: int = 1) -> Camera:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import inspect
 import subprocess
 import sys
 from functools import cache
@@ -30,6 +32,8 @@ def import_comfyui() -> Path:
     from .standin_nodes.vae_width import read_vae_width
 
     read_vae_width()
+    # ComfyUI collects garbage whenever it loads a model; what the imports made stays and need not be walked each time.
+    gc.freeze()
     return folder
 
 
@@ -39,6 +43,16 @@ def comfyui_folder() -> Path:
     command = [sys.executable, str(ROOT / "tools" / "environment.py"), "--comfyui"]
     result = subprocess.run(command, check=True, capture_output=True, text=True)
     return Path(result.stdout.strip())
+
+
+def run_node(node: Any, hidden: dict[str, Any] | None = None, **values: Any) -> Any:
+    """Run a V3 node as ComfyUI does, on a locked clone of its class; `hidden` are its hidden inputs by name."""
+    from comfy_api.internal import make_locked_method_func
+
+    (of_hidden,) = list(inspect.signature(node.PREPARE_CLASS_CLONE).parameters)
+    wrapped = hidden is not None and of_hidden == "v3_data"  # newer ones hand out more than the hidden inputs
+    clone = node.PREPARE_CLASS_CLONE({"hidden_inputs": hidden} if wrapped else hidden)
+    return make_locked_method_func(node, "EXECUTE_NORMALIZED", clone)(**values)
 
 
 def k_sampler(model: Any, positive: list, negative: list, latent: Any, **settings: Any) -> Any:

@@ -18,6 +18,7 @@ from .flow_samplers import levels, solve
 HEAD = 128  # channels of a head
 TIME = 256  # channels of the time embedding
 EPS = 1e-6
+TEXT_TOKENS = 40  # of a made-up prompt; Wan takes any number, and 512 only cost time
 
 Weights = dict[str, Tensor]
 
@@ -30,7 +31,7 @@ class SynClip:
     condition: Tensor  # [1, 16, T, h, w]: first frame and tail
     mask: Tensor  # [1, 1, T, 1 or h, 1 or w]: 0 where the frame is given, as CONDITIONING has it
     plucker: Tensor  # [F, 6, H, W]
-    positive: Tensor  # [1, 512, 4096]
+    positive: Tensor  # [1, tokens, 4096]
     negative: Tensor
     poses: Tensor | None = None  # [F, 4, 4]: ego camera to exo camera 1
 
@@ -82,8 +83,8 @@ def made_up_syn_clip(
         condition=normal(1, 16, frames, height, width),
         mask=mask,
         plucker=normal(4 * frames - 3, 6, 8 * height, 8 * width),
-        positive=normal(1, 512, 4096),
-        negative=normal(1, 512, 4096),
+        positive=normal(1, TEXT_TOKENS, 4096),
+        negative=normal(1, TEXT_TOKENS, 4096),
         poses=normal(4 * frames - 3, 4, 4),
     )
 
@@ -197,7 +198,7 @@ def wan(
 
 
 def embedded_text(weights: Weights, text: Tensor) -> Tensor:
-    """What Wan's cross-attention sees of a text [B, 512, 4096]."""
+    """What Wan's cross-attention sees of a text [B, tokens, 4096]."""
     return _mlp(weights, "text_embedding", lambda y: gelu(y, approximate="tanh"), text)
 
 

@@ -9,11 +9,12 @@ import torch
 
 from exo2ego.networks.components.metadata import Component
 from support.egosyn_graph import STEPS, run_syn, with_syn
+from support.egosyn_witness import TEXT_TOKENS
 from support.egox_graph import with_override
 from support.tiny_components import VAWAN_POSES, tiny_component, tiny_vawan
 from support.tiny_wan import LAYERS
 
-EGO_TOKENS, EXO_TOKENS, TEXT_TOKENS = 3 * 2 * 3, 4 * 3 * 2 * 3, 512
+EGO_TOKENS, EXO_TOKENS = 3 * 2 * 3, 4 * 3 * 2 * 3
 
 
 def keys_seen(model, clip, cfg=1.0):
