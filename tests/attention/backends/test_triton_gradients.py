@@ -9,12 +9,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 
 if find_spec("triton") is None:
     pytest.skip("Triton is not installed on this machine", allow_module_level=True)
 
+from exo2ego.attention.backends import triton_gradients
 from exo2ego.attention.backends.triton_gradients import backward_tiles
-from support.random_attention import BIASES
+from exo2ego.attention.bias import GGABias
+from exo2ego.attention.call import AttentionCall
+from support.random_attention import BIASES, HEADS, LAYOUTS, random_directions, random_qkv
 from support.triton_compile import SHARED_MEMORY, compiled
 
 CASES = Path(__file__).resolve().parents[2] / "support" / "triton_gradient_cases.py"
@@ -56,6 +60,40 @@ def test_a_training_keeps_one_number_a_query_and_head(interpreted):
 
 def test_gradient_checkpointing_lets_queries_keys_and_values_go(interpreted):
     assert interpreted["kept"] == 0
+
+
+def without_kernels(monkeypatch, gradients):
+    """A result whose ego tokens the kernel should have written, and the tensor that it was before."""
+    monkeypatch.setattr(triton_gradients, "launch", lambda *arguments: None)
+    monkeypatch.setattr(triton_gradients, "gradients", gradients)
+    layout = LAYOUTS[0]
+    q, k, v = (x.requires_grad_() for x in random_qkv(layout, 1))
+    before = torch.zeros_like(q).requires_grad_()
+    out = before.clone()
+    triton_gradients.attend_with_gradients(
+        AttentionCall(q, k, v, HEADS, layout, random_directions(layout), GGABias()), out
+    )
+    return out, before
+
+
+def test_a_backward_pass_that_fails_says_what_to_choose(monkeypatch):
+    """It comes too late for another back end."""
+
+    def failing(*arguments):
+        raise AssertionError
+
+    out, _ = without_kernels(monkeypatch, failing)
+    with pytest.raises(RuntimeError, match=r"backward pass failed .*AssertionError.* Choose 'flex' or 'sdpa'"):
+        out.sum().backward()
+
+
+def test_what_stood_in_the_exo_tokens_keeps_its_gradient(monkeypatch):
+    out, before = without_kernels(monkeypatch, lambda q, k, v, *others: (q, k, v))
+    out.sum().backward()
+    grid = LAYOUTS[0].as_grid(before.grad)
+    exo_columns = LAYOUTS[0].exo_columns
+    assert (grid[:, :, :, :exo_columns] == 1).all()
+    assert (grid[:, :, :, exo_columns:] == 0).all()
 
 
 @pytest.mark.parametrize(("capability", "head_dim"), [*((known, 128) for known in SHARED_MEMORY), (80, 64), (120, 64)])
