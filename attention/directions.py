@@ -53,6 +53,11 @@ class TokenDirections:
     exo_keys: Tensor
     _extended: dict[GGABias, ExtendedDirections] = field(default_factory=dict, init=False, repr=False)
 
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a gradient of the directions is asked for."""
+        return self.ego_queries.requires_grad or self.exo_keys.requires_grad
+
     def check(self, layout: TokenLayout) -> None:
         """Raise ValueError unless the directions fit the layout and are directions."""
         expected = (

@@ -6,6 +6,9 @@ attention that prepares its keys at every call (sage, sage3 and comfy-kitchen qu
 keys once, as without GGA; in chunks of queries it would prepare all keys again for every chunk. Only where a single
 head is too large are its queries divided.
 
+In a training what is gathered stays for the backward pass anyway, and each part's gradient would be written among zeros
+of the whole size: there all heads go at once.
+
 Ego queries could also go twice through plain attention's kernels, to exo and to ego keys, and be merged by log-sum-exp.
 But neither ComfyUI's attention functions nor the overrides of other packs return that sum, and the fused kernel, which
 meets both kinds of keys in one pass, has nothing to merge.
@@ -52,8 +55,9 @@ def _attend_exo(call: AttentionCall, plain_attention: PlainAttention, out: Tenso
     q, layout, head_dim = call.q, call.layout, call.head_dim
     queries, results = (layout.as_rows(x)[:, :, : layout.exo_columns] for x in (q, out))
     head_bytes = queries[..., :head_dim].numel() * q.element_size()
-    heads_at_once = _even_share(call.heads, max(1, _EXO_BYTES // head_bytes))
-    rows = _even_share(queries.shape[1], max(1, _EXO_BYTES * queries.shape[1] // head_bytes))
+    at_once = call.heads * head_bytes if call.needs_grad else _EXO_BYTES
+    heads_at_once = _even_share(call.heads, max(1, at_once // head_bytes))
+    rows = _even_share(queries.shape[1], max(1, at_once * queries.shape[1] // head_bytes))
     parts = (_parts(x, heads_at_once * head_dim, -1) for x in (queries, call.k, call.v, results))
     for query, key, value, result in zip(*parts, strict=True):
         for chunk, place in zip(_parts(query, rows, 1), _parts(result, rows, 1), strict=True):

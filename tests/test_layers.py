@@ -78,7 +78,10 @@ CIRCLES_TODAY: set[frozenset[str]] = set()
 # Imported only where Triton runs: kernels cannot be written without it.
 # Compiled files, which only those import who compile.
 COMMON_USES = {("common/memory", "psutil")}  # how much memory is free; ComfyUI requires it
-KERNELS = {ROOT / "attention" / "backends" / "triton_kernel.py", *(ROOT / "takes" / "rooms").glob("compiled_*.py")}
+KERNELS = {
+    *(ROOT / "attention" / "backends").glob("triton_*kernel.py"),
+    *(ROOT / "takes" / "rooms").glob("compiled_*.py"),
+}
 TOP_FOLDERS = sorted({floor.partition("/")[0] for floor in FLOORS})
 FILES = sorted(path for folder in TOP_FOLDERS for path in (ROOT / folder).rglob("*.py"))
 

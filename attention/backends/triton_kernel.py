@@ -95,6 +95,7 @@ def gga_forward(
     out,
     extended_queries,
     extended_keys,
+    log_sums,
     stride_qb,
     stride_q,
     stride_kb,
@@ -123,6 +124,8 @@ def gga_forward(
 
     `q`, `k`, `v` and `out` are [B, n_tokens, heads * HEAD_DIM] with strides of batch and token and a contiguous last
     axis; `extended_queries` [ego tokens, EXTENDED] and `extended_keys` [FRAMES, exo tokens, EXTENDED] are float16.
+    `log_sums` [B * heads, ego tokens] float32 gets the base-2 logarithm of each query's sum of exponentials, for the
+    backward pass; None leaves it and its code out.
     `scale` is log2(e) / sqrt(HEAD_DIM), for exponentials are powers of two here; `boost` and `offset` are those of
     ExtendedDirections. The sizes of TokenLayout are constants, as divisions by constants are cheap. The queries of a
     block can be of SPAN frames. SHIFT is the exponent that lifts weights in half precision clear of its smallest
@@ -175,3 +178,6 @@ def gga_forward(
 
     result = (sums / total[:, None]).to(out.dtype.element_ty)
     tl.store(out + batch * stride_ob + token[:, None] * stride_o + head + channel, result, mask=here)
+    if log_sums is not None:
+        log_sum = top + tl.log2(total) - SHIFT  # [M]
+        tl.store(log_sums + tl.program_id(1).to(tl.int64) * n_queries + index, log_sum, mask=index < n_queries)

@@ -47,7 +47,11 @@ from support.tensor_memory import counted_tensors  # noqa: E402
 
 
 def repair_interpreter() -> None:
-    """Triton 3.6 interprets bfloat16 as the integers that hold its bits: let products of them be products."""
+    """Let bfloat16 be multiplied and rounded as GPUs do.
+
+    Triton 3.6 interprets it as the integers that hold its bits, products of which are not products, and cuts float32
+    off where GPUs round to the nearest.
+    """
     builder = interpreter.InterpreterBuilder
     original = builder.create_dot
 
@@ -60,7 +64,13 @@ def repair_interpreter() -> None:
     def create_dot(self, a, b, *rest):
         return original(self, as_float(a), as_float(b), *rest)
 
-    builder.create_dot = create_dot
+    def create_fp_trunc(self, source, type_):
+        if source.dtype.scalar != interpreter.tl.float32 or type_.scalar != interpreter.tl.bfloat16:
+            return self.cast_impl(source, type_)
+        rounded = torch.from_numpy(np.ascontiguousarray(source.data)).bfloat16()
+        return interpreter.TensorHandle(rounded.view(torch.int16).numpy().view(np.uint16), type_.scalar)
+
+    builder.create_dot, builder.create_fp_trunc = create_dot, create_fp_trunc
 
 
 def error(

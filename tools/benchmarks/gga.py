@@ -1,8 +1,9 @@
 """What geometry-guided attention costs beside plain attention.
 
-python tools/run.py gga            attention alone: time, memory and error of every back end, at several sizes
-python tools/run.py gga --step     whole denoising steps of Wan 2.1 I2V 14B with random weights, on a GPU
-python tools/run.py gga --tiles    tiles of the Triton kernel, on a GPU
+python tools/run.py gga              attention alone: time, memory and error of every back end, at several sizes
+python tools/run.py gga --gradients  forward and backward pass, as in a training: time, memory, error of the gradients
+python tools/run.py gga --step       whole denoising steps of Wan 2.1 I2V 14B with random weights, on a GPU
+python tools/run.py gga --tiles      tiles of the Triton kernel, on a GPU
 
 --json FILE and --chart FILE.png write the rows too; --help names all options.
 """
@@ -63,6 +64,7 @@ def arguments() -> argparse.Namespace:
     add("--batch", type=int, default=1, help="2 is what Wan gets with positive and negative prompt")
     add("--backends", nargs="+", choices=gga_attention.CASES, help="what to measure; default: all worth it")
     add("--tiles", nargs="*", metavar="QxKxWxS", help="tiles of the kernel instead: queries, keys, warps, stages")
+    add("--gradients", action="store_true", help="measure the forward and backward pass of a training instead")
     add = parser.add_argument_group("whole steps").add_argument
     add("--step", action="store_true", help="measure whole denoising steps instead, at the last size")
     add("--layers", type=int, help="transformer blocks; default: 40 on a GPU, 2 on the CPU")
@@ -72,6 +74,10 @@ def arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.chart and options.tiles is not None:
         parser.error("--chart draws back ends and steps, no tiles: leave it out.")
+    if options.gradients and (
+        options.step or options.tiles is not None or gga_attention.DENSE in (options.backends or ())
+    ):
+        parser.error("--gradients measures back ends: leave --step, --tiles and the back end dense out.")
     options.device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if options.device.type not in DEFAULTS:
         parser.error(f"--device is cpu or cuda, got {options.device}.")
@@ -93,7 +99,7 @@ def main() -> None:
     neighbours = timing.Neighbours()
     title = f"{timing.machine(device)}, Triton {triton_version()}; {options.dtype}"
     print(title)
-    with torch.inference_mode():
+    with torch.inference_mode(not options.gradients):
         if options.step:
             title = f"{title}; ComfyUI {random_wan.start(device)}"
             rows = step_rows(options, dtype)
@@ -117,6 +123,9 @@ def attention_rows(options: argparse.Namespace, dtype: torch.dtype) -> list[Row]
         f"{what.heads} heads x {what.head_dim}, batch {what.batch}, median of {what.repeats} pairs; error against "
         "float64; layout: frames x rows x (exo + ego columns)"
     )
+    if options.gradients:
+        print("forward and backward pass; error: the largest of the result and the gradients of q, k and v, two heads")
+        return print_rows(gga_attention.gradient_rows_of(layout, what) for layout in options.layouts)
     if options.tiles is not None:
         return print_rows([gga_tiles.rows_of(options.layouts[-1], options.tiles or gga_tiles.TRIED, what)])
     return print_rows(gga_attention.rows_of(layout, what) for layout in options.layouts)

@@ -9,6 +9,7 @@ import memory
 import torch
 from compare import Case, Row, Run, compare
 from gga_problem import Problem, described
+from torch import Tensor
 
 from exo2ego.attention.backends.reference import dense_bias
 from exo2ego.attention.choice import BACKENDS
@@ -61,6 +62,30 @@ def rows_of(layout: TokenLayout, options: Options) -> list[Row]:
     return compare(layout.n_tokens, described(layout), plain, cases, options.repeats, options.device)
 
 
+def gradient_rows_of(layout: TokenLayout, options: Options) -> list[Row]:
+    """Measure every back end at one size; its error is the largest of the result and the gradients of q, k and v."""
+    problem = options.problem(layout)
+    for tensor in (problem.q, problem.k, problem.v):
+        tensor.requires_grad_()
+    random = torch.Generator(problem.device).manual_seed(3)
+    grad = torch.randn(problem.q.shape, generator=random, device=problem.device).to(problem.q.dtype)
+    heads = sorted({0, problem.heads - 1})
+    plain = Case(
+        "plain", partial(_both_passes, problem, grad, None), partial(_error_of_gradients, problem, grad, heads, False)
+    )
+    names = options.cases or tuple(name for name, backend in BACKENDS.items() if backend.automatic)
+    cases = [
+        Case(
+            name,
+            partial(_both_passes, problem, grad, name),
+            partial(_error_of_gradients, problem, grad, heads, True),
+            _left_out(name, problem, options),
+        )
+        for name in names
+    ]
+    return compare(layout.n_tokens, described(layout), plain, cases, options.repeats, options.device)
+
+
 def _plain(problem: Problem) -> Run:
     return problem.timed(partial(problem.plain, problem.q, problem.k, problem.v, problem.heads))
 
@@ -72,6 +97,35 @@ def _dense(problem: Problem) -> Run:
 
 def _gga(backend: str, problem: Problem) -> Run:
     return problem.timed(partial(gga_attention, problem.call(), problem.plain, backend))
+
+
+def _both_passes(problem: Problem, grad: Tensor, backend: str | None) -> Run:
+    """Return a run: result and gradients as one tensor [4, B, n_tokens, heads * d], and the time without stacking."""
+    call, plain = problem.call(), problem.plain
+    inputs = call.q, call.k, call.v
+
+    def forward_and_backward() -> tuple[Tensor, ...]:
+        out = plain(*inputs, problem.heads) if backend is None else gga_attention(call, plain, backend)
+        return out.detach(), *torch.autograd.grad(out, inputs, grad)
+
+    timed = problem.timed(forward_and_backward)
+
+    def run() -> tuple[Tensor, object]:
+        results, lap = timed()
+        return torch.stack(results), lap
+
+    return run
+
+
+def _error_of_gradients(problem: Problem, grad: Tensor, heads: list[int], biased: bool, got: Tensor) -> float:
+    """Return the largest error against float64 among some heads, each tensor's relative to its largest value."""
+    errors = []
+    for head in heads:
+        expected = problem.exact_gradients(grad, head, biased)
+        mine = got.unflatten(3, (problem.heads, -1))[..., head, :].double()  # [4, B, n_tokens, d]
+        largest = expected.abs().amax(dim=(1, 2, 3))
+        errors.append(((mine - expected).abs().amax(dim=(1, 2, 3)) / largest).max())
+    return float(torch.stack(errors).max())
 
 
 def _left_out(name: str, problem: Problem, options: Options) -> str:

@@ -21,6 +21,9 @@ EGOX = TokenLayout(13, 28, 49, 28)
 # Query rows that are compared with float64; all of them would take hours at EgoX's size.
 _CHECKED = 128
 
+# Of a chunk of queries in float64: its logits. A few times as much is taken.
+_CHUNK_BYTES = 256 << 20
+
 # The released directions are means of unit vectors: shorter than 1.
 _LENGTH = 0.9
 
@@ -107,7 +110,7 @@ class Problem:
 
     def _exact_rows(self, biased: bool) -> Tensor:
         """Return the attention of the checked queries in float64, head by head: [B, checked, heads * d]."""
-        bias = self._exact_bias() if biased else 0.0
+        bias = self.exact_bias(self._checked) if biased else 0.0
         queries, keys, values = (x.unflatten(2, (self.heads, -1)) for x in (self.q, self.k, self.v))
         heads = []
         for head in range(self.heads):
@@ -116,16 +119,39 @@ class Problem:
             heads.append(logits.softmax(dim=-1) @ value)
         return torch.cat(heads, dim=-1)
 
-    def _exact_bias(self) -> Tensor:
-        """Return the bias of the checked queries to all keys in float64, [checked, L]."""
+    def exact_bias(self, tokens: Tensor) -> Tensor:
+        """Return the bias of the queries of some tokens to all keys in float64, [len(tokens), n_tokens]."""
         layout = self.layout
-        queries, keys = (part.double() for part in self._directions)
-        rows = torch.zeros(len(self._checked), layout.n_tokens, dtype=torch.float64)
-        exo = layout.as_grid(rows)[:, :, :, : layout.exo_columns]  # a view [checked, T, rows, exo columns]
-        for index, token in enumerate(self._checked.tolist()):
-            frame, place = divmod(token, layout.rows * layout.columns)
-            row, column = divmod(place, layout.columns)
-            if column >= layout.exo_columns:
-                query = queries[frame, row, column - layout.exo_columns]
-                exo[index] = self.bias(query[None], keys[frame].flatten(0, 2)).view(exo[index].shape)
-        return rows.to(self.device)
+        queries, keys = (part.to(self.device, torch.float64) for part in self._directions)
+        rows = torch.zeros(len(tokens), layout.n_tokens, dtype=torch.float64, device=self.device)
+        exo = layout.as_grid(rows)[:, :, :, : layout.exo_columns]  # a view [len(tokens), T, rows, exo columns]
+        line, column = tokens // layout.columns, tokens % layout.columns
+        for frame in range(layout.frames):
+            (chosen,) = torch.where((column >= layout.exo_columns) & (line // layout.rows == frame))
+            query = queries[frame, line[chosen] % layout.rows, column[chosen] - layout.exo_columns]
+            exo[chosen] = self.bias(query, keys[frame].flatten(0, 2)).view(len(chosen), *exo.shape[1:])
+        return rows
+
+    @torch.no_grad()
+    def exact_gradients(self, grad: Tensor, head: int, biased: bool) -> Tensor:
+        """Return result and gradients of q, k and v of one head in float64, [4, B, n_tokens, d], by their formulas.
+
+        Args:
+            grad: gradient of the result, [B, n_tokens, heads * d].
+            head: which.
+            biased: whether with GGA.
+        """
+        q, k, v, g = (x.unflatten(2, (self.heads, -1))[:, :, head].double() for x in (self.q, self.k, self.v, grad))
+        scale = q.shape[-1] ** -0.5
+        out, grad_q, grad_k, grad_v = (torch.zeros_like(q) for _ in range(4))
+        size = max(1, _CHUNK_BYTES // (8 * len(q) * self.layout.n_tokens))
+        for tokens in torch.arange(self.layout.n_tokens, device=self.device).split(size):
+            logits = q[:, tokens] @ k.mT * scale  # [B, chunk, n_tokens]
+            weights = (logits + self.exact_bias(tokens) if biased else logits).softmax(dim=-1)
+            out[:, tokens] = weights @ v
+            grad_weights = g[:, tokens] @ v.mT
+            grad_logits = weights * (grad_weights - (weights * grad_weights).sum(dim=-1, keepdim=True)) * scale
+            grad_q[:, tokens] = grad_logits @ k
+            grad_k += grad_logits.mT @ q[:, tokens]
+            grad_v += weights.mT @ g[:, tokens]
+        return torch.stack([out, grad_q, grad_k, grad_v])

@@ -12,7 +12,7 @@ from gga_problem import Problem, described
 from torch import Tensor
 
 from exo2ego.attention.backends import triton as triton_attention
-from exo2ego.attention.backends.triton import Tile
+from exo2ego.attention.backends.triton_launch import Tile
 from exo2ego.attention.layout import TokenLayout
 
 # What is tried where no tile is named: queries and keys a block, warps, stages.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -11,16 +12,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from exo2ego.attention.backends.triton import tile_of_capability
+from exo2ego.attention.backends.triton_launch import tile_of_capability
 from support.random_attention import BIASES, LAYOUTS, random_directions, with_missing
 
 if find_spec("triton") is None:
     pytest.skip("Triton is not installed on this machine", allow_module_level=True)
 
-CASES = Path(__file__).resolve().parents[2] / "support" / "triton_cases.py"
+from support.triton_compile import SHARED_MEMORY, compiled
 
-# Shared memory of a block in KB, by compute capability: A100, consumer cards (Ada, Blackwell), H100.
-SHARED_MEMORY = {80: 163, 89: 99, 90: 227, 120: 99}
+CASES = Path(__file__).resolve().parents[2] / "support" / "triton_cases.py"
 
 
 @pytest.fixture(scope="module")
@@ -51,39 +51,27 @@ def test_interpreted_kernel_on_the_directions_of_a_real_take(shared_take):
 @pytest.mark.parametrize("head_dim", [64, 128])
 def test_kernel_compiles_and_its_tile_fits_the_shared_memory(capability, head_dim):
     """Compiled by Triton and NVIDIA's assembler, which need no GPU."""
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
+    kernel = compiled_forward(capability, head_dim, log_sums=None)
+    assert kernel.shared <= SHARED_MEMORY[capability] << 10
 
+
+def test_without_a_backward_pass_the_kernel_has_no_code_for_it():
+    """Inference takes and stores nothing for it; a training stores the logarithms of the sums."""
+    inference, training = compiled_forward(89, 128, log_sums=None), compiled_forward(89, 128)
+    arguments, stores = (
+        [len(re.findall(pattern, kernel.ptx)) for kernel in (inference, training)]
+        for pattern in (r"\.param \.\w+ (?:\.ptr )?.*gga_forward_param_", r"st\.global")
+    )
+    assert arguments[1] == arguments[0] + 1
+    assert stores[1] > stores[0] > 0
+
+
+def compiled_forward(capability, head_dim, **constants):
     from exo2ego.attention.backends.triton_kernel import gga_forward
 
-    tile = tile_of_capability(capability, head_dim)
-    constants = {
-        "FRAMES": 13,
-        "ROWS": 28,
-        "EXO_COLUMNS": 49,
-        "EGO_COLUMNS": 28,
-        "SPAN": 2,
-        "SHIFT": 0.0,
-        "BOOSTED": True,
-        "HEAD_DIM": head_dim,
-        "EXTENDED": 16,
-        "BLOCK_M": tile.queries,
-        "BLOCK_N": tile.keys,
-    }
-    types = {**dict.fromkeys(("q", "k", "v", "out"), "*bf16"), **dict.fromkeys(("scale", "boost", "offset"), "fp32")}
-    types |= {**dict.fromkeys(("extended_queries", "extended_keys"), "*fp16"), **dict.fromkeys(constants, "constexpr")}
-    names = gga_forward.arg_names
-    source = ASTSource(
-        fn=gga_forward,
-        signature={name: types.get(name, "i32") for name in names},
-        constexprs={(names.index(name),): value for name, value in constants.items()},
-        attrs={(i,): [["tt.divisibility", 16]] for i, name in enumerate(names) if types.get(name, "i32")[0] in "*i"},
+    return compiled(
+        gga_forward, capability, head_dim, tile_of_capability(capability, head_dim), SPAN=2, SHIFT=0.0, **constants
     )
-    options = {"num_warps": tile.warps, "num_stages": tile.stages}
-    compiled = triton.compile(source, target=GPUTarget("cuda", capability, 32), options=options)
-    assert len(compiled.asm["cubin"]) > 1000
-    assert compiled.metadata.shared <= SHARED_MEMORY[capability] << 10
 
 
 @pytest.mark.parametrize("bias", BIASES)

@@ -7,7 +7,10 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -16,14 +19,15 @@ PNG = b"\x89PNG\r\n\x1a\n"
 COLUMNS = slice(0, 7), slice(8, 27), slice(28, 45)
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "tools" / "run.py"), "gga", "--device", "cpu", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run(command, capture_output=True, text=True, env=environment)
 
 
-def measured(tmp_path: Path, *arguments: str) -> tuple[str, dict[tuple[int, str], dict]]:
+def measured(tmp_path: Path, *arguments: str, **environment: str) -> tuple[str, dict[tuple[int, str], dict]]:
     """Run the benchmark; returns what it printed and its rows by tokens and case."""
-    result = run("--repeats", "1", "--json", str(tmp_path / "rows.json"), *arguments)
+    result = run("--repeats", "1", "--json", str(tmp_path / "rows.json"), *arguments, **environment)
     assert result.returncode == 0, result.stderr
     content = json.loads((tmp_path / "rows.json").read_text())
     assert "PyTorch" in content["machine"]
@@ -71,6 +75,43 @@ def test_attention_in_bfloat16_of_chosen_back_ends(tmp_path):
     check(rows, 1e-2)
 
 
+@pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed on this machine")
+def test_gradients_of_every_back_end(tmp_path):
+    """The fused kernel by Triton's interpreter."""
+    sizes = "--sizes", "2x2x3x2", "--heads", "2", "--head-dim", "64", "--dtype", "float16"
+    _, rows = measured(tmp_path, "--gradients", *sizes, TRITON_INTERPRET="1")
+    flex = rows.pop((20, "flex"))
+    assert "no backward pass on CPUs" in flex["empty"]
+    assert set(rows) == {(20, "plain"), (20, "triton"), (20, "sdpa")}
+    for row in rows.values():
+        assert 0 < row["error"] < 5e-3
+        assert min(row["seconds"], row["ratio"], row["cpu_ratio"]) > 0
+
+
+def test_exact_gradients_are_those_of_autograd():
+    """The formulas that the benchmark holds the back ends against; two chunks of queries."""
+    script = """
+import sys
+sys.path[:0] = sys.argv[1:]
+import torch, gga_problem
+from gga_problem import Problem, layout_of
+problem = Problem(layout_of("2x3x3x2"), 2, 4, 2, torch.float32, torch.device("cpu"))
+gga_problem._CHUNK_BYTES = 8 * 2 * 30 * 17
+grad = torch.randn(problem.q.shape)
+q, k, v, g = (x.unflatten(2, (2, -1))[:, :, 1].double() for x in (problem.q, problem.k, problem.v, grad))
+inputs = [x.requires_grad_() for x in (q, k, v)]
+bias = problem.exact_bias(torch.arange(30))
+assert bias.abs().max() > 1
+for biased in (False, True):
+    out = ((q @ k.mT / 2 + (bias if biased else 0)).softmax(-1)) @ v
+    expected = torch.stack([out.detach(), *torch.autograd.grad(out, inputs, g)])
+    torch.testing.assert_close(problem.exact_gradients(grad, 1, biased), expected)
+"""
+    folders = [str(ROOT / "tools"), str(ROOT / "tools" / "benchmarks")]
+    result = subprocess.run([sys.executable, "-c", script, *folders], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+
+
 def test_whole_steps(tmp_path):
     model = "--layers", "2", "--dim", "256", "--ffn", "64", "--cfg", "1"
     _, rows = measured(tmp_path, "--step", "--sizes", "3x4x5x4", *model)
@@ -87,3 +128,6 @@ def test_what_cannot_be_measured_is_refused_with_a_reason():
     tiles = run("--tiles", "--sizes", "3x4x5x4", "--heads", "1", "--head-dim", "64")
     assert tiles.returncode == 1
     assert "the device is cpu, not a CUDA GPU" in tiles.stderr
+    dense = run("--gradients", "--backends", "dense")
+    assert dense.returncode == 2
+    assert "--gradients measures back ends" in dense.stderr
