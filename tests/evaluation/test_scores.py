@@ -103,6 +103,19 @@ def test_seen_and_unseen_are_told_apart():
     assert whole.clips["psnr"] == egox.clips["psnr"]
 
 
+def test_windows_belong_to_the_region_of_their_centers():
+    pred, truth = clips(frames=1)
+    unseen = torch.zeros(1, 40, 36, dtype=torch.bool)
+    unseen[:, 8:23, 4:19] = True
+    scores = score_clips(pred, truth, protocol="EgoX", unseen=unseen).means
+    _, similar = structural_similarity(luma(truth[0]), luma(pred[0]), data_range=255, full=True, **GAUSSIAN)
+    whole = np.zeros((40, 36), dtype=bool)
+    whole[5:-5, 5:-5] = True  # windows that lie in the image
+    hole = unseen[0].numpy()
+    assert scores["ssim_unseen"] == pytest.approx(similar[whole & hole].mean(), abs=1e-6)
+    assert scores["ssim_seen"] == pytest.approx(similar[whole & ~hole].mean(), abs=1e-6)
+
+
 def test_masks_that_do_not_fit_are_told():
     pred, truth = clips()
     with pytest.raises(ValueError, match="mask of what is unseen 1"):
