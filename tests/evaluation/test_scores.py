@@ -21,7 +21,8 @@ def clips(frames: int = 2, height: int = 40, width: int = 36, seed: int = 0) -> 
     generator = torch.Generator().manual_seed(seed)
     truth = torch.rand(frames, height // 4, width // 4, 3, generator=generator)
     truth = truth.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
-    return (truth + 0.1 * torch.randn(truth.shape, generator=generator)).clamp(0, 1), truth
+    pred = (truth + 0.1 * torch.randn(truth.shape, generator=generator)).clamp(0, 1)
+    return pred.mul(255).round() / 255, truth.mul(255).round() / 255  # as of a video
 
 
 def luma(frame: torch.Tensor) -> np.ndarray:
