@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..common.memory import FLOAT, require_memory
+
 # Rec. 601, as both EgoX's reproduction and PIL's "L" weigh the channels.
 LUMA = (0.299, 0.587, 0.114)
 
@@ -52,6 +54,9 @@ class Protocol:
                 f"The scored video has {len(pred)} frames, and the true ego view {len(truth)}. Cut both to the same "
                 "frames."
             )
+        side = self.size if self.resizes else 0
+        pixels = len(pred) * max(side * side, pred.shape[1] * pred.shape[2], truth.shape[1] * truth.shape[2])
+        require_memory(4 * 3 * FLOAT * pixels, f"Scoring {len(pred)} frames", "Score fewer frames, or smaller ones.")
         if self.resizes:
             return self._plain(pred), self._plain(truth)
         height, width = truth.shape[1:3]

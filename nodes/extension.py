@@ -8,7 +8,7 @@ from .camera import camera, camera_editor, camera_export, head_pose
 from .common.guard import guarded
 from .common.texts import with_safe_texts
 from .depth import depth, depth_pro
-from .egox import attention_map, compare, egox, gga, prompt
+from .egox import attention_map, compare, egox, gga, prompt, score
 from .exo2egosyn import exo2egosyn, plucker
 from .exo2egosyn import inputs as exo2egosyn_inputs
 from .input import ego_exo4d, keypoints, take
@@ -34,6 +34,7 @@ _THEMES = (
     exo2egosyn_inputs,
     plucker,
     compare,
+    score,
 )
 
 NODES = [with_safe_texts(guarded(node)) for theme in _THEMES for node in theme.NODES]

@@ -161,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--baselines", action="store_true", help="score the ego prior, filled with its mean color and by Telea, too")
     add("--prior", metavar="PATH", help="where ego priors lie, if neither beside the truth nor in a batch")
     add("--file", default="ego.mp4", metavar="NAME", help="a method's video in a clip's folder (default: ego.mp4)")
-    add("--metrics", default=_AUTO, help="networks: lpips,st-lpips,clip-i,fvd; auto (what is there) or none")
+    add("--metrics", default=_AUTO, help="networks: lpips,st-lpips,clip-i,objects,fvd; auto (what is there) or none")
     add("--weights", type=Path, metavar="DIR", help="folder with the networks' weights")
     add("--groups", type=Path, metavar="CSV", help="columns name and group: seen and unseen scenes, or categories")
     add("--max-frames", type=_positive, metavar="N", help="score the first N frames")

@@ -12,6 +12,7 @@ import torch
 from ..scores import Measure
 from .clip_image import ClipSimilarity
 from .fvd import I3D
+from .objects import ObjectScores
 from .perceptual import lpips_alex, shift_tolerant
 from .weights import Weights, WeightsMissingError
 
@@ -20,6 +21,7 @@ NETWORKS: dict[str, Callable[[Weights], Any]] = {
     "lpips": lpips_alex,
     "st-lpips": shift_tolerant,
     "clip-i": ClipSimilarity,
+    "objects": ObjectScores,
     "fvd": I3D,
 }
 

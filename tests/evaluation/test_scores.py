@@ -21,7 +21,8 @@ def clips(frames: int = 2, height: int = 40, width: int = 36, seed: int = 0) -> 
     generator = torch.Generator().manual_seed(seed)
     truth = torch.rand(frames, height // 4, width // 4, 3, generator=generator)
     truth = truth.repeat_interleave(4, dim=1).repeat_interleave(4, dim=2)
-    return (truth + 0.1 * torch.randn(truth.shape, generator=generator)).clamp(0, 1), truth
+    pred = (truth + 0.1 * torch.randn(truth.shape, generator=generator)).clamp(0, 1)
+    return pred.mul(255).round() / 255, truth.mul(255).round() / 255  # as of a video
 
 
 def luma(frame: torch.Tensor) -> np.ndarray:
@@ -101,6 +102,19 @@ def test_seen_and_unseen_are_told_apart():
     whole = score_clips(pred, truth, protocol="EgoX")
     assert {"psnr", "ssim"} == set(whole.frames)
     assert whole.clips["psnr"] == egox.clips["psnr"]
+
+
+def test_windows_belong_to_the_region_of_their_centers():
+    pred, truth = clips(frames=1)
+    unseen = torch.zeros(1, 40, 36, dtype=torch.bool)
+    unseen[:, 8:23, 4:19] = True
+    scores = score_clips(pred, truth, protocol="EgoX", unseen=unseen).means
+    _, similar = structural_similarity(luma(truth[0]), luma(pred[0]), data_range=255, full=True, **GAUSSIAN)
+    whole = np.zeros((40, 36), dtype=bool)
+    whole[5:-5, 5:-5] = True  # windows that lie in the image
+    hole = unseen[0].numpy()
+    assert scores["ssim_unseen"] == pytest.approx(similar[whole & hole].mean(), abs=1e-6)
+    assert scores["ssim_seen"] == pytest.approx(similar[whole & ~hole].mean(), abs=1e-6)
 
 
 def test_masks_that_do_not_fit_are_told():

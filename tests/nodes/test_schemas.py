@@ -36,6 +36,7 @@ NODE_IDS = [
     "Exo2EgoPreviewPrior",
     "Exo2EgoPrompt",
     "Exo2EgoRenderPrior",
+    "Exo2EgoScore",
     "Exo2EgoSynApply",
     "Exo2EgoSynConditioning",
     "Exo2EgoSynLoader",

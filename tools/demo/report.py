@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tomllib
+
+from exo2ego.evaluation.images import psnr
+from exo2ego.evaluation.regions import covered, iou
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,29 +18,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# A prior's pixel counts as covered where its largest channel exceeds this: black is where no point landed, and
-# compressed video makes black a little less black.
-_COVERED_ABOVE = 16 / 255
 _SAME_DEPTH = 0.02  # a surface counts as seen where its depth is the camera's, up to this share
-
-
-def covered(prior: Tensor) -> Tensor:
-    """Return the pixels of a prior [F, H, W, 3] that hold something [F, H, W]."""
-    return prior.amax(dim=-1) > _COVERED_ABOVE
-
-
-def psnr(first: Tensor, second: Tensor, where: Tensor) -> float | None:
-    """Return the peak signal-to-noise ratio in dB over the pixels `where` [F, H, W]; `None` where there are none."""
-    if not where.any():
-        return None
-    error = float((first[where] - second[where]).square().mean())
-    return -10 * math.log10(max(error, 1e-12))
-
-
-def iou(first: Tensor, second: Tensor) -> float:
-    """Return intersection over union of two masks; 1 where both are empty."""
-    union = float((first | second).sum())
-    return float((first & second).sum()) / union if union else 1.0
 
 
 def score_prior(

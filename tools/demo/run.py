@@ -31,10 +31,10 @@ from tqdm import tqdm
 import pack
 from demo import graph as graphs
 from demo import models
-from demo.report import coverage, score_prior, seen_by_both, versions
 
 pack.register()
 
+from demo.report import coverage, score_prior, seen_by_both, versions  # noqa: E402
 from exo2ego.commands.comfyui import headless  # noqa: E402
 from exo2ego.commands.comfyui.blocking import ComfyClient, Progress, Run  # noqa: E402
 from exo2ego.commands.comfyui.errors import ComfyError  # noqa: E402
