@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .data.cache import ClipCache
 from .data.sources import clips_of
+from .memory.block_swap import swap_blocks
 from .methods import method_of
 from .monitor import Monitor
 from .network.lora import COMFYUI
@@ -23,7 +24,10 @@ SAMPLES = "samples"
 
 def build_network(recipe: Recipe) -> nn.Module:
     """Return the network that a recipe trains; what is trained asks for gradients."""
-    return method_of(recipe).network()
+    network = method_of(recipe).network()
+    if recipe.memory.swap_blocks:
+        swap_blocks(network.transformer.blocks, recipe.memory.swap_blocks)
+    return network
 
 
 def open_trainer(recipe: Recipe, folder: Path, *, on_cpu: bool = False) -> Trainer:

@@ -106,7 +106,9 @@ def write_checkpoint(
     tensors |= {f"{AVERAGE}.{name}": value for name, value in average.items()}
     for name, parameter in parameters.items():
         for key, value in optimizer.state[parameter].items():
-            tensors[f"{OPTIMIZER}.{name}.{key}"] = torch.as_tensor(value, dtype=torch.float32)
+            kept = torch.as_tensor(value)
+            # Moments of 8 bits are numbers of a table, and stay such.
+            tensors[f"{OPTIMIZER}.{name}.{key}"] = kept if kept.dtype == torch.uint8 else kept.float()
     path = folder / f"step-{step:08d}.safetensors"
     strings = {"format": FORMAT, "format_version": FORMAT_VERSION, "step": str(step), "recipe": json.dumps(recipe)}
     with whole_file(path) as unfinished:
@@ -156,7 +158,9 @@ def restore(
         parameter, _, key = name.rpartition(".")
         states[parameter][key] = tensor.clone()
     # By number, as the optimizer's own state has it, which brings them to the parameters' device.
-    numbered = {index: states[name] for index, name in enumerate(parameters) if states[name]}
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    order = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+    numbered = {index: states[name] for index, name in enumerate(order) if states[name]}
     optimizer.load_state_dict({**optimizer.state_dict(), "state": numbered})
 
 

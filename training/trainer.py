@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ..common.whole_file import NoRoomError
 from .data.cache import ClipCache
 from .data.order import ClipOrder
+from .memory.optimizers import optimizer_of
 from .method import Method
 from .network.health import LoraHealth, gradient_norms, lora_health
 from .noise import Draws, draw, generator_of
@@ -34,7 +36,7 @@ CHECKPOINTS = "checkpoints"
 
 # Settings that a run must keep to its end, beside its method's; the others may change when it is resumed.
 _LASTING = ("model.trained", "lora.rank", "lora.alpha", "lora.targets", "run.seed", "run.batch")
-_LASTING += ("data.frames", "run.method")
+_LASTING += ("data.frames", "run.method", "optimizer.method")
 
 _log = logging.getLogger(__name__)
 
@@ -106,8 +108,10 @@ class Trainer:
             {"params": [self.parameters[name] for name in names], "lr": peak, "peak": peak}
             for peak, names in groupby(self.parameters, method.peak_rate)
         ]
-        optimizer = torch.optim.AdamW(
+        optimizer = optimizer_of(
+            settings.method,
             groups,
+            {value: name for name, value in self.parameters.items()},
             lr=settings.lr,
             betas=settings.betas,
             eps=settings.eps,
@@ -257,9 +261,9 @@ class Trainer:
             yield
         except OSError as error:
             where = error.filename or self.recipe.run.out
+            told = error if isinstance(error, NoRoomError) else f"{where} could not be written ({error.strerror})."
             raise TrainingFailedError(
-                f"After step {self.step} a file in {where} could not be written ({error.strerror}); "
-                f"{self._last_good()}. Make room on the disk and run the same command again: it goes on from there."
+                f"After step {self.step}: {told} Of the run, {self._last_good()}, from which the same command goes on."
             ) from error
 
     def _resume(self) -> None:

@@ -24,7 +24,7 @@ from ..noise import Draws
 from ..recipe import STAGE_1, VAWAN, Recipe
 from ..state import Checkpoint
 from .align import check_views
-from .build import new_network, read_parts_into
+from .build import CROSS_ATTENTION, new_network, read_parts_into
 from .files import TRANSFORMER, lora_tensors, part_tensors, told, told_of_guidance, wan_tensors, write_checked
 from .network import ViewsToEgo
 from .settings import PREDICTED
@@ -58,8 +58,12 @@ class SynStage(Method):
     def network(self) -> ViewsToEgo:
         """Return the network, at the start of its training, with the files that it goes on from."""
         recipe = self.recipe
-        dtype = torch.bfloat16 if recipe.run.precision == "bf16" else torch.float32
-        network = new_network(load_transformer(recipe.model.base, dtype, WAN22_I2V), recipe)
+        memory = recipe.memory
+        dtype = memory.dtype(recipe.run.precision)
+        # Cross-attention is what stage 1 trains, and stage 2 takes from its file.
+        spared = "" if recipe.run.method == VAWAN else CROSS_ATTENTION
+        transformer = load_transformer(recipe.model.base, dtype, WAN22_I2V, memory.base, spared)
+        network = new_network(transformer, recipe)
         read_parts_into(network, recipe)
         return network
 

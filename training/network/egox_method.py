@@ -38,10 +38,12 @@ class EgoXMethod(Method):
         """Return the transformer with what EgoX shows it."""
         recipe = self.recipe
         model = recipe.model
-        half = recipe.run.precision == "bf16" and model.trained == LORA
-        dtype = torch.bfloat16 if half else torch.float32
+        memory = recipe.memory
+        dtype = memory.dtype(recipe.run.precision) if model.trained == LORA else torch.float32
         transformer = (
-            new_transformer(recipe.new, recipe.run.seed) if model.base is None else load_transformer(model.base, dtype)
+            new_transformer(recipe.new, recipe.run.seed)
+            if model.base is None
+            else load_transformer(model.base, dtype, stored=memory.base)
         )
         if model.trained == LORA:
             add_lora(transformer, recipe.lora, recipe.run.seed)

@@ -15,6 +15,9 @@ from ...networks.components.files import files_of
 from ...networks.weights.safetensors_file import read_safetensors
 from ...networks.weights.wan_kinds import WAN21_I2V, WAN22_I2V, wan_kind, wan_prefix
 from ...networks.weights.wan_names import from_diffusers
+from ..memory.quantised import FLOAT8, is_quantised, quantise
+from ..memory.scaled_files import keep_stored, split_scaled, whole
+from ..memory.settings import AS_PRECISION, FP8
 
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
@@ -144,7 +147,11 @@ def new_transformer(size: WanSize, seed: int) -> WanTransformer3DModel:
 
 
 def load_transformer(
-    path: str | Path, dtype: torch.dtype | None = None, kind: str = WAN21_I2V
+    path: str | Path,
+    dtype: torch.dtype | None = None,
+    kind: str = WAN21_I2V,
+    stored: str = AS_PRECISION,
+    spared: str = "",
 ) -> WanTransformer3DModel:
     """Load a base model.
 
@@ -152,19 +159,27 @@ def load_transformer(
         path: a safetensors file, or any shard or the index of one in shards.
         dtype: the type of its weights; None leaves each as it is stored.
         kind: `WAN21_I2V` or `WAN22_I2V`.
+        stored: how the blocks' linear layers are kept, a `base` of `MemorySettings`. With fp8 the file may be one in
+            float8, whose weights stay as they are.
+        spared: layers with this in their name stay whole.
 
     Raises:
-        ValueError: for a file that is missing, damaged, of another model, or in float8 or another quantised form.
+        ValueError: for a file that is missing, damaged, of another model, or in another quantised form.
     """
     path = Path(path)
     tensors: dict[str, Tensor] = {}
     for file in files_of(path):
         tensors.update(read_safetensors(file, _WHAT_FILES[kind])[0])
-    return transformer_of(tensors, path.name, dtype, kind)
+    return transformer_of(tensors, path.name, dtype, kind, stored, spared)
 
 
 def transformer_of(
-    tensors: Mapping[str, Tensor], file: str, dtype: torch.dtype | None = None, kind: str = WAN21_I2V
+    tensors: Mapping[str, Tensor],
+    file: str,
+    dtype: torch.dtype | None = None,
+    kind: str = WAN21_I2V,
+    stored: str = AS_PRECISION,
+    spared: str = "",
 ) -> WanTransformer3DModel:
     """Return a transformer with the given weights, in ComfyUI's names; `file` names them in errors."""
     what_file = _WHAT_FILES[kind]
@@ -172,19 +187,33 @@ def transformer_of(
         raise ValueError(f"{file} is {found or 'not a Wan transformer'}. {what_file}")
     prefix = wan_prefix(tensors) or ""
     plain = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    scales: dict[str, Tensor] = {}
+    if stored == FP8:
+        plain, scales = split_scaled(plain)
     for name, tensor in plain.items():
-        if tensor.dtype not in _TRAINABLE_TYPES:
+        if tensor.dtype not in _TRAINABLE_TYPES and name not in scales:
+            remedy = ' Set [memory] base = "fp8" to train on it as it is.' if tensor.dtype == FLOAT8 else ""
             raise ValueError(
                 f"{file} is quantised ({name} is {str(tensor.dtype).removeprefix('torch.')}), and training starts from "
-                f"whole weights. {what_file}"
+                f"whole weights.{remedy} {what_file}"
             )
     network = network_for(plain, file, kind)
     exact = tuple(network._keep_in_fp32_modules)  # norms and noise levels, which diffusers computes in float32
-    weights = {
-        mine: plain[from_diffusers(mine)].to(torch.float32 if set(exact) & set(mine.split(".")) else dtype)
-        for mine in network.state_dict()
-    }
+    weights, kept = {}, {}
+    for mine in network.state_dict():
+        theirs = from_diffusers(mine)
+        weights[mine], scale = plain[theirs], scales.get(theirs)
+        own = torch.float32 if set(exact) & set(mine.split(".")) else dtype
+        if scale is None:
+            weights[mine] = plain[theirs].to(own)
+        elif is_quantised(mine.removesuffix(".weight"), spared) and mine.endswith(".weight"):
+            kept[mine.removesuffix(".weight")] = scale
+        else:
+            weights[mine] = whole(plain[theirs], scale, own or torch.bfloat16)
     network.load_state_dict(weights, assign=True)
+    for layer, scale in kept.items():
+        keep_stored(network, layer, scale, dtype or torch.bfloat16)
+    quantise(network, stored, spared)
     return network
 
 
