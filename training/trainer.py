@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ..common.whole_file import NoRoomError
 from .data.cache import ClipCache
 from .data.order import ClipOrder
 from .memory.optimizers import optimizer_of
@@ -260,10 +259,9 @@ class Trainer:
         try:
             yield
         except OSError as error:
-            where = error.filename or self.recipe.run.out
-            told = error if isinstance(error, NoRoomError) else f"{where} could not be written ({error.strerror})."
             raise TrainingFailedError(
-                f"After step {self.step}: {told} Of the run, {self._last_good()}, from which the same command goes on."
+                f"After step {self.step} a file of the run could not be written: {error}. Once there is room the same "
+                f"command goes on; {self._last_good()}."
             ) from error
 
     def _resume(self) -> None:
