@@ -15,7 +15,7 @@ from ...wan.egox.lora import LoraForm, apply_lora, placement, read_lora
 from ...wan.egox.match import Match, match_of_latent
 from ...wan.egox.trained import differences_of
 from ...wan.shared.base_model import require_wan21_i2v
-from ..common.model_files import model_names
+from ..common.model_files import ListedInput, model_names
 from ..common.progress import logger, show_text, warn
 from ..common.schema import schema
 from .example_prompt import example_prompt_notes
@@ -45,9 +45,9 @@ class Exo2EgoEgoXLoader(io.ComfyNode):
                     "model",
                     tooltip="Wan 2.1 I2V 14B from any loader: Load Diffusion Model (bf16, fp16, fp8) or a GGUF loader.",
                 ),
-                io.Combo.Input(
+                ListedInput(
                     "lora_name",
-                    options=model_names("loras"),
+                    lambda: model_names("loras"),
                     tooltip="EgoX's LoRA (pytorch_lora_weights.safetensors of the release) in models/loras.",
                 ),
                 io.Float.Input(

@@ -200,8 +200,7 @@ def transformer_of(
     network = network_for(plain, file, kind)
     exact = tuple(network._keep_in_fp32_modules)  # norms and noise levels, which diffusers computes in float32
     weights, kept = {}, {}
-    for mine in network.state_dict():
-        theirs = from_diffusers(mine)
+    for mine, theirs in ((name, from_diffusers(name)) for name in network.state_dict()):
         weights[mine], scale = plain[theirs], scales.get(theirs)
         own = torch.float32 if set(exact) & set(mine.split(".")) else dtype
         if scale is None:
