@@ -10,6 +10,8 @@ from ..networks.components.files import files_of
 from ..networks.weights.safetensors_file import read_safetensors
 from ..networks.weights.wan_kinds import wan_kind, wan_prefix
 from .data.sources import clips_of
+from .memory.scaled_files import split_scaled
+from .memory.settings import FP8
 from .method import Method
 from .methods import method_of
 from .network.transformer import WanSize, network_for
@@ -56,6 +58,8 @@ def _size(recipe: Recipe, expected: str) -> WanSize:
         raise ValueError(f"[model] base {base.name} is {kind or 'not a Wan transformer'}, not {expected}.")
     prefix = wan_prefix(tensors) or ""
     plain = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    if recipe.memory.base == FP8:
+        plain, _ = split_scaled(plain)
     network_for(plain, base.name, expected)  # whose tensors are all there
     return WanSize.of_tensors(plain, base.name, f"[model] base names {expected}.")
 

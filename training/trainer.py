@@ -259,10 +259,9 @@ class Trainer:
         try:
             yield
         except OSError as error:
-            where = error.filename or self.recipe.run.out
             raise TrainingFailedError(
-                f"After step {self.step} a file in {where} could not be written ({error.strerror}); "
-                f"{self._last_good()}. Make room on the disk and run the same command again: it goes on from there."
+                f"After step {self.step} a file of the run could not be written: {error}. Once there is room the same "
+                f"command goes on; {self._last_good()}."
             ) from error
 
     def _resume(self) -> None:

@@ -120,9 +120,7 @@ def test_a_full_disk_loses_nothing(undisturbed):
     opened(replace(recipe, run=replace(recipe.run, steps=2))).run()
     trainer = opened(recipe)
     before = state(trainer)
-    message = (
-        r"After step 4 a file in .* could not be written \(File too large\); the last good state is .*step-00000002"
-    )
+    message = r"After step 4 a file of the run could not be written: .*arge.* the last good state is .*step-00000002"
     with full_disk(), pytest.raises(TrainingFailedError, match=message):
         trainer.run()
     assert [path.name for path in trainer.folder.iterdir()] == ["step-00000002.safetensors"]

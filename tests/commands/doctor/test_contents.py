@@ -171,3 +171,15 @@ def test_the_doctor_refuses_what_the_loader_refuses(complete, damage):
         with pytest.raises(ValueError, match=LORA):
             apply_lora(model, read_lora(path))
     assert bool(complete.findings("lora keys", *EGOX)) is (damage is not None)
+
+
+def test_a_lora_with_the_patch_embedding(complete):
+    """As the loader: a convolution's factors fit by the size of a patch, or are told."""
+    factors = {"lora_A": torch.ones(4, 36, 1, 2, 2), "lora_B": torch.ones(DIM, 4, 1, 1, 1)}
+    tensors = {f"transformer.patch_embedding.{name}.weight": factor for name, factor in factors.items()}
+    complete.save("loras", LORA, {**egox_lora_state_dict(), **tensors})
+    assert complete.findings("lora keys", *EGOX) == []
+    tensors["transformer.patch_embedding.lora_A.weight"] = torch.ones(4, 16, 1, 2, 2)
+    complete.save("loras", LORA, {**egox_lora_state_dict(), **tensors})
+    (finding,) = complete.findings("lora keys", *EGOX)
+    assert f"updates patch_embedding by {DIM} x 64, and" in finding["found"]
