@@ -114,7 +114,7 @@ def denoising_wan() -> dict[str, Tensor]:
     small = ("patch_embedding.bias", "head.head.bias", "head.modulation", "time_embedding.2")
     for name, value in weights.items():
         if name.startswith(small) or ".o." in name or "ffn.2" in name:
-            value.mul_(0.05)
+            value.mul_(0.01)
     return weights
 
 

@@ -22,6 +22,7 @@ from support.syn_training import (
     BASE,
     ON_WAN,
     RECIPES,
+    denoising_wan,
     made_up_weights,
     parts_of,
     syn_recipe,
@@ -214,16 +215,16 @@ def _interrupt(report):
         raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("name", "steps", "lr"), [("stage 0", 40, 2e-2), ("stage 1", 60, 1e-2), ("vawan", 60, 1e-2)])
-def test_one_clip_is_learnt(tmp_path, name, steps, lr):
-    """To less than a tenth of the loss at the start, near pure noise. An untrained Wan lies below, and stays frozen."""
+@pytest.mark.parametrize(("name", "lr"), [("stage 0", 2e-2), ("stage 1", 2e-3), ("stage 2", 2e-3), ("vawan", 2e-3)])
+def test_one_clip_is_learnt(tmp_path, name, lr):
+    """To less than a tenth of the loss at the start, near pure noise, on a Wan that takes all data for zero."""
+    save_file(denoising_wan(), tmp_path / BASE)
     write_shard(tmp_path / "cache", {"only": (views_clip(0, frames=1, height=2, width=2), {})})
     recipe = syn_recipe(
         tmp_path,
         name,
-        run={"steps": steps, "batch": 4},
+        run={"steps": 40, "batch": 4},
         data={"held_out": []},
-        lora={"rank": 64, "alpha": 64.0},
         exo2egosyn={"cross_attention_lr": lr},
         noise={"lowest": 0.9},
         optimizer={"lr": lr, "warmup": 5, "weight_decay": 0.0, "schedule": "cosine"},
@@ -240,7 +241,8 @@ def test_one_clip_is_learnt(tmp_path, name, steps, lr):
 @pytest.mark.parametrize(
     ("name", "tables", "message"),
     [
-        ("stage 1", {"lora": {"targets": ["ffn.0"]}}, r"\[lora\]: Exo2EgoSyn's LoRA is on self-attention: set targets"),
+        ("stage 1", {"lora": {"targets": ["ffn.0"]}}, r"\[lora\]: Exo2EgoSyn's LoRA is on self-attention alone"),
+        ("vawan", {"lora": {"patch_embedding": True}}, r"\[lora\]: .* and leave patch_embedding out"),
         ("stage 1", {"model": {"trained": "all"}}, r"\[model\]: trained is lora for exo2egosyn stage 1"),
         ("stage 1", {"exo2egosyn": {"exo_dropout": 0}}, r"\[samples\]: without exo_dropout .* set cfg = 1"),
         ("stage 1", {"exo2egosyn": {"cond_tail": "pixel"}}, r"\[exo2egosyn\]: cond_tail \"pixel\" encodes"),
