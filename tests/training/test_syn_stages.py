@@ -166,6 +166,26 @@ def test_exo_views_are_left_out_by_chance(files, name):
     assert (drawn < 0.25).float().mean() == pytest.approx(0.25, abs=0.03)
 
 
+@torch.no_grad()
+def test_losses_are_those_of_the_specification(files):
+    """Stage 0: L1 of the latent that the component gives, and of the maps by their weight. Stages on Wan: noise - ego."""
+    clips = ViewsBatch.of([views_clip(1), views_clip(2)])
+    seen = torch.cat([clips.exo[:, :, :, 0], clips.align_plucker], dim=2)
+    plain, weighted = (method_of(syn_recipe(files, name)) for name in ("stage 0", "stage 0, maps too"))
+    network = plain.network()
+    latent = (network.align(seen) - clips.ego[:, :, :1]).abs().mean(dim=(1, 2, 3, 4))
+    maps = (network.align.view_outputs(seen)[:, :, 16:] - clips.align_plucker).abs().mean(dim=(1, 2, 3, 4))
+    torch.testing.assert_close(losses_of(plain, network), latent)
+    torch.testing.assert_close(losses_of(weighted, network), latent + 0.1 * maps)
+    stage = method_of(syn_recipe(files, "stage 2"))
+    network = stage.network()
+    noise = torch.randn(clips.ego.shape, generator=torch.Generator().manual_seed(1))
+    levels = torch.tensor([0.3, 0.8])
+    noisy = torch.stack([0.7 * clips.ego[0] + 0.3 * noise[0], 0.2 * clips.ego[1] + 0.8 * noise[1]])
+    expected = (network(clips, noisy, levels) - (noise - clips.ego)).square().mean(dim=(1, 2, 3, 4))
+    torch.testing.assert_close(losses_of(stage, network), expected)
+
+
 def test_checkpointing_leaves_gradients_as_they_are(files):
     found = []
     for saving in (False, True):
@@ -217,7 +237,7 @@ def _interrupt(report):
 
 @pytest.mark.parametrize(("name", "lr"), [("stage 0", 2e-2), ("stage 1", 2e-3), ("stage 2", 2e-3), ("vawan", 2e-3)])
 def test_one_clip_is_learnt(tmp_path, name, lr):
-    """To less than a tenth of the loss at the start, near pure noise, on a Wan that takes all data for zero."""
+    """To less than a tenth of the loss at the start, near pure noise, on a Wan that knows no data."""
     save_file(denoising_wan(), tmp_path / BASE)
     write_shard(tmp_path / "cache", {"only": (views_clip(0, frames=1, height=2, width=2), {})})
     recipe = syn_recipe(
