@@ -168,7 +168,7 @@ def test_exo_views_are_left_out_by_chance(files, name):
 
 @torch.no_grad()
 def test_losses_are_those_of_the_specification(files):
-    """Stage 0: L1 of the latent that the component gives, and of the maps by their weight. Stages on Wan: noise - ego."""
+    """Stage 0: L1 of the component's latent, and of the maps by their weight. Stages on Wan: noise - ego."""
     clips = ViewsBatch.of([views_clip(1), views_clip(2)])
     seen = torch.cat([clips.exo[:, :, :, 0], clips.align_plucker], dim=2)
     plain, weighted = (method_of(syn_recipe(files, name)) for name in ("stage 0", "stage 0, maps too"))
