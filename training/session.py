@@ -53,7 +53,7 @@ def open_trainer(recipe: Recipe, folder: Path, *, on_cpu: bool = False) -> Train
     mixed = "bf16" if recipe.run.precision == "bf16" else "no"
     method = method_of(recipe)
     method.check_clips(cache)  # before the network is built, which takes longer
-    return Trainer(method, method.network(), cache, Accelerator(mixed_precision=mixed, cpu=on_cpu))
+    return Trainer(method, build_network(recipe), cache, Accelerator(mixed_precision=mixed, cpu=on_cpu))
 
 
 def train(trainer: Trainer, show: Callable[[str], None] = print) -> str:

@@ -196,11 +196,10 @@ def transformer_of(
         raise ValueError(f"{file} is not whole: {len(missing)} tensors are missing, such as {missing[0]}. {what_file}")
     if more := sorted(set(plain) - set(wanted.values())):
         raise ValueError(f"{file} has {len(more)} tensors that this model does not, such as {more[0]}. {what_file}")
-    exact = tuple(network._keep_in_fp32_modules)  # norms and noise levels, which diffusers computes in float32
     weights, kept = {}, {}
     for mine, theirs in wanted.items():
         weights[mine], scale = plain[theirs], scales.get(theirs)
-        own = torch.float32 if set(exact) & set(mine.split(".")) else dtype
+        own = torch.float32 if is_exact(network, mine) else dtype
         if scale is None:
             weights[mine] = plain[theirs].to(own)
         elif is_quantised(mine.removesuffix(".weight"), spared) and mine.endswith(".weight"):
@@ -212,6 +211,11 @@ def transformer_of(
         keep_stored(network, layer, scale, dtype or torch.bfloat16)
     quantise(network, stored, spared)
     return network
+
+
+def is_exact(network: WanTransformer3DModel, name: str) -> bool:
+    """Whether a weight stays in float32: of norms and noise levels, which diffusers computes so."""
+    return not set(network._keep_in_fp32_modules).isdisjoint(name.split("."))
 
 
 def _with_rotary_table(network: WanTransformer3DModel) -> WanTransformer3DModel:
