@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from .data.cache import ClipCache
 from .data.order import ClipOrder
 from .memory.optimizers import optimizer_of
+from .memory.sharding import gathered, spread
 from .method import Method
 from .network.health import lora_health
 from .noise import Draws, draw, generator_of
 from .recipe import OptimizerSettings, Recipe
-from .state import Checkpoint, checkpoint_files, read_checkpoint, restore, write_checkpoint
+from .state import Checkpoint, checkpoint_files, checkpoint_tensors, read_checkpoint, restore, write_checkpoint
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -90,6 +91,7 @@ class Trainer:
         settings = recipe.optimizer
         method.check_clips(cache)
         self.method, self.recipe, self.cache, self.accelerator = method, recipe, cache, accelerator
+        self.network = spread(network, accelerator, shard=recipe.memory.shard)
         trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
         # In the order of the optimizer, which counts them by group: one for every rate.
         self.parameters = dict(sorted(trained.items(), key=lambda item: method.peak_rate(item[0])))
@@ -100,7 +102,6 @@ class Trainer:
         held_out = set(recipe.data.held_out)
         cache_names = {name: entry.layout for name, entry in cache.entries.items() if name not in held_out}
         self._order = ClipOrder(cache_names, recipe.run.batch, recipe.run.seed)
-        network.to(accelerator.device)
         groups = [
             {"params": [self.parameters[name] for name in names], "lr": peak, "peak": peak}
             for peak, names in groupby(self.parameters, method.peak_rate)
@@ -114,7 +115,7 @@ class Trainer:
             eps=settings.eps,
             weight_decay=settings.weight_decay,
         )
-        self.network, self.optimizer = accelerator.prepare(network, optimizer)
+        self.optimizer = accelerator.prepare(optimizer)
         self.average = {name: value.detach().clone() for name, value in self.parameters.items()} if settings.ema else {}
         self._resume()
 
@@ -150,17 +151,13 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint of where the run stands; the main process does."""
-        if self.accelerator.is_main_process:
-            path = write_checkpoint(
-                self.folder,
-                self.step,
-                flat(self.recipe),
-                self.parameters,
-                self.optimizer,
-                self.average,
-                self.recipe.checkpoints.keep,
-            )
-            _log.info("step %d: %s; %s", self.step, path.name, lora_health(self._bare).describe())
+        is_main, is_shared = self.accelerator.is_main_process, self.recipe.memory.shard
+        if is_main or is_shared:
+            tensors = checkpoint_tensors(self.parameters, self.optimizer, self.average)
+        if is_main:
+            path = write_checkpoint(self.folder, self.step, flat(self.recipe), tensors, self.recipe.checkpoints.keep)
+            health = "" if is_shared else f"; {lora_health(self._bare).describe()}"
+            _log.info("step %d: %s%s", self.step, path.name, health)
 
     @contextmanager
     def best(self) -> Iterator[nn.Module]:
@@ -206,7 +203,7 @@ class Trainer:
                 loss = self._losses(self.network, clips, draws).mean() / len(self._share)
                 self.accelerator.backward(loss)
             total += loss.detach()
-        gradient = self.accelerator.clip_grad_norm_(list(self.parameters.values()), settings.clip)
+        gradient = gathered(self.accelerator.clip_grad_norm_(list(self.parameters.values()), settings.clip))
         loss = float(self.accelerator.reduce(total, "mean"))
         if not (math.isfinite(loss) and math.isfinite(float(gradient))):
             self.optimizer.zero_grad()

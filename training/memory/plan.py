@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -81,8 +82,24 @@ class Plan:
         return f"{told}; {gigabytes(self.total)} in all"
 
 
+class _Sizes(NamedTuple):
+    """Of a network: numbers of parameters, bytes of the whole, and of its last block."""
+
+    trained: int
+    frozen: int
+    weights: int
+    gradients: int
+    optimizer: int
+    step: int
+    block: int
+    block_frozen: int
+    block_trained: int
+
+
 class Planner:
-    """Plans of a recipe and its like, which measure activations once for all that share them.
+    """Plans of a recipe and its like, which measure once what they share.
+
+    All blocks are alike: what two and three of them take tells what any number takes.
 
     Args:
         size: of the base model; None for a method that has none.
@@ -91,39 +108,44 @@ class Planner:
 
     def __init__(self, size: WanSize | None, cards: int = 1) -> None:
         self._size, self._cards = size, cards
-        self._measured: dict[Recipe, Footprint] = {}
+        self._sizes: dict[Recipe, _Sizes] = {}
+        self._footprints: dict[Recipe, Footprint] = {}
 
     def plan(self, recipe: Recipe) -> Plan:
         """Return a recipe's plan."""
-        network = _as_in_training(recipe, self._size)
-        trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
-        frozen = sum(value.numel() for value in network.parameters() if not value.requires_grad)
-        if recipe.memory.base in QUANTISED:  # scales are no parameters of the model
-            frozen -= sum(module.scale.numel() for module in network.modules() if isinstance(module, QuantisedLinear))
-        gradients = sum(value.nbytes for value in trained.values())
-        state = state_bytes(recipe.optimizer.method, trained.items())
-        average = gradients if recipe.optimizer.ema else 0
-        step = step_bytes(recipe.optimizer.method, list(trained.items()))
-        weights, host = _bytes(network, recipe.memory.base), 0
-        blocks = _blocks(network)
-        if blocks and (count := recipe.memory.swap_blocks):
-            each = [_bytes(block, recipe.memory.base, frozen_alone=True) for block in blocks[-count:]]
-            host = sum(each)
-            weights += max(each) * min(count, _IN_FLIGHT) - host
-        if self._cards > 1 and recipe.memory.shard:
-            in_flight = _IN_FLIGHT * max(_bytes(block, recipe.memory.base) for block in blocks or [network])
-            weights = weights // self._cards + in_flight
-            gradients, state, average, step = (
-                part // self._cards for part in (gradients, state, average, step)
-            )
-            gradients += _IN_FLIGHT * max(_trained_bytes(block) for block in blocks or [network])
-        elif self._cards > 1:
-            gradients *= 2  # DDP gathers them in buffers of its own
-        measured = self._footprint(recipe)
-        return Plan(
-            sum(value.numel() for value in trained.values()), frozen, weights, host, gradients, state, average,
-            measured.peak, measured.kept, step,
-        )
+        plain = replace(recipe, memory=replace(recipe.memory, swap_blocks=0))
+        if plain not in self._sizes:
+            self._sizes[plain] = _Sizes(*self._of_any_number(lambda size: _sizes_of(plain, size)))
+        key = _what_activations_follow_from(recipe)
+        if key not in self._footprints:
+            measured = self._of_any_number(lambda size: astuple(_measure(key, size)))
+            self._footprints[key] = Footprint(*measured)
+        sizes, measured, cards = self._sizes[plain], self._footprints[key], self._cards
+        swapped = recipe.memory.swap_blocks
+        host = swapped * sizes.block_frozen
+        weights = sizes.weights - host + min(swapped, _IN_FLIGHT) * sizes.block_frozen
+        lasting = [
+            weights,
+            sizes.gradients,
+            sizes.optimizer,
+            sizes.gradients if recipe.optimizer.ema else 0,
+            sizes.step,
+        ]
+        if cards > 1 and recipe.memory.shard:
+            lasting = [part // cards for part in lasting]
+            lasting[0] += _IN_FLIGHT * sizes.block
+            lasting[1] += _IN_FLIGHT * sizes.block_trained
+        elif cards > 1:
+            lasting[1] *= 2  # DDP gathers gradients in buffers of its own
+        *parts, step = lasting
+        return Plan(sizes.trained, sizes.frozen, parts[0], host, *parts[1:], measured.peak, measured.kept, step)
+
+    def _of_any_number(self, measure: Callable[[WanSize | None], Sequence[int]]) -> list[int]:
+        size = self._size
+        if size is None or size.blocks <= 3:
+            return list(measure(size))
+        two, three = (measure(replace(size, blocks=count)) for count in (2, 3))
+        return [first + (size.blocks - 2) * (then - first) for first, then in zip(two, three, strict=True)]
 
     def fitting(self, recipe: Recipe, card: int) -> tuple[list[str], Plan] | None:
         """Return the fewest settings with which a card of so many GB holds a recipe, and their plan.
@@ -151,22 +173,6 @@ class Planner:
         missing = plan.total - (card << 30)
         count = min(blocks, _IN_FLIGHT + -(-missing // each))
         return with_blocks(count), self.plan(with_blocks(count))
-
-    def _footprint(self, recipe: Recipe) -> Footprint:
-        """Return what forward and backward pass take, of two and three blocks: each further one takes as much more."""
-        key = _what_activations_follow_from(recipe)
-        if key not in self._measured:
-            size = self._size
-            if size is None or size.blocks <= 3:
-                self._measured[key] = _measure(recipe, size)
-            else:
-                # GGA's own share is that of one block at a time, or of every block where nothing is run again.
-                two, three = (_measure(recipe, replace(size, blocks=count)) for count in (2, 3))
-                more = size.blocks - 2
-                self._measured[key] = Footprint(
-                    two.kept + more * (three.kept - two.kept), two.peak + more * (three.peak - two.peak)
-                )
-        return self._measured[key]
 
 
 def plan_lines(recipe: Recipe, size: WanSize | None, cards: int = 1) -> list[str]:
@@ -255,9 +261,25 @@ def _as_in_training(recipe: Recipe, size: WanSize | None) -> nn.Module:
     return network
 
 
-def _blocks(network: nn.Module) -> list[nn.Module]:
+def _sizes_of(recipe: Recipe, size: WanSize | None) -> _Sizes:
+    network, base, method = _as_in_training(recipe, size), recipe.memory.base, recipe.optimizer.method
+    trained = [(name, value) for name, value in network.named_parameters() if value.requires_grad]
+    frozen = sum(value.numel() for value in network.parameters() if not value.requires_grad)
+    # Scales of quantised layers are no parameters of the model.
+    frozen -= sum(module.scale.numel() for module in network.modules() if isinstance(module, QuantisedLinear))
     transformer = getattr(network, "transformer", None)
-    return [] if transformer is None else list(transformer.blocks)
+    block = network if transformer is None else transformer.blocks[-1]
+    return _Sizes(
+        trained=sum(value.numel() for _, value in trained),
+        frozen=frozen,
+        weights=_bytes(network, base),
+        gradients=sum(value.nbytes for _, value in trained),
+        optimizer=state_bytes(method, trained),
+        step=step_bytes(method, trained),
+        block=_bytes(block, base),
+        block_frozen=_bytes(block, base, frozen_alone=True),
+        block_trained=sum(value.nbytes for value in block.parameters() if value.requires_grad),
+    )
 
 
 def _bytes(module: nn.Module, base: str, *, frozen_alone: bool = False) -> int:
@@ -269,10 +291,6 @@ def _bytes(module: nn.Module, base: str, *, frozen_alone: bool = False) -> int:
             own = {name: value for name, value in own.items() if name == "bias"}
         total += sum(value.nbytes for value in own.values() if not (frozen_alone and value.requires_grad))
     return total
-
-
-def _trained_bytes(module: nn.Module) -> int:
-    return sum(value.nbytes for value in module.parameters() if value.requires_grad)
 
 
 def _measure(recipe: Recipe, size: WanSize | None) -> Footprint:

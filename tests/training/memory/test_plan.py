@@ -1,0 +1,68 @@
+"""The plan of a recipe's memory, beside what torch keeps of the same network with real numbers."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from exo2ego.training.memory.footprint import footprint
+from exo2ego.training.memory.plan import Planner, _as_in_training, _losses_of, _measure
+from exo2ego.training.methods import method_of
+from exo2ego.training.network.transformer import WanSize
+from exo2ego.training.overview import memory
+from exo2ego.training.session import build_network
+from exo2ego.training.toml_file import read_recipe
+from support.training import IMAGE_WIDTH, TEXT_WIDTH, tiny_recipe
+
+RECIPES = Path(__file__).resolve().parents[3] / "docs" / "recipes"
+TINY = WanSize(width=128, ffn=32, blocks=2, text=TEXT_WIDTH, image=IMAGE_WIDTH)
+WAN21, WAN22 = WanSize(), WanSize(image=0)
+
+
+def with_numbers(recipe):
+    """Return what torch keeps for the backward pass, and the most that its allocator had given at any moment."""
+    network, losses = build_network(recipe), _losses_of(method_of(recipe), TINY)
+    for value in network.parameters():
+        value.grad = torch.zeros_like(value) if value.requires_grad else None
+    own = {value.untyped_storage().data_ptr() for value in (*network.parameters(), *network.buffers())}
+    kept = {}
+
+    def keep(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    losses(network).mean().backward()  # what torch makes once
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        loss = losses(network).mean()
+    del loss
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+        losses(network).mean().backward()
+    alive = peak = 0
+    for event in profiler.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            alive += event.nbytes()
+            peak = max(peak, alive)
+    return sum(kept.values()), peak
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("gga", ["off", "release"])
+@pytest.mark.parametrize("base", ["as precision", "fp8"])
+def test_activations_are_those_that_torch_keeps(tmp_path, checkpointing, gga, base):
+    recipe = tiny_recipe(
+        tmp_path,
+        run={"gradient_checkpointing": checkpointing, "batch": 1},
+        egox={"gga": gga, "backend": "sdpa"},
+        data={"frames": 5, "exo_size": [64, 64], "ego_size": [64, 64]},
+        memory={"base": base},
+    )
+    planned = footprint(_as_in_training(recipe, TINY), _losses_of(method_of(recipe), TINY), half=False)
+    kept, peak = with_numbers(recipe)
+    print(checkpointing, gga, base, planned, kept, peak, planned.kept / kept, planned.peak / peak)
+    assert kept <= planned.kept
