@@ -82,7 +82,7 @@ class Plan:
         return f"{told}; {gigabytes(self.total)} in all"
 
 
-class _Sizes(NamedTuple):
+class Sizes(NamedTuple):
     """Of a network: numbers of parameters, bytes of the whole, and of its last block."""
 
     trained: int
@@ -108,20 +108,19 @@ class Planner:
 
     def __init__(self, size: WanSize | None, cards: int = 1) -> None:
         self._size, self._cards = size, cards
-        self._sizes: dict[Recipe, _Sizes] = {}
+        self._sizes: dict[Recipe, Sizes] = {}
         self._footprints: dict[Recipe, Footprint] = {}
 
     def plan(self, recipe: Recipe) -> Plan:
         """Return a recipe's plan."""
-        plain = replace(recipe, memory=replace(recipe.memory, swap_blocks=0))
-        if plain not in self._sizes:
-            self._sizes[plain] = _Sizes(*self._of_any_number(lambda size: _sizes_of(plain, size)))
         key = _what_activations_follow_from(recipe)
         if key not in self._footprints:
             measured = self._of_any_number(lambda size: astuple(_measure(key, size)))
             self._footprints[key] = Footprint(*measured)
-        sizes, measured, cards = self._sizes[plain], self._footprints[key], self._cards
+        sizes, measured, cards = self.sizes(recipe), self._footprints[key], self._cards
         swapped = recipe.memory.swap_blocks
+        if self._size is not None and swapped > self._size.blocks:
+            raise ValueError(f"[memory] swap_blocks is {swapped}, and the transformer has {self._size.blocks} blocks.")
         host = swapped * sizes.block_frozen
         weights = sizes.weights - host + min(swapped, _IN_FLIGHT) * sizes.block_frozen
         lasting = [
@@ -139,6 +138,13 @@ class Planner:
             lasting[1] *= 2  # DDP gathers gradients in buffers of its own
         *parts, step = lasting
         return Plan(sizes.trained, sizes.frozen, parts[0], host, *parts[1:], measured.peak, measured.kept, step)
+
+    def sizes(self, recipe: Recipe) -> Sizes:
+        """Return how many parameters a recipe has, and what they take, wherever they lie."""
+        plain = replace(recipe, memory=replace(recipe.memory, swap_blocks=0))
+        if plain not in self._sizes:
+            self._sizes[plain] = Sizes(*self._of_any_number(lambda size: _sizes_of(plain, size)))
+        return self._sizes[plain]
 
     def _of_any_number(self, measure: Callable[[WanSize | None], Sequence[int]]) -> list[int]:
         size = self._size
@@ -187,6 +193,7 @@ def plan_lines(recipe: Recipe, size: WanSize | None, cards: int = 1) -> list[str
     plan = planner.plan(recipe)
     lines = [
         f"memory of {'the card' if cards == 1 else f'each of {cards} cards'}, measured on tensors without numbers:",
+        f"  {plan.trained:,} parameters trained, {plan.frozen:,} frozen",
         f"  {plan.describe()}",
         f"  {gigabytes(plan.kept)} of the activations wait for the backward pass",
     ]
@@ -261,7 +268,7 @@ def _as_in_training(recipe: Recipe, size: WanSize | None) -> nn.Module:
     return network
 
 
-def _sizes_of(recipe: Recipe, size: WanSize | None) -> _Sizes:
+def _sizes_of(recipe: Recipe, size: WanSize | None) -> Sizes:
     network, base, method = _as_in_training(recipe, size), recipe.memory.base, recipe.optimizer.method
     trained = [(name, value) for name, value in network.named_parameters() if value.requires_grad]
     frozen = sum(value.numel() for value in network.parameters() if not value.requires_grad)
@@ -269,7 +276,7 @@ def _sizes_of(recipe: Recipe, size: WanSize | None) -> _Sizes:
     frozen -= sum(module.scale.numel() for module in network.modules() if isinstance(module, QuantisedLinear))
     transformer = getattr(network, "transformer", None)
     block = network if transformer is None else transformer.blocks[-1]
-    return _Sizes(
+    return Sizes(
         trained=sum(value.numel() for _, value in trained),
         frozen=frozen,
         weights=_bytes(network, base),
