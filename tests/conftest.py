@@ -14,6 +14,7 @@ sys.path.insert(0, str(ROOT / "tools"))
 
 import pack  # noqa: E402
 from support.server import comfy_client, comfy_server  # noqa: E402, F401
+from support.small_disk import small_disk  # noqa: E402, F401
 
 pack.register()
 

@@ -9,6 +9,7 @@ from ..attention.bias import GGABias, GGAForm
 from ..attention.choice import CHOICES
 from ..common.wan_grid import SPATIAL_STRIDE, fits_wan
 from ..geometry.directions.directions import GGAGeometry
+from ..networks.weights.egox_lora import NO_GGA
 from ..wan.egox.match import Match, matched
 from .checks import one_of
 from .data.clips import TrainingClip, ViewsClip
@@ -30,7 +31,6 @@ STAGE_0, STAGE_1, STAGE_2, VAWAN = SYN = (
 )
 METHODS = (EGOX, *SYN)
 LORA, ALL = "lora", "all"
-NO_GGA = "off"
 AS_MATCHED = "as matched"
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("bf16", "fp32")
@@ -308,8 +308,11 @@ class Recipe:
         syn, method = self.exo2egosyn, self.run.method
         if self.model.base is None:
             raise ValueError(f"[model]: {method} is trained on Wan 2.2 I2V A14B, low noise: name its file as base.")
-        if set(self.lora.targets) != set(_SYN_TARGETS):
-            raise ValueError(f"[lora]: Exo2EgoSyn's LoRA is on self-attention: set targets = {list(_SYN_TARGETS)}.")
+        if set(self.lora.targets) != set(_SYN_TARGETS) or self.lora.patch_embedding:
+            raise ValueError(
+                f"[lora]: Exo2EgoSyn's LoRA is on self-attention alone: set targets = {list(_SYN_TARGETS)} and leave "
+                "patch_embedding out."
+            )
         if syn.first_frame == PREDICTED and syn.align is None:
             raise ValueError(
                 "[exo2egosyn]: first frames are predicted by EgoExo-Align: name its file, of stage 0, as align, or set "

@@ -7,6 +7,8 @@ header the step and the recipe. It appears whole or not at all; noise and the or
 from __future__ import annotations
 
 import json
+import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +28,9 @@ FORMAT_VERSION = "1"
 TRAINED, AVERAGE, OPTIMIZER = "trained", "average", "optimizer"
 
 _NAME = re.compile(r"step-(\d{8})\.safetensors")
-_WHAT_FILE = "A checkpoint is written by `training train`: remove this one to go on from the one before."
+_WHAT_FILE = "A checkpoint is written by `training train`."
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +60,33 @@ def checkpoint_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*.safetensors") if _NAME.fullmatch(path.name))
 
 
+def newest_checkpoint(folder: Path) -> Checkpoint | None:
+    """Return the newest checkpoint that is whole, None where there are none; a damaged one is named in the log.
+
+    Raises:
+        ValueError: if all of them are damaged.
+    """
+    errors = []
+    for path in reversed(checkpoint_files(folder)):
+        try:
+            checkpoint = read_checkpoint(path)
+        except ValueError as error:
+            errors.append(error)
+        else:
+            for error in errors:
+                _log.warning("%s It is left out: %s is taken in its place.", error, path.name)
+            return checkpoint
+    if errors:
+        raise ValueError(f"None of the {len(errors)} checkpoints in {folder} can be read. {errors[0]}")
+    return None
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote a checkpoint left behind."""
+    for path in folder.glob(".step-*.safetensors"):
+        path.unlink(missing_ok=True)
+
+
 def checkpoint_tensors(
     parameters: Mapping[str, nn.Parameter], optimizer: Optimizer, average: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
@@ -73,12 +104,19 @@ def checkpoint_tensors(
 def write_checkpoint(
     folder: Path, step: int, recipe: Mapping[str, str], tensors: Mapping[str, Tensor], keep: int
 ) -> Path:
-    """Write what `checkpoint_tensors` gave and remove all checkpoints but the newest `keep`; returns the file."""
+    """Write what `checkpoint_tensors` gave and remove all but the newest `keep` up to it; returns the file.
+
+    Newer ones are damaged, or the run would go on from them: they stay until it comes to their step.
+
+    Raises:
+        OSError: if the disk is full, or may not be written. All checkpoints are as they were.
+    """
     path = folder / f"step-{step:08d}.safetensors"
     strings = {"format": FORMAT, "format_version": FORMAT_VERSION, "step": str(step), "recipe": json.dumps(recipe)}
     with whole_file(path) as unfinished:
         write_safetensors(unfinished, tensors, strings)
-    for old in checkpoint_files(folder)[:-keep]:
+        _bring_to_disk(unfinished)
+    for old in [old for old in checkpoint_files(folder) if old <= path][:-keep]:
         old.unlink(missing_ok=True)
     return path
 
@@ -126,6 +164,12 @@ def restore(
     order = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
     numbered = {index: states[name] for index, name in enumerate(order) if states[name]}
     optimizer.load_state_dict({**optimizer.state_dict(), "state": numbered})
+
+
+def _bring_to_disk(path: Path) -> None:
+    """Have a file on the disk itself before older ones go: a power failure loses what is still on its way there."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
 
 
 def _check_same(checkpoint: Checkpoint, wanted: Mapping[str, Tensor], kind: str) -> None:

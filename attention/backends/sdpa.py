@@ -50,9 +50,8 @@ def attend(call: AttentionCall, out: Tensor) -> None:
         query = rearrange(query, "b n (heads d) -> b heads n d", heads=heads)
         start = first * layout.ego_columns
         if buffer is None:
-            # Not the call itself, whose queries, keys and values would be kept with it, block by block.
-            arguments = (query, key, value, None, start, layout, call.extended)
-            attended = checkpoint(_attended, *arguments, use_reentrant=False)
+            # Not the call itself: its tensors would stay where an outer checkpoint lets them go.
+            attended = checkpoint(_attended, query, key, value, None, start, layout, call.extended, use_reentrant=False)
         else:
             attended = _attended(query, key, value, buffer, start, layout, call.extended)
         joined = "b heads (row column) d -> b row column (heads d)"

@@ -82,6 +82,25 @@ def read_ego_exo4d(
     return MultiViewTake(take.entry.name, views, ego_camera, ego, FPS / clip.stride, tuple(remarks))
 
 
+def frames_of_task(take: TakeFolder) -> range:
+    """Return the source frames of a take that its task, videos and poses all have; a clip's start counts from there.
+
+    Raises:
+        ValueError: as `read_ego_exo4d`.
+    """
+    poses = CameraPoses(take)
+    glasses, ego_video = _ego_video(take)
+    videos = [*(take.exo_videos()[name] for name in _exo_cameras(take, poses, [])), ego_video]
+    shortest = min(_checked_info(path).n_frames for path in videos)
+    return _common_frames(take, poses.ego(glasses), shortest)
+
+
+def _common_frames(take: TakeFolder, track: EgoTrack, shortest: int) -> range:
+    start, end = take.entry.task_seconds
+    last_of_task = shortest if end is None else int(end * FPS)
+    return range(max(round((start or 0) * FPS), track.frames.start), min(shortest, last_of_task, track.frames.stop))
+
+
 def _exo_cameras(take: TakeFolder, poses: CameraPoses, remarks: list[str]) -> dict[str, Camera]:
     """Return the exo views to read, by name."""
     videos = take.exo_videos()
@@ -133,9 +152,9 @@ def _frames(
             "cameras' QR code."
         )
     shortest = min(info.n_frames for info in infos.values())
+    common = _common_frames(take, track, shortest)
+    first, stop = common.start, common.stop
     last_of_task = shortest if end is None else int(end * FPS)
-    first = max(round((start or 0) * FPS), track.frames.start)
-    stop = min(shortest, last_of_task, track.frames.stop)
     begin = first + clip.start
     if begin + clip.span > stop:
         most = stop - first - clip.span

@@ -43,7 +43,7 @@ def example_views(
             f"{clip.stride} would need {last + 1}. Start earlier, or take fewer frames or a smaller stride."
         )
     room = ExampleRoom(clip.n_frames, clip.start / (SOURCE_FRAMES - 1), last / (SOURCE_FRAMES - 1))
-    exo = [_squeezed(camera, clip.size) for camera in room.exo_cameras(*_EXO_SIZE)]
+    exo = [squeezed(camera, clip.size) for camera in room.exo_cameras(*_EXO_SIZE)]
     total = (len(exo) + 1) * clip.n_frames
 
     def report(before: int) -> Progress | None:
@@ -53,19 +53,26 @@ def example_views(
         View(f"cam{number + 1:02d}", room.color(camera, progress=report(number * clip.n_frames)), camera)
         for number, camera in enumerate(exo)
     ]
-    pinhole, fisheye = _linear_lens(clip.size), preset_lens(LensPreset.EGOX_RELEASE, clip.size, clip.size)
-    seen = room.ego_camera(pinhole if ego_view is EgoView.UNDISTORTED else fisheye, clip.size, clip.size)
-    told = seen if ego_view is not EgoView.PAPER else replace(seen, lens=pinhole)
+    seen_lens, told_lens = ego_lenses(ego_view, clip.size)
+    seen = room.ego_camera(seen_lens, clip.size, clip.size)
     return MultiViewTake(
         name="example_room",
         exo=tuple(views),
-        ego_camera=told,
+        ego_camera=replace(seen, lens=told_lens),
         ego=room.color(seen, with_head=False, progress=report(len(exo) * clip.n_frames)),
         fps=SOURCE_FPS / clip.stride,
     )
 
 
-def _squeezed(camera: Camera, size: int) -> Camera:
+def ego_lenses(ego_view: EgoView, size: int) -> tuple[Lens, Lens]:
+    """Return the lens that makes the ego images of `size` pixels a side, and the one that the camera tells."""
+    pinhole, fisheye = _linear_lens(size), preset_lens(LensPreset.EGOX_RELEASE, size, size)
+    if ego_view is EgoView.UNDISTORTED:
+        return pinhole, pinhole
+    return fisheye, pinhole if ego_view is EgoView.PAPER else fisheye
+
+
+def squeezed(camera: Camera, size: int) -> Camera:
     """Return the camera of the picture squeezed into a square of `size` pixels, each axis by its own factor."""
     lens = camera.lens.scaled(size / camera.width, size / camera.height)
     return Camera(lens, size, size, camera.world_to_camera)

@@ -18,6 +18,7 @@ from ..data.cache import ClipCache
 from ..data.clips import ViewsBatch, ViewsClip
 from ..method import Method
 from ..network.egox import noised, velocity_losses
+from ..network.lora import COMFYUI
 from ..network.sampling import euler
 from ..network.transformer import WanSize, empty_transformer, load_transformer
 from ..noise import Draws
@@ -91,7 +92,7 @@ class SynStage(Method):
         return velocity_losses(velocity, clips.ego, draws.noise)
 
     def sample(self, network: nn.Module, clips: ViewsBatch, cache: ClipCache) -> dict[str, Tensor]:
-        """Sample the ego view; beside it is the truth."""
+        """Sample the ego view; beside it are the truth and exo view 1."""
         nothing = torch.ones(len(clips), dtype=torch.bool, device=clips.exo.device)
 
         def against(x: Tensor, levels: Tensor) -> Tensor:
@@ -100,7 +101,8 @@ class SynStage(Method):
         def velocity(x: Tensor, levels: Tensor) -> Tensor:
             return network(clips, x, levels)
 
-        return {"ego": euler(network, velocity, against, clips.ego, self.recipe.samples), "truth": clips.ego}
+        latent = euler(network, velocity, against, clips.ego, self.recipe.samples)
+        return {"ego": latent, "truth": clips.ego, "exo": clips.exo[:, 0]}
 
     def files(self, path: Path) -> list[Path]:
         """Return the files: stages 1 and 2 train two components, NAME_multiexocon or NAME_poseinj and NAME_lora."""
@@ -109,7 +111,7 @@ class SynStage(Method):
         part = "_multiexocon" if self.recipe.run.method == STAGE_1 else "_poseinj"
         return [path.with_name(f"{path.stem}{name}{path.suffix}") for name in (part, _LORA_SUFFIX)]
 
-    def export(self, checkpoint: Checkpoint, path: Path) -> str:
+    def export(self, checkpoint: Checkpoint, path: Path, names: str = COMFYUI) -> str:
         """Write the components."""
         files = self.files(path)
         if self.recipe.run.method == VAWAN:

@@ -66,16 +66,23 @@ class WanSize:
             raise ValueError(f"Every size of a transformer is at least 1 (image: 0 for none), got {self}.")
 
     @classmethod
-    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> WanSize:
-        """Return the sizes of a transformer by its tensors, in ComfyUI's names without a prefix."""
-        return cls(
-            width=tensors["patch_embedding.weight"].shape[0],
-            ffn=tensors["blocks.0.ffn.0.weight"].shape[0],
-            blocks=1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks.")),
-            text=tensors["text_embedding.0.weight"].shape[1],
-            image=tensors["img_emb.proj.0.weight"].shape[0] if "img_emb.proj.0.weight" in tensors else 0,
-            frequencies=tensors["time_embedding.0.weight"].shape[1],
-        )
+    def of_tensors(cls, tensors: Mapping[str, Tensor], file: str, what_file: str) -> WanSize:
+        """Return the sizes of a transformer by its tensors, in ComfyUI's names without a prefix.
+
+        Raises:
+            ValueError: if one of those that tell them is missing; it names the file.
+        """
+        try:
+            return cls(
+                width=tensors["patch_embedding.weight"].shape[0],
+                ffn=tensors["blocks.0.ffn.0.weight"].shape[0],
+                blocks=1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks.")),
+                text=tensors["text_embedding.0.weight"].shape[1],
+                image=tensors["img_emb.proj.0.weight"].shape[0] if "img_emb.proj.0.weight" in tensors else 0,
+                frequencies=tensors["time_embedding.0.weight"].shape[1],
+            )
+        except KeyError as error:
+            raise ValueError(f"{file} is not whole: {error.args[0]} is missing. {what_file}") from error
 
 
 def empty_transformer(size: WanSize) -> WanTransformer3DModel:
@@ -190,14 +197,9 @@ def transformer_of(
                 f"{file} is quantised ({name} is {str(tensor.dtype).removeprefix('torch.')}), and training starts from "
                 f"whole weights.{remedy} {what_file}"
             )
-    network = empty_transformer(WanSize.of_tensors(plain))
-    wanted = {name: from_diffusers(name) for name in network.state_dict()}
-    if missing := sorted(set(wanted.values()) - set(plain)):
-        raise ValueError(f"{file} is not whole: {len(missing)} tensors are missing, such as {missing[0]}. {what_file}")
-    if more := sorted(set(plain) - set(wanted.values())):
-        raise ValueError(f"{file} has {len(more)} tensors that this model does not, such as {more[0]}. {what_file}")
+    network = network_for(plain, file, kind)
     weights, kept = {}, {}
-    for mine, theirs in wanted.items():
+    for mine, theirs in ((name, from_diffusers(name)) for name in network.state_dict()):
         weights[mine], scale = plain[theirs], scales.get(theirs)
         own = torch.float32 if is_exact(network, mine) else dtype
         if scale is None:
@@ -216,6 +218,22 @@ def transformer_of(
 def is_exact(network: WanTransformer3DModel, name: str) -> bool:
     """Whether a weight stays in float32: of norms and noise levels, which diffusers computes so."""
     return not set(network._keep_in_fp32_modules).isdisjoint(name.split("."))
+
+
+def network_for(plain: Mapping[str, Tensor], file: str, kind: str = WAN21_I2V) -> WanTransformer3DModel:
+    """Return a transformer without weights that all the tensors of a base model, and no others, belong to.
+
+    Raises:
+        ValueError: if some are missing, or there are more; it names the file.
+    """
+    what_file = _WHAT_FILES[kind]
+    network = empty_transformer(WanSize.of_tensors(plain, file, what_file))
+    wanted = {name: from_diffusers(name) for name in network.state_dict()}
+    if missing := sorted(set(wanted.values()) - set(plain)):
+        raise ValueError(f"{file} is not whole: {len(missing)} tensors are missing, such as {missing[0]}. {what_file}")
+    if more := sorted(set(plain) - set(wanted.values())):
+        raise ValueError(f"{file} has {len(more)} tensors that this model does not, such as {more[0]}. {what_file}")
+    return network
 
 
 def _with_rotary_table(network: WanTransformer3DModel) -> WanTransformer3DModel:
