@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,5 +81,22 @@ def test_activations_are_those_that_torch_keeps(tmp_path, checkpointing, gga, ba
     )
     planned = footprint(_as_in_training(recipe, TINY), _losses_of(method_of(recipe), TINY), half=False)
     kept, peak = with_numbers(recipe)
-    print(checkpointing, gga, base, planned, kept, peak, planned.kept / kept, planned.peak / peak)
-    assert kept <= planned.kept
+    loss_bytes = 4
+    if checkpointing:  # between the passes one block's result is alive that no hook is told of
+        assert kept <= planned.kept <= 1.15 * kept
+    else:
+        assert planned.kept == kept + loss_bytes
+    assert planned.peak == pytest.approx(peak, rel=0.02)
+
+
+# GGA's operations are many at the full size: what it adds there is 1.9 GB, far below the room that is left.
+@pytest.mark.parametrize(("name", "card", "gga"), [("egox_lora_24gb", 24, "release"), ("egox_lora", 80, "off")])
+def test_the_lora_fits_its_card(name, card, gga):
+    recipe = read_recipe(RECIPES / f"{name}.toml")
+    recipe = replace(recipe, egox=replace(recipe.egox, gga=gga))
+    plan = Planner(WAN21).plan(recipe)
+    assert plan.fits(card)
+    lasting = plan.weights + plan.gradients + plan.optimizer + plan.average
+    assert lasting < plan.total - plan.activations
+    n_tokens = 13 * (recipe.data.exo_size[1] // 16) * ((recipe.data.exo_size[0] + recipe.data.ego_size[0]) // 16)
+    assert plan.kept >= 40 * n_tokens * 5120 * 2  # every block's input, in bfloat16
