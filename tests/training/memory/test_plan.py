@@ -85,7 +85,8 @@ def test_activations_are_those_that_torch_keeps(tmp_path, checkpointing, gga, ba
     if checkpointing:  # between the passes one block's result is alive that no hook is told of
         assert kept <= planned.kept <= 1.15 * kept
     else:
-        assert planned.kept == kept + loss_bytes
+        # GGA's directions are alive, too, a two-thousandth of the rest; without it the numbers are equal.
+        assert kept + loss_bytes <= planned.kept <= kept + (loss_bytes if gga == "off" else kept // 1000)
     assert planned.peak == pytest.approx(peak, rel=0.02)
 
 
