@@ -31,11 +31,14 @@ class Method(ABC):
         lasting: settings, as "table.key", that a run keeps to its end beside those of the trainer.
         base_kind: which model of Wan's family it is trained on; None for a network that has none below it.
         held_out_levels: noise levels of the held-out loss.
+        spared: layers with this in their name stay whole where the base model is quantised; "" for none.
     """
 
     lasting: ClassVar[tuple[str, ...]] = ()
     base_kind: ClassVar[str | None] = None
     held_out_levels: ClassVar[tuple[float, ...]] = (0.2, 0.4, 0.6, 0.8)
+
+    spared: str = ""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from ..common.messages import gigabytes
+from ..common.paths import is_file
 from ..networks.components.files import files_of
 from ..networks.weights.safetensors_file import read_safetensors
-from ..networks.weights.wan_kinds import wan_kind, wan_prefix
+from ..networks.weights.wan_kinds import WAN21_I2V, wan_kind, wan_prefix
 from .data.sources import clips_of
+from .memory.plan import plan_lines
 from .memory.scaled_files import split_scaled
 from .memory.settings import FP8
 from .method import Method
@@ -18,8 +19,6 @@ from .network.transformer import WanSize, network_for
 from .recipe import Recipe
 from .state import checkpoint_files
 from .trainer import CHECKPOINTS
-
-_BYTES_OF_ADAM = 4 + 4 + 8  # of a trained number: itself, its gradient, the optimizer's two moments
 
 
 def overview(recipe: Recipe, folder: Path) -> list[str]:
@@ -47,6 +46,27 @@ def overview(recipe: Recipe, folder: Path) -> list[str]:
     return lines
 
 
+def memory(recipe: Recipe, cards: int = 1) -> list[str]:
+    """Return what a recipe takes of memory, in lines. Neither base model nor clips need be there yet.
+
+    Args:
+        recipe: all settings.
+        cards: processes, each with a card.
+
+    Raises:
+        ValueError: if the base model is there and damaged or of another kind.
+    """
+    expected = method_of(recipe).base_kind
+    if expected is None:
+        return plan_lines(recipe, None, cards)
+    base = recipe.model.base
+    if base is None or is_file(base):
+        return plan_lines(recipe, _size(recipe, expected), cards)
+    size = WanSize() if expected == WAN21_I2V else WanSize(image=0)
+    missing = f"There is no file {base} yet: planned with the sizes of {expected}, 14B."
+    return [missing, *plan_lines(recipe, size, cards)]
+
+
 def _size(recipe: Recipe, expected: str) -> WanSize:
     base = recipe.model.base
     if base is None:
@@ -65,15 +85,12 @@ def _size(recipe: Recipe, expected: str) -> WanSize:
 
 
 def _weights(method: Method, size: WanSize | None) -> list[str]:
-    recipe, network = method.recipe, method.empty_network(size)
+    network = method.empty_network(size)
     trained = sum(value.numel() for value in network.parameters() if value.requires_grad)
     frozen = sum(value.numel() for value in network.parameters() if not value.requires_grad)
-    average = 4 if recipe.optimizer.ema else 0
-    stored = 2 if recipe.run.precision == "bf16" else 4
     of = [] if size is None else [f"transformer: {size.blocks} blocks of width {size.width}"]
     return [
         *of,
-        f"trained: {method.trained()}, {trained:,} parameters, {gigabytes(trained * (_BYTES_OF_ADAM + average))} with "
-        "gradients and optimizer",
-        f"frozen: {frozen:,} parameters, {gigabytes(frozen * stored)}; activations come on top",
+        f"trained: {method.trained()}, {trained:,} parameters",
+        f"frozen: {frozen:,} parameters; what all of it takes of memory says `check --memory`",
     ]

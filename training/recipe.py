@@ -293,6 +293,11 @@ class Recipe:
             self._check_stage()
         is_base_frozen = self.model.trained == LORA and method != STAGE_0
         self.memory.check(is_base_frozen=is_base_frozen, checkpoints_gradients=self.run.gradient_checkpointing)
+        if self.memory.shard and (self.checkpoints.sample_every or self.optimizer.method != ADAMW):
+            raise ValueError(
+                "[memory]: with shard no single process has the weights to sample with, nor whole matrices: set "
+                '[checkpoints] sample_every = 0 and [optimizer] method = "adamw". `training sample` samples later.'
+            )
         if is_base_frozen and self.optimizer.method == MUON:
             raise ValueError(
                 '[optimizer]: muon is for whole matrices: with a LoRA set method = "adamw" or "adamw 8-bit".'

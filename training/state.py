@@ -20,6 +20,7 @@ from torch.optim import Optimizer
 
 from ..common.whole_file import whole_file
 from ..networks.weights.safetensors_file import read_safetensors, write_safetensors
+from .memory.sharding import divided_like, gathered
 
 FORMAT = "exo2ego_training"
 FORMAT_VERSION = "1"
@@ -86,29 +87,30 @@ def remove_unfinished(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def checkpoint_tensors(
+    parameters: Mapping[str, nn.Parameter], optimizer: Optimizer, average: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return what a checkpoint holds; where processes share weights, all of them have to ask."""
+    tensors: dict[str, Tensor] = {f"{TRAINED}.{name}": gathered(parameter) for name, parameter in parameters.items()}
+    tensors |= {f"{AVERAGE}.{name}": gathered(value) for name, value in average.items()}
+    for name, parameter in parameters.items():
+        for key, value in optimizer.state[parameter].items():
+            kept = gathered(torch.as_tensor(value))
+            # Moments of 8 bits are numbers of a table, and stay such.
+            tensors[f"{OPTIMIZER}.{name}.{key}"] = kept if kept.dtype == torch.uint8 else kept.float()
+    return tensors
+
+
 def write_checkpoint(
-    folder: Path,
-    step: int,
-    recipe: Mapping[str, str],
-    parameters: Mapping[str, nn.Parameter],
-    optimizer: Optimizer,
-    average: Mapping[str, Tensor],
-    keep: int,
+    folder: Path, step: int, recipe: Mapping[str, str], tensors: Mapping[str, Tensor], keep: int
 ) -> Path:
-    """Write a checkpoint and remove all but the newest `keep` up to it; returns the file.
+    """Write what `checkpoint_tensors` gave and remove all but the newest `keep` up to it; returns the file.
 
     Newer ones are damaged, or the run would go on from them: they stay until it comes to their step.
 
     Raises:
         OSError: if the disk is full, or may not be written. All checkpoints are as they were.
     """
-    tensors: dict[str, Tensor] = {f"{TRAINED}.{name}": parameter for name, parameter in parameters.items()}
-    tensors |= {f"{AVERAGE}.{name}": value for name, value in average.items()}
-    for name, parameter in parameters.items():
-        for key, value in optimizer.state[parameter].items():
-            kept = torch.as_tensor(value)
-            # Moments of 8 bits are numbers of a table, and stay such.
-            tensors[f"{OPTIMIZER}.{name}.{key}"] = kept if kept.dtype == torch.uint8 else kept.float()
     path = folder / f"step-{step:08d}.safetensors"
     strings = {"format": FORMAT, "format_version": FORMAT_VERSION, "step": str(step), "recipe": json.dumps(recipe)}
     with whole_file(path) as unfinished:
@@ -150,13 +152,13 @@ def restore(
     _check_same(checkpoint, parameters, TRAINED)
     _check_same(checkpoint, average, AVERAGE)
     for name, parameter in parameters.items():
-        parameter.copy_(checkpoint.tensors[TRAINED][name])
+        parameter.copy_(divided_like(checkpoint.tensors[TRAINED][name], parameter))
     for name, value in average.items():
-        value.copy_(checkpoint.tensors[AVERAGE][name])
+        value.copy_(divided_like(checkpoint.tensors[AVERAGE][name], value))
     states: dict[str, dict[str, Tensor]] = {name: {} for name in parameters}
     for name, tensor in checkpoint.tensors[OPTIMIZER].items():
         parameter, _, key = name.rpartition(".")
-        states[parameter][key] = tensor.clone()
+        states[parameter][key] = divided_like(tensor.clone(), parameters[parameter])
     # By number, as the optimizer's own state has it, which brings them to the parameters' device.
     names = {id(parameter): name for name, parameter in parameters.items()}
     order = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]

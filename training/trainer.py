@@ -21,11 +21,20 @@ from torch import Tensor, nn
 from .data.cache import ClipCache
 from .data.order import ClipOrder
 from .memory.optimizers import optimizer_of
+from .memory.sharding import gathered, spread
 from .method import Method
 from .network.health import LoraHealth, gradient_norms, lora_health
 from .noise import Draws, draw, generator_of
 from .recipe import OptimizerSettings, Recipe
-from .state import Checkpoint, checkpoint_files, newest_checkpoint, remove_unfinished, restore, write_checkpoint
+from .state import (
+    Checkpoint,
+    checkpoint_files,
+    checkpoint_tensors,
+    newest_checkpoint,
+    remove_unfinished,
+    restore,
+    write_checkpoint,
+)
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -92,6 +101,7 @@ class Trainer:
         settings = recipe.optimizer
         method.check_clips(cache)
         self.method, self.recipe, self.cache, self.accelerator = method, recipe, cache, accelerator
+        self.network = spread(network, accelerator, shard=recipe.memory.shard)
         trained = {name: value for name, value in network.named_parameters() if value.requires_grad}
         # In the order of the optimizer, which counts them by group: one for every rate.
         self.parameters = dict(sorted(trained.items(), key=lambda item: method.peak_rate(item[0])))
@@ -102,7 +112,6 @@ class Trainer:
         held_out = set(recipe.data.held_out)
         cache_names = {name: entry.layout for name, entry in cache.entries.items() if name not in held_out}
         self._order = ClipOrder(cache_names, recipe.run.batch, recipe.run.seed)
-        network.to(accelerator.device)
         groups = [
             {"params": [self.parameters[name] for name in names], "lr": peak, "peak": peak}
             for peak, names in groupby(self.parameters, method.peak_rate)
@@ -116,7 +125,7 @@ class Trainer:
             eps=settings.eps,
             weight_decay=settings.weight_decay,
         )
-        self.network, self.optimizer = accelerator.prepare(network, optimizer)
+        self.optimizer = accelerator.prepare(optimizer)
         self.average = {name: value.detach().clone() for name, value in self.parameters.items()} if settings.ema else {}
         self._resume()
 
@@ -154,21 +163,16 @@ class Trainer:
 
     def save(self) -> None:
         """Write a checkpoint of where the run stands; the main process does."""
-        if self.accelerator.is_main_process:
-            path = write_checkpoint(
-                self.folder,
-                self.step,
-                flat(self.recipe),
-                self.parameters,
-                self.optimizer,
-                self.average,
-                self.recipe.checkpoints.keep,
-            )
+        is_main, is_shared = self.accelerator.is_main_process, self.recipe.memory.shard
+        if is_main or is_shared:
+            tensors = checkpoint_tensors(self.parameters, self.optimizer, self.average)
+        if is_main:
+            path = write_checkpoint(self.folder, self.step, flat(self.recipe), tensors, self.recipe.checkpoints.keep)
             _log.info("step %d: %s; %s", self.step, path.name, self.health().describe())
 
     def health(self) -> LoraHealth:
-        """Return the state of the LoRA; an empty one where none is trained."""
-        return lora_health(self._bare)
+        """Return the state of the LoRA; an empty one where none is trained, or processes share its weights."""
+        return LoraHealth({}, ()) if self.recipe.memory.shard else lora_health(self._bare)
 
     @contextmanager
     def best(self) -> Iterator[nn.Module]:
@@ -215,8 +219,8 @@ class Trainer:
                 self.accelerator.backward(loss)
             total += loss.detach()
         logged = (self.step + 1) % self.recipe.checkpoints.log_every == 0 or self.step + 1 == run.steps
-        gradients = gradient_norms(self.parameters) if logged else {}
-        gradient = self.accelerator.clip_grad_norm_(list(self.parameters.values()), settings.clip)
+        gradients = gradient_norms(self.parameters) if logged and not self.recipe.memory.shard else {}
+        gradient = gathered(self.accelerator.clip_grad_norm_(list(self.parameters.values()), settings.clip))
         loss = float(self.accelerator.reduce(total, "mean"))
         if not (math.isfinite(loss) and math.isfinite(float(gradient))):
             self.optimizer.zero_grad()

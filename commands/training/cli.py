@@ -58,9 +58,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from ...training.overview import overview
+    from ...training.overview import memory, overview
 
-    for line in overview(_recipe(options), options.recipe.parent):
+    recipe = _recipe(options)
+    lines = memory(recipe, options.cards) if options.memory else overview(recipe, options.recipe.parent)
+    for line in lines:
         print(line)
     return DONE
 
@@ -174,6 +176,12 @@ def _part(text: str) -> tuple[int, int]:
     return int(index), int(parts)
 
 
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a number of cards is 1 or more, got {text}")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"{program()} training", description=_DESCRIPTION)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
@@ -182,6 +190,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("recipe", type=Path, help="the TOML file; relative paths in it are taken from its folder")
         if name in ("cache", "train", "sample"):
             sub.add_argument("--cpu", action="store_true", help="leave a GPU alone")
+        if name == "check":
+            sub.add_argument("--memory", action="store_true", help="what training takes, and which cards hold it")
+            sub.add_argument("--cards", type=_count, default=1, metavar="N", help="several processes, for --memory")
         if name == "cache":
             sub.add_argument("--part", type=_part, default=(1, 1), metavar="I/N", help="the I-th of N runs at once")
         if name in ("sample", "export"):

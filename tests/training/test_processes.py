@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 TABLES = {"run": {"steps": 3, "batch": 4, "accumulate": 2}, "checkpoints": {"every": 3}, "optimizer": {"lr": 1e-4}}
 
 
-def test_two_processes_equal_one(tmp_path):
+@pytest.mark.parametrize("shard", [False, True], ids=["a copy each", "shared"])
+def test_two_processes_equal_one(tmp_path, shard):
     write_cache(tmp_path / "cache", count=4)
     open_trainer(tiny_recipe(tmp_path, **TABLES), tmp_path, on_cpu=True).run()
     with socket.socket() as probe:
@@ -30,7 +31,7 @@ def test_two_processes_equal_one(tmp_path):
         f"import sys; sys.path[:0] = [{str(ROOT / 'tools')!r}, {str(ROOT / 'tests')!r}]; import pack; pack.register()\n"
         f"from pathlib import Path\nfrom support.training import tiny_recipe\n"
         "from exo2ego.training.session import open_trainer, train\n"
-        f"folder, tables = Path({str(tmp_path)!r}), {TABLES!r}\n"
+        f"folder, tables = Path({str(tmp_path)!r}), { ({**TABLES, 'memory': {'shard': shard}})!r}\n"
         "tables['run']['out'] = 'two'; tables['checkpoints']['held_out_every'] = 3\n"
         "trainer = open_trainer(tiny_recipe(folder, **tables), folder, on_cpu=True)\n"
         "assert trainer.accelerator.num_processes == 2\n"

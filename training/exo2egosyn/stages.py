@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...networks.components.metadata import LoraMetadata, MultiExoConMetadata, PoseInjMetadata, VawanMetadata
+from ...networks.exo2egosyn.ego_exo_align import EgoExoAlign
 from ...networks.exo2egosyn.vawan import AC3D, NO_POSE, POSE_PREFIX
 from ...networks.weights.lora_keys import split_key
 from ...networks.weights.wan_kinds import WAN22_I2V, Expert, expert_of
@@ -55,14 +56,17 @@ class SynStage(Method):
                 "the low-noise expert, for all noise levels: name wan2.2_i2v_low_noise_14B."
             )
 
+    @property
+    def spared(self) -> str:  # ty: ignore[invalid-attribute-override]
+        """Cross-attention stays whole: stage 1 trains it, and stage 2 takes it from a file."""
+        return "" if self.recipe.run.method == VAWAN else CROSS_ATTENTION
+
     def network(self) -> ViewsToEgo:
         """Return the network, at the start of its training, with the files that it goes on from."""
         recipe = self.recipe
         memory = recipe.memory
         dtype = memory.dtype(recipe.run.precision)
-        # Cross-attention is what stage 1 trains, and stage 2 takes from its file.
-        spared = "" if recipe.run.method == VAWAN else CROSS_ATTENTION
-        transformer = load_transformer(recipe.model.base, dtype, WAN22_I2V, memory.base, spared)
+        transformer = load_transformer(recipe.model.base, dtype, WAN22_I2V, memory.base, self.spared)
         network = new_network(transformer, recipe)
         read_parts_into(network, recipe)
         return network
@@ -72,7 +76,10 @@ class SynStage(Method):
         assert size is not None
         transformer = empty_transformer(size)
         with torch.device("meta"):
-            return new_network(transformer, self.recipe)
+            network = new_network(transformer, self.recipe)
+            if self.recipe.exo2egosyn.first_frame == PREDICTED:
+                network.align = EgoExoAlign(self.recipe.align.config()).requires_grad_(requires_grad=False)
+        return network
 
     def batch(self, clips: Sequence[ViewsClip], device: torch.device | str) -> ViewsBatch:
         """Join clips."""

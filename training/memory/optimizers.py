@@ -56,7 +56,7 @@ def state_bytes(method: str, parameters: Iterable[tuple[str, Tensor]]) -> int:
     return sum(_state_bytes(method, name, value) for name, value in parameters)
 
 
-def step_bytes(method: str, parameters: Iterable[tuple[str, Tensor]]) -> int:
+def step_bytes(method: str, parameters: Sequence[tuple[str, Tensor]]) -> int:
     """Return what an optimizer's step takes for as long as it lasts.
 
     torch's AdamW makes the roots of all second moments at once on GPUs; the others go parameter by parameter, and Muon

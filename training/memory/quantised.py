@@ -106,8 +106,8 @@ LAYERS: dict[str, type[Fp8Linear | Nf4Linear]] = {FP8: Fp8Linear, NF4: Nf4Linear
 
 
 def is_quantised(layer: str, spared: str = "") -> bool:
-    """Whether a linear layer, by its name, is one of those that are quantised: within a block, and not spared."""
-    return "blocks." in layer and not (spared and spared in layer)
+    """Whether a linear layer, by its name, is one of those that are quantised: within a block, no LoRA, not spared."""
+    return "blocks." in layer and "lora_" not in layer and not (spared and spared in layer)
 
 
 def quantise(network: nn.Module, base: str, spared: str = "") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,9 @@ from .lora import COMFYUI, NAMES, add_lora, read_lora_into, write_lora
 from .sampling import sample
 from .transformer import WanSize, empty_transformer, load_transformer, new_transformer
 
+if TYPE_CHECKING:
+    from diffusers import WanTransformer3DModel
+
 _TRANSFORMER = "transformer."
 
 
@@ -45,22 +49,25 @@ class EgoXMethod(Method):
             if model.base is None
             else load_transformer(model.base, dtype, stored=memory.base)
         )
-        if model.trained == LORA:
+        network = self._dressed(transformer)
+        if model.trained == LORA and recipe.lora.start is not None:
+            read_lora_into(transformer, recipe.lora.start, recipe.lora)
+        return network
+
+    def empty_network(self, size: WanSize | None) -> EgoX:
+        """Return the network without weights."""
+        assert size is not None
+        transformer = empty_transformer(size)
+        with torch.device("meta"):
+            return self._dressed(transformer)
+
+    def _dressed(self, transformer: WanTransformer3DModel) -> EgoX:
+        recipe = self.recipe
+        if recipe.model.trained == LORA:
             add_lora(transformer, recipe.lora, recipe.run.seed)
-            if recipe.lora.start is not None:
-                read_lora_into(transformer, recipe.lora.start, recipe.lora)
         if recipe.run.gradient_checkpointing:
             transformer.enable_gradient_checkpointing()
         return EgoX(transformer, recipe.egox.guidance(), masks_last_frame=recipe.egox.masks_last_frame)
-
-    def empty_network(self, size: WanSize | None) -> nn.Module:
-        """Return the transformer without weights."""
-        assert size is not None
-        network = empty_transformer(size)
-        if self.recipe.model.trained == LORA:
-            with torch.device("meta"):
-                add_lora(network, self.recipe.lora, self.recipe.run.seed)
-        return network
 
     def batch(self, clips: Sequence[TrainingClip], device: torch.device | str) -> ClipBatch:
         """Join clips."""

@@ -198,11 +198,10 @@ def transformer_of(
                 f"whole weights.{remedy} {what_file}"
             )
     network = network_for(plain, file, kind)
-    exact = tuple(network._keep_in_fp32_modules)  # norms and noise levels, which diffusers computes in float32
     weights, kept = {}, {}
     for mine, theirs in ((name, from_diffusers(name)) for name in network.state_dict()):
         weights[mine], scale = plain[theirs], scales.get(theirs)
-        own = torch.float32 if set(exact) & set(mine.split(".")) else dtype
+        own = torch.float32 if is_exact(network, mine) else dtype
         if scale is None:
             weights[mine] = plain[theirs].to(own)
         elif is_quantised(mine.removesuffix(".weight"), spared) and mine.endswith(".weight"):
@@ -214,6 +213,11 @@ def transformer_of(
         keep_stored(network, layer, scale, dtype or torch.bfloat16)
     quantise(network, stored, spared)
     return network
+
+
+def is_exact(network: WanTransformer3DModel, name: str) -> bool:
+    """Whether a weight stays in float32: of norms and noise levels, which diffusers computes so."""
+    return not set(network._keep_in_fp32_modules).isdisjoint(name.split("."))
 
 
 def network_for(plain: Mapping[str, Tensor], file: str, kind: str = WAN21_I2V) -> WanTransformer3DModel:
