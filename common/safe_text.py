@@ -10,6 +10,7 @@ Frontends before 1.54 show a node's text as HTML, newer ones letter by letter. H
 
 from __future__ import annotations
 
+import html
 import logging
 import re
 import sys
@@ -70,6 +71,11 @@ def say(text: str, file: TextIO | None = None) -> None:
 def for_page(text: str) -> str:
     """Return a text for the editor's page, which reads right whether it is shown as HTML or letter by letter."""
     return _ENTITY.sub(_AMPERSAND, visible(text).translate(_LOOK_ALIKE))
+
+
+def for_html(text: str) -> str:
+    """Return a text for a page that is HTML for sure, such as a report: HTML's own escapes are right there."""
+    return html.escape(visible(text))
 
 
 def is_fit_to_list(name: str) -> bool:

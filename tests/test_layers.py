@@ -42,7 +42,7 @@ _BELOW_NODES = ("common", "geometry", "attention", "networks", "takes", "wan")
 # Part of the takes' floor that the batch command reads without torch.
 TORCH_FREE_TAKES = ("takes/files", "takes/listing", "takes/egox/layout", "takes/ego_exo4d/layout")
 # Part of wan that knows no ComfyUI: how EgoX runs, for nodes and trainer alike.
-PURE_WAN = ("wan/egox/match", "wan/egox/model_input", "wan/egox/prompt")
+PURE_WAN = ("wan/egox/match", "wan/egox/model_input", "wan/egox/prompt", "wan/egox/prompt_sections")
 
 # From the ground up. The longest name that fits a file is its floor.
 FLOORS = {
@@ -57,7 +57,7 @@ FLOORS = {
     "takes/ego_exo4d/layout": Floor(may=("common", "takes/files", "takes/listing"), never=COMFYUI | TORCH),
     **{name: Floor(may=("common", "geometry", "attention")) for name in PURE_WAN},
     "wan": Floor(may=("common", "geometry", "attention", "networks", *PURE_WAN), never=frozenset()),
-    "training": Floor(may=("common", "geometry", "attention", "networks", "takes", *PURE_WAN)),
+    "training": Floor(may=("common", "geometry", "attention", "networks", "takes", *PURE_WAN, "nodes/drawings")),
     "nodes/drawings": Floor(may=("common", "geometry")),
     "nodes": Floor(may=(*_BELOW_NODES, "nodes/drawings"), never=frozenset()),
     "commands/comfyui": Floor(may=("common",), never=COMFYUI | TORCH),

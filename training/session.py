@@ -94,7 +94,7 @@ def write_samples(
     """Sample the clips held out and write each with its truth as latents of the model's scale; returns the files."""
     files = []
     method = method_of(recipe)
-    for name in recipe.data.held_out:
+    for name in cache.held_out:
         clips = method.batch([cache.read(name)], device)
         latents = {key: latent.cpu() for key, latent in method.sample(network, clips, cache).items()}
         path = folder / f"{name.replace('/', '_')}.safetensors"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import html
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ...common.safe_text import visible
+from ...common.safe_text import for_html
 from ...common.whole_file import whole_file
 from .errors import BatchError
 from .journal import FILE as JOURNAL
@@ -81,21 +80,16 @@ def seconds_of(clip: Clip) -> float | None:
     return clip.ended - clip.started
 
 
-def escape(text: str) -> str:
-    """Return a text for the page: the report is HTML for sure, so that HTML's own escapes are right here."""
-    return html.escape(visible(text))
-
-
 def _rows(clips: Iterable[Clip]) -> Iterable[str]:
     for clip in clips:
         about = [f"seed {clip.seed}" if clip.seed is not None else "", clip.server or "", _attempts(clip)]
-        small = "<br>".join(escape(text) for text in about if text)
+        small = "<br>".join(for_html(text) for text in about if text)
         cells = [
-            f"<b>{escape(clip.name)}</b><br><small>{small}</small>",
-            escape(clip.state),
+            f"<b>{for_html(clip.name)}</b><br><small>{small}</small>",
+            for_html(clip.state),
             "" if (seconds := seconds_of(clip)) is None else f"{seconds:.1f}",
             _coverage(clip),
-            f"<pre>{escape(clip.error)}</pre>" if clip.error else "".join(_outputs(clip)),
+            f"<pre>{for_html(clip.error)}</pre>" if clip.error else "".join(_outputs(clip)),
         ]
         yield f'<tr class="{clip.state}">' + "".join(f"<td>{cell}</td>" for cell in cells)
 
@@ -111,8 +105,10 @@ def _coverage(clip: Clip) -> str:
 
 def _outputs(clip: Clip) -> Iterable[str]:
     for output in sorted(clip.outputs or [], key=_sheet_first):
-        address = escape(quote(f"{CLIPS}/{clip.name}/{output['file']}", errors="replace"))
-        label = f"{escape(output['file'])} <small>{output['size']:,} bytes, {output['sha256'][:_HASH_LETTERS]}</small>"
+        address = for_html(quote(f"{CLIPS}/{clip.name}/{output['file']}", errors="replace"))
+        label = (
+            f"{for_html(output['file'])} <small>{output['size']:,} bytes, {output['sha256'][:_HASH_LETTERS]}</small>"
+        )
         name = output["file"].lower()
         if name.endswith(_PICTURES):
             yield f'<a href="{address}"><img loading="lazy" src="{address}" alt=""></a><br>'
