@@ -28,7 +28,8 @@ def check_prior(prior: Tensor, settings: ScreenSettings, found: Findings) -> Non
             f"The ego prior shows something in {mean:.1f} % of its pixels, expected at least {settings.coverage:g} %: "
             "the ego camera looks away from the scene, or poses and depth do not fit."
         )
-    elif len(low := (covered < settings.coverage).nonzero()[:, 0].tolist()):
+        return
+    if low := (covered < settings.coverage).nonzero()[:, 0].tolist():
         found.notes.append(f"The ego prior is nearly empty in the frames {frame_ranges(low)}.")
     _check_shows("ego prior", prior, found)
 
@@ -36,18 +37,21 @@ def check_prior(prior: Tensor, settings: ScreenSettings, found: Findings) -> Non
 def check_views(views: Mapping[str, Tensor], found: Findings) -> None:
     """Check that views [F, H, W, 3] by their names are neither blank nor frozen."""
     for name, frames in views.items():
-        _check_shows(name, frames, found)
+        if _check_shows(name, frames, found) == len(frames):
+            continue
         light = frames.mean(dim=-1)
         if len(frames) > 1 and float((light[1:] - light[:-1]).abs().mean()) < _STILL:
             found.reasons.setdefault(f"frozen {name}", f"The {name} is one still image: nothing moves in it.")
 
 
-def _check_shows(name: str, frames: Tensor, found: Findings) -> None:
+def _check_shows(name: str, frames: Tensor, found: Findings) -> int:
+    """Check that a video shows something; returns the number of frames that do not."""
     blank = [number for number, frame in enumerate(frames) if float(frame.mean(dim=-1).std()) < _BLANK]
-    if len(blank) > len(frames) // 4 and f"empty {name.rpartition(' ')[2]}" not in found.reasons:
+    if len(blank) > len(frames) // 4:
         found.reasons[f"blank {name}"] = f"The {name} shows nothing in {len(blank)} of {len(frames)} frames."
     elif blank:
         found.notes.append(f"The {name} shows nothing in the frames {frame_ranges(blank)}.")
+    return len(blank)
 
 
 def agreement(one: Tensor, other: Tensor) -> float:

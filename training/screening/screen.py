@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def screen(
         if known is not None and known.made == made and (known.sheet is None or (path.parent / known.sheet).is_file()):
             verdicts.append(known)
         else:
-            verdicts.append(_look_at(take, recipe, path.parent, count, made))
+            verdicts.append(look_at(take, recipe, path.parent, count, made))
         show(f"{number}/{len(takes)} {name}: {'; '.join(verdicts[-1].reasons.values()) or 'kept'}")
         if number % _SAVED_EVERY == 0:
             write_screened(path, [*verdicts, *(earlier[left] for left in list(takes)[number:] if left in earlier)])
@@ -76,7 +76,19 @@ def screen(
     return verdicts, write_page(path.parent / PAGE, verdicts, path.name)
 
 
-def _look_at(source: TakeSource, recipe: Recipe, folder: Path, count: Count, made: dict[str, str]) -> Verdict:
+def look_at(source: TakeSource, recipe: Recipe, folder: Path, count: Count, made: Mapping[str, str]) -> Verdict:
+    """Look at one take.
+
+    Args:
+        source: the take.
+        recipe: all settings.
+        folder: where its contact sheet is written, below `SHEETS`.
+        count: number of tokens of a text.
+        made: what the verdict depends on.
+
+    Returns:
+        What was found; a take that cannot be read is one that is rejected.
+    """
     found = Findings()
     rows: Sequence[_Row] = ()
     try:
