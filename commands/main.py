@@ -14,6 +14,7 @@ COMMANDS: dict[str, str] = {
     "batch": "many clips through ComfyUI's API, resumably",
     "convert": "makes Exo2EgoSyn's component files of what trainers write",
     "doctor": "checks a ComfyUI installation for this pack",
+    "evaluate": "scores ego videos against the true ones, by the papers' protocols",
     "training": "trains EgoX's LoRA, or a small Wan from nothing",
 }
 

@@ -74,7 +74,7 @@ def for_page(text: str) -> str:
 
 
 def for_html(text: str) -> str:
-    """Return a text for a page that is HTML for sure, such as a report: HTML's own escapes are right there."""
+    """Return a text for a page of our own making, which is HTML for sure: HTML's own escapes are right there."""
     return html.escape(visible(text))
 
 

@@ -22,6 +22,7 @@ TORCH = frozenset({"torch", "torchvision", "torchaudio"})
 OUTSIDE = frozenset({"pack", "environment", "demo", "support", "exo2ego"})
 HEAVY = {"kornia", "matplotlib", "transformers", "av", "PIL", "diffusers", "pytorch3d", "ray", "triton", "numba"}
 HEAVY |= {"accelerate", "peft", "tensorboard"}  # the trainer's
+HEAVY |= {"cv2", "lpips", "stlpips_pytorch", "skimage"}  # the evaluation's
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Floor:
 
 
 _COMMANDS = ("commands/comfyui", "commands/program")  # what commands share
-_BELOW_NODES = ("common", "geometry", "attention", "networks", "takes", "wan")
+_BELOW_NODES = ("common", "geometry", "attention", "networks", "takes", "evaluation", "wan")
 # Part of the takes' floor that the batch command reads without torch.
 TORCH_FREE_TAKES = ("takes/files", "takes/listing", "takes/egox/layout", "takes/ego_exo4d/layout")
 # Part of wan that knows no ComfyUI: how EgoX runs, for nodes and trainer alike.
@@ -57,13 +58,15 @@ FLOORS = {
     "takes/ego_exo4d/layout": Floor(may=("common", "takes/files", "takes/listing"), never=COMFYUI | TORCH),
     **{name: Floor(may=("common", "geometry", "attention")) for name in PURE_WAN},
     "wan": Floor(may=("common", "geometry", "attention", "networks", *PURE_WAN), never=frozenset()),
-    "training": Floor(may=("common", "geometry", "attention", "networks", "takes", *PURE_WAN, "nodes/drawings")),
+    "training": Floor(may=("common", "geometry", "attention", "networks", "takes", "nodes/drawings", *PURE_WAN)),
+    "evaluation": Floor(may=("common", "geometry", "takes", *TORCH_FREE_TAKES)),
     "nodes/drawings": Floor(may=("common", "geometry")),
     "nodes": Floor(may=(*_BELOW_NODES, "nodes/drawings"), never=frozenset()),
     "commands/comfyui": Floor(may=("common",), never=COMFYUI | TORCH),
     "commands/batch": Floor(may=("common", *_COMMANDS, *TORCH_FREE_TAKES), never=COMFYUI | TORCH),
     "commands/convert": Floor(may=("common", "commands/program", "networks")),
     "commands/doctor": Floor(may=("common", *_COMMANDS, "networks")),
+    "commands/evaluate": Floor(may=("common", "commands/program", "evaluation")),
     "commands/training": Floor(may=("common", "commands/program", "training")),
     "commands/main": Floor(may=("commands/program",), never=COMFYUI | TORCH),
     "commands/program": Floor(never=COMFYUI | TORCH),
@@ -162,6 +165,9 @@ def test_imports_point_downward(path):
         ("commands/doctor/made_up", "import folder_paths"),
         ("wan/egox/match", "from ..shared.vae import encode"),
         ("wan/egox/match", "import comfy.utils"),
+        ("evaluation/made_up", "import comfy.utils"),
+        ("evaluation/made_up", "from ..wan.egox.match import Match"),
+        ("evaluation/made_up", "from ..nodes.drawings.plots import coverage_chart"),
         ("training/made_up", "import comfy.utils"),
         ("training/made_up", "from ..wan.egox.apply import apply_egox"),
         ("nodes/egox/made_up", "from ...training.settings import Settings"),

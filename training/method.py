@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from .data.cache import ClipCache
+from .network.lora import COMFYUI
 from .network.transformer import WanSize
 from .noise import Draws
 from .recipe import Recipe
@@ -68,12 +69,22 @@ class Method(ABC):
         """
 
     @abstractmethod
-    def export(self, checkpoint: Checkpoint, path: Path) -> str:
+    def export(self, checkpoint: Checkpoint, path: Path, names: str = COMFYUI) -> str:
         """Write what a checkpoint has trained, each file whole or not at all; returns what was written, in lines.
+
+        Args:
+            checkpoint: what is written.
+            path: NAME.safetensors.
+            names: whose names a LoRA's tensors get; one of `names`.
 
         Raises:
             ValueError: if weights are not finite, or the checkpoint is of another training.
         """
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Whose names `export` knows."""
+        return (COMFYUI,)
 
     @abstractmethod
     def trained(self) -> str:

@@ -12,7 +12,7 @@ from ..networks.weights.wan_kinds import wan_kind, wan_prefix
 from .data.sources import clips_of
 from .method import Method
 from .methods import method_of
-from .network.transformer import WanSize
+from .network.transformer import WanSize, network_for
 from .recipe import Recipe
 from .state import checkpoint_files
 from .trainer import CHECKPOINTS
@@ -55,7 +55,9 @@ def _size(recipe: Recipe, expected: str) -> WanSize:
     if (kind := wan_kind(tensors)) != expected:
         raise ValueError(f"[model] base {base.name} is {kind or 'not a Wan transformer'}, not {expected}.")
     prefix = wan_prefix(tensors) or ""
-    return WanSize.of_tensors({name.removeprefix(prefix): value for name, value in tensors.items()})
+    plain = {name.removeprefix(prefix): value for name, value in tensors.items()}
+    network_for(plain, base.name, expected)  # whose tensors are all there
+    return WanSize.of_tensors(plain, base.name, f"[model] base names {expected}.")
 
 
 def _weights(method: Method, size: WanSize | None) -> list[str]:

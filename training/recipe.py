@@ -9,10 +9,13 @@ from ..attention.bias import GGABias, GGAForm
 from ..attention.choice import CHOICES
 from ..common.wan_grid import SPATIAL_STRIDE, fits_wan
 from ..geometry.directions.directions import GGAGeometry
+from ..networks.weights.egox_lora import NO_GGA
 from ..wan.egox.match import Match, matched
 from .checks import one_of
 from .data.clips import TrainingClip, ViewsClip
 from .exo2egosyn.settings import PREDICTED, AlignSettings, SynSettings, VawanSettings
+from .memory.optimizers import ADAMW, MUON, OPTIMIZERS
+from .memory.settings import MemorySettings
 from .network.guided_processor import Guidance
 from .network.lora import LoraSettings
 from .network.sampling import SampleSettings
@@ -29,7 +32,6 @@ STAGE_0, STAGE_1, STAGE_2, VAWAN = SYN = (
 )
 METHODS = (EGOX, *SYN)
 LORA, ALL = "lora", "all"
-NO_GGA = "off"
 AS_MATCHED = "as matched"
 SCHEDULES = ("constant", "cosine")
 PRECISIONS = ("bf16", "fp32")
@@ -186,6 +188,8 @@ class OptimizerSettings:
     """AdamW, by default with the paper's numbers.
 
     Attributes:
+        method: adamw; "adamw 8-bit", whose moments take a quarter, by bitsandbytes; or muon for the matrices of the
+            blocks where all weights are trained, with AdamW for the rest.
         lr: learning rate.
         lr_end: the rate after the last step of a cosine.
         schedule: constant, or cosine to `lr_end`; after the warm-up.
@@ -195,6 +199,7 @@ class OptimizerSettings:
         ema: decay of a moving average of what is trained, which is then held out, sampled and exported; 0 for none.
     """
 
+    method: str = ADAMW
     lr: float = 2e-5
     lr_end: float = 0.0
     schedule: str = "constant"
@@ -206,6 +211,7 @@ class OptimizerSettings:
     ema: float = 0.0
 
     def __post_init__(self) -> None:
+        one_of("method", self.method, OPTIMIZERS)
         one_of("schedule", self.schedule, SCHEDULES)
         if self.lr <= 0 or self.eps <= 0 or self.clip <= 0 or min(self.lr_end, self.warmup, self.weight_decay) < 0:
             raise ValueError("lr, eps and clip are above 0, lr_end, warmup and weight_decay from 0 up.")
@@ -288,6 +294,7 @@ class Recipe:
     optimizer: OptimizerSettings = field(default_factory=OptimizerSettings)
     checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
     samples: SampleSettings = field(default_factory=SampleSettings)
+    memory: MemorySettings = field(default_factory=MemorySettings)
     release: ReleaseSettings = field(default_factory=ReleaseSettings)
 
     def __post_init__(self) -> None:
@@ -300,6 +307,12 @@ class Recipe:
             raise ValueError(f"[model]: trained is lora for {method}, which trains what the paper says beside it.")
         if method in SYN[1:]:
             self._check_stage()
+        is_base_frozen = self.model.trained == LORA and method != STAGE_0
+        self.memory.check(is_base_frozen=is_base_frozen, checkpoints_gradients=self.run.gradient_checkpointing)
+        if is_base_frozen and self.optimizer.method == MUON:
+            raise ValueError(
+                '[optimizer]: muon is for whole matrices: with a LoRA set method = "adamw" or "adamw 8-bit".'
+            )
 
     def _check_stage(self) -> None:
         """Check a training on Wan 2.2."""

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from ..common.whole_file import whole_file
-from ..networks.weights.safetensors_file import write_safetensors
 from .data.cache import ClipCache
 from .data.sources import clips_of
+from .memory.block_swap import swap_blocks
 from .methods import method_of
+from .monitor import Monitor
+from .network.lora import COMFYUI
 from .recipe import Recipe
-from .state import Checkpoint, checkpoint_files, read_checkpoint
+from .state import Checkpoint, newest_checkpoint
 from .trainer import CHECKPOINTS, StepReport, Trainer
+from .views import SampleFiles
 
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
-
-TENSORBOARD, SAMPLES = "tensorboard", "samples"
-
-_log = logging.getLogger(__name__)
+SAMPLES = "samples"
 
 
 def build_network(recipe: Recipe) -> nn.Module:
     """Return the network that a recipe trains; what is trained asks for gradients."""
-    return method_of(recipe).network()
+    network = method_of(recipe).network()
+    if recipe.memory.swap_blocks:
+        swap_blocks(network.transformer.blocks, recipe.memory.swap_blocks)
+    return network
 
 
 def open_trainer(recipe: Recipe, folder: Path, *, on_cpu: bool = False) -> Trainer:
@@ -61,59 +59,63 @@ def train(trainer: Trainer, show: Callable[[str], None] = print) -> str:
     """
     recipe = trainer.recipe
     settings = recipe.checkpoints
-    writer = _writer(recipe, trainer)
+    main = trainer.accelerator.is_main_process
+    monitor = Monitor(recipe.run.out, trainer.step) if main else None
+    files = SampleFiles(recipe, trainer.accelerator.device) if main and settings.sample_every else None
 
     def after_step(report: StepReport) -> None:
-        last = report.step == recipe.run.steps
-        if report.step % settings.log_every == 0 or last:
-            _curve(writer, report.step, {"loss": report.loss, "gradient": report.gradient, "lr": report.rate})
-            if trainer.accelerator.is_main_process:
-                show(f"step {report.step}/{recipe.run.steps}: loss {report.loss:.5f}, gradients {report.gradient:.3g}")
-        if settings.held_out_every and (report.step % settings.held_out_every == 0 or last):
+        step, last, held_out = report.step, report.step == recipe.run.steps, None
+        if monitor is not None:
+            monitor.loss(report.loss)
+        if (step % settings.log_every == 0 or last) and monitor is not None:
+            values = {"loss": report.loss, "gradient": report.gradient, "lr": report.rate}
+            monitor.curves(step, values, report.gradients)
+            show(f"step {step}/{recipe.run.steps}: loss {report.loss:.5f}, gradients {report.gradient:.3g}")
+        if settings.held_out_every and (step % settings.held_out_every == 0 or last):
             held_out = trainer.held_out_loss()
-            if held_out is not None:
-                _curve(writer, report.step, {"held out": held_out})
-                if trainer.accelerator.is_main_process:
-                    show(f"step {report.step}: loss of the clips held out {held_out:.5f}")
-        if settings.sample_every and report.step % settings.sample_every == 0:
-            folder = recipe.run.out / SAMPLES / f"step-{report.step:08d}"
+            if held_out is not None and monitor is not None:
+                show(f"step {step}: loss of the clips held out {held_out:.5f}")
+        if settings.sample_every and step % settings.sample_every == 0:
+            folder = recipe.run.out / SAMPLES / f"step-{step:08d}"
             with trainer.best() as network:
-                if trainer.accelerator.is_main_process:
-                    write_samples(recipe, network, trainer.cache, folder, trainer.accelerator.device)
+                if monitor is not None and files is not None:
+                    sheets = write_samples(recipe, network, trainer.cache, folder, files)[1]
+                    monitor.images(step, sheets)
+        if monitor is not None and (held_out is not None or step % settings.every == 0 or last):
+            monitor.health(step, trainer.health(), held_out)
 
     try:
         return trainer.run(after_step)
     finally:
-        if writer is not None:
-            writer.close()
+        if monitor is not None:
+            monitor.close()
 
 
 def write_samples(
-    recipe: Recipe, network: nn.Module, cache: ClipCache, folder: Path, device: torch.device
-) -> list[Path]:
-    """Sample the clips held out and write each with its truth as latents of the model's scale; returns the files."""
-    files = []
+    recipe: Recipe, network: nn.Module, cache: ClipCache, folder: Path, files: SampleFiles
+) -> tuple[list[Path], dict[str, Tensor]]:
+    """Sample the clips held out; returns what was written of them, and their contact sheets by name."""
+    paths, sheets = [], {}
     method = method_of(recipe)
     for name in cache.held_out:
-        clips = method.batch([cache.read(name)], device)
-        latents = {key: latent.cpu() for key, latent in method.sample(network, clips, cache).items()}
-        path = folder / f"{name.replace('/', '_')}.safetensors"
-        with whole_file(path) as unfinished:
-            write_safetensors(unfinished, latents, {})
-        files.append(path)
-    return files
+        clips = method.batch([cache.read(name)], files.device)
+        written, sheet = files.write(folder, name, method.sample(network, clips, cache))
+        paths += written
+        if sheet is not None:
+            sheets[name] = sheet
+    return paths, sheets
 
 
-def newest_checkpoint(recipe: Recipe) -> Checkpoint:
-    """Return a run's newest checkpoint.
+def checkpoint_of(recipe: Recipe) -> Checkpoint:
+    """Return a run's newest checkpoint that is whole.
 
     Raises:
         ValueError: if there is none.
     """
-    files = checkpoint_files(recipe.run.out / CHECKPOINTS)
-    if not files:
+    checkpoint = newest_checkpoint(recipe.run.out / CHECKPOINTS)
+    if checkpoint is None:
         raise ValueError(f"There is no checkpoint in {recipe.run.out / CHECKPOINTS}: run `training train` first.")
-    return read_checkpoint(files[-1])
+    return checkpoint
 
 
 @torch.no_grad()
@@ -124,24 +126,18 @@ def put_best(network: nn.Module, checkpoint: Checkpoint) -> None:
         parameters[name].copy_(value)
 
 
-def export(recipe: Recipe, checkpoint: Checkpoint, path: Path) -> str:
-    """Write what a checkpoint has trained, each file whole or not at all; returns what was written."""
-    return method_of(recipe).export(checkpoint, path)
+def export(recipe: Recipe, checkpoint: Checkpoint, path: Path, names: str = COMFYUI) -> str:
+    """Write what a checkpoint has trained, each file whole or not at all; returns what was written.
 
-
-def _writer(recipe: Recipe, trainer: Trainer) -> SummaryWriter | None:
-    if not trainer.accelerator.is_main_process:
-        return None
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ModuleNotFoundError:
-        _log.info("TensorBoard is not installed: there will be no curves.")
-        return None
-    # Curves of steps that are done again, after the checkpoint that is resumed, take the place of the old ones.
-    return SummaryWriter(str(recipe.run.out / TENSORBOARD), purge_step=trainer.step + 1)
-
-
-def _curve(writer: SummaryWriter | None, step: int, values: dict[str, float]) -> None:
-    if writer is not None:
-        for name, value in values.items():
-            writer.add_scalar(name, value, step)
+    Args:
+        recipe: of the run.
+        checkpoint: what is written.
+        path: NAME.safetensors.
+        names: of a LoRA's tensors: COMFYUI's or, for EgoX, DIFFUSERS'.
+    """
+    method = method_of(recipe)
+    if names not in method.names:
+        raise ValueError(
+            f"What {recipe.run.method} trains as {method.trained()} has no form for {names}: leave --format out."
+        )
+    return method.export(checkpoint, path, names)

@@ -7,6 +7,8 @@ header the step and the recipe. It appears whole or not at all; noise and the or
 from __future__ import annotations
 
 import json
+import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,7 +27,9 @@ FORMAT_VERSION = "1"
 TRAINED, AVERAGE, OPTIMIZER = "trained", "average", "optimizer"
 
 _NAME = re.compile(r"step-(\d{8})\.safetensors")
-_WHAT_FILE = "A checkpoint is written by `training train`: remove this one to go on from the one before."
+_WHAT_FILE = "A checkpoint is written by `training train`."
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +59,33 @@ def checkpoint_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("step-*.safetensors") if _NAME.fullmatch(path.name))
 
 
+def newest_checkpoint(folder: Path) -> Checkpoint | None:
+    """Return the newest checkpoint that is whole, None where there are none; a damaged one is named in the log.
+
+    Raises:
+        ValueError: if all of them are damaged.
+    """
+    errors = []
+    for path in reversed(checkpoint_files(folder)):
+        try:
+            checkpoint = read_checkpoint(path)
+        except ValueError as error:
+            errors.append(error)
+        else:
+            for error in errors:
+                _log.warning("%s It is left out: %s is taken in its place.", error, path.name)
+            return checkpoint
+    if errors:
+        raise ValueError(f"None of the {len(errors)} checkpoints in {folder} can be read. {errors[0]}")
+    return None
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote a checkpoint left behind."""
+    for path in folder.glob(".step-*.safetensors"):
+        path.unlink(missing_ok=True)
+
+
 def write_checkpoint(
     folder: Path,
     step: int,
@@ -64,17 +95,26 @@ def write_checkpoint(
     average: Mapping[str, Tensor],
     keep: int,
 ) -> Path:
-    """Write a checkpoint and remove all but the newest `keep`; returns the file."""
+    """Write a checkpoint and remove all but the newest `keep` up to it; returns the file.
+
+    Newer ones are damaged, or the run would go on from them: they stay until it comes to their step.
+
+    Raises:
+        OSError: if the disk is full, or may not be written. All checkpoints are as they were.
+    """
     tensors: dict[str, Tensor] = {f"{TRAINED}.{name}": parameter for name, parameter in parameters.items()}
     tensors |= {f"{AVERAGE}.{name}": value for name, value in average.items()}
     for name, parameter in parameters.items():
         for key, value in optimizer.state[parameter].items():
-            tensors[f"{OPTIMIZER}.{name}.{key}"] = torch.as_tensor(value, dtype=torch.float32)
+            kept = torch.as_tensor(value)
+            # Moments of 8 bits are numbers of a table, and stay such.
+            tensors[f"{OPTIMIZER}.{name}.{key}"] = kept if kept.dtype == torch.uint8 else kept.float()
     path = folder / f"step-{step:08d}.safetensors"
     strings = {"format": FORMAT, "format_version": FORMAT_VERSION, "step": str(step), "recipe": json.dumps(recipe)}
     with whole_file(path) as unfinished:
         write_safetensors(unfinished, tensors, strings)
-    for old in checkpoint_files(folder)[:-keep]:
+        _bring_to_disk(unfinished)
+    for old in [old for old in checkpoint_files(folder) if old <= path][:-keep]:
         old.unlink(missing_ok=True)
     return path
 
@@ -118,8 +158,16 @@ def restore(
         parameter, _, key = name.rpartition(".")
         states[parameter][key] = tensor.clone()
     # By number, as the optimizer's own state has it, which brings them to the parameters' device.
-    numbered = {index: states[name] for index, name in enumerate(parameters) if states[name]}
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    order = [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+    numbered = {index: states[name] for index, name in enumerate(order) if states[name]}
     optimizer.load_state_dict({**optimizer.state_dict(), "state": numbered})
+
+
+def _bring_to_disk(path: Path) -> None:
+    """Have a file on the disk itself before older ones go: a power failure loses what is still on its way there."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
 
 
 def _check_same(checkpoint: Checkpoint, wanted: Mapping[str, Tensor], kind: str) -> None:

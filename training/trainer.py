@@ -20,11 +20,12 @@ from torch import Tensor, nn
 
 from .data.cache import ClipCache
 from .data.order import ClipOrder
+from .memory.optimizers import optimizer_of
 from .method import Method
-from .network.health import lora_health
+from .network.health import LoraHealth, gradient_norms, lora_health
 from .noise import Draws, draw, generator_of
 from .recipe import OptimizerSettings, Recipe
-from .state import Checkpoint, checkpoint_files, read_checkpoint, restore, write_checkpoint
+from .state import Checkpoint, checkpoint_files, newest_checkpoint, remove_unfinished, restore, write_checkpoint
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -34,7 +35,7 @@ CHECKPOINTS = "checkpoints"
 
 # Settings that a run must keep to its end, beside its method's; the others may change when it is resumed.
 _LASTING = ("model.trained", "lora.rank", "lora.alpha", "lora.targets", "run.seed", "run.batch")
-_LASTING += ("data.frames", "run.method")
+_LASTING += ("data.frames", "run.method", "optimizer.method")
 
 _log = logging.getLogger(__name__)
 
@@ -52,12 +53,14 @@ class StepReport:
         loss: mean over the step's clips.
         gradient: norm of the gradients before they were clipped.
         rate: learning rate.
+        gradients: norms by group of parameters, before they were clipped; of the steps that are logged.
     """
 
     step: int
     loss: float
     gradient: float
     rate: float
+    gradients: dict[str, float]
 
 
 def learning_rate(settings: OptimizerSettings, step: int, steps: int, peak: float | None = None) -> float:
@@ -104,8 +107,10 @@ class Trainer:
             {"params": [self.parameters[name] for name in names], "lr": peak, "peak": peak}
             for peak, names in groupby(self.parameters, method.peak_rate)
         ]
-        optimizer = torch.optim.AdamW(
+        optimizer = optimizer_of(
+            settings.method,
             groups,
+            {value: name for name, value in self.parameters.items()},
             lr=settings.lr,
             betas=settings.betas,
             eps=settings.eps,
@@ -129,16 +134,18 @@ class Trainer:
             after_step: called after every step, before its checkpoint.
 
         Raises:
-            TrainingFailedError: if loss or gradients are not finite. Nothing was changed by that step.
+            TrainingFailedError: if loss or gradients are not finite, or files of the run cannot be written. What was
+                trained up to the last good state, which it names, is there.
         """
         every, steps = self.recipe.checkpoints.every, self.recipe.run.steps
         stop = self.recipe.run.out / STOP_FILE
         while self.step < steps:
             report = self._train_step()
-            after_step(report)
-            asked = self._anybody(self.stop_asked or stop.exists())
-            if asked or self.step % every == 0 or self.step == steps:
-                self.save()
+            with self._files_told():
+                after_step(report)
+                asked = self._anybody(self.stop_asked or stop.exists())
+                if asked or self.step % every == 0 or self.step == steps:
+                    self.save()
             if asked:
                 self.accelerator.wait_for_everyone()
                 stop.unlink(missing_ok=True)
@@ -157,7 +164,11 @@ class Trainer:
                 self.average,
                 self.recipe.checkpoints.keep,
             )
-            _log.info("step %d: %s; %s", self.step, path.name, lora_health(self._bare).describe())
+            _log.info("step %d: %s; %s", self.step, path.name, self.health().describe())
+
+    def health(self) -> LoraHealth:
+        """Return the state of the LoRA; an empty one where none is trained."""
+        return lora_health(self._bare)
 
     @contextmanager
     def best(self) -> Iterator[nn.Module]:
@@ -203,6 +214,8 @@ class Trainer:
                 loss = self._losses(self.network, clips, draws).mean() / len(self._share)
                 self.accelerator.backward(loss)
             total += loss.detach()
+        logged = (self.step + 1) % self.recipe.checkpoints.log_every == 0 or self.step + 1 == run.steps
+        gradients = gradient_norms(self.parameters) if logged else {}
         gradient = self.accelerator.clip_grad_norm_(list(self.parameters.values()), settings.clip)
         loss = float(self.accelerator.reduce(total, "mean"))
         if not (math.isfinite(loss) and math.isfinite(float(gradient))):
@@ -213,7 +226,8 @@ class Trainer:
         self.step += 1
         for name, value in self.average.items():
             value.lerp_(self.parameters[name].detach(), 1 - min(settings.ema, (1 + self.step) / (10 + self.step)))
-        return StepReport(self.step, loss, float(gradient), learning_rate(settings, self.step - 1, run.steps))
+        rate = learning_rate(settings, self.step - 1, run.steps)
+        return StepReport(self.step, loss, float(gradient), rate, gradients)
 
     def _anybody(self, yes: bool) -> bool:
         """Whether any process says yes: all have to stop after the same step."""
@@ -231,15 +245,32 @@ class Trainer:
             if broken
             else f"Its clips ({', '.join(dict.fromkeys(names))}) are finite: take a lower lr or clip, or precision fp32"
         )
+        return (
+            f"Step {self.step + 1} gave loss {loss:g} and gradients of norm {gradient:g}. {why}; {self._last_good()}."
+        )
+
+    def _last_good(self) -> str:
         files = checkpoint_files(self.folder)
-        last = f"the last good state is {files[-1]}" if files else "there is no checkpoint yet"
-        return f"Step {self.step + 1} gave loss {loss:g} and gradients of norm {gradient:g}. {why}; {last}."
+        return f"the last good state is {files[-1]}" if files else "there is no checkpoint yet"
+
+    @contextmanager
+    def _files_told(self) -> Iterator[None]:
+        """Tell in a sentence where files cannot be written: the disk is full, or its rights have changed."""
+        try:
+            yield
+        except OSError as error:
+            where = error.filename or self.recipe.run.out
+            raise TrainingFailedError(
+                f"After step {self.step} a file in {where} could not be written ({error.strerror}); "
+                f"{self._last_good()}. Make room on the disk and run the same command again: it goes on from there."
+            ) from error
 
     def _resume(self) -> None:
-        files = checkpoint_files(self.folder)
-        if not files:
+        if self.accelerator.is_main_process:
+            remove_unfinished(self.folder)
+        checkpoint = newest_checkpoint(self.folder)
+        if checkpoint is None:
             return
-        checkpoint = read_checkpoint(files[-1])
         self._check_recipe(checkpoint)
         restore(checkpoint, self.parameters, self.optimizer, self.average)
         self.step = checkpoint.step

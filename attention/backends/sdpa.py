@@ -42,7 +42,7 @@ def attend(call: AttentionCall, out: Tensor) -> None:
     row_bytes = layout.ego_columns * (layout.n_tokens + 2 * len(q) * q.shape[2]) * q.element_size()
     chunks = -(-n_rows // max(1, CHUNK_BYTES // row_bytes))
     rows = -(-n_rows // chunks)  # chunks of one size: a small last one would be slow
-    buffer = None if call.needs_grad else _buffer(rows * layout.ego_columns, call)
+    buffer = None if call.needs_grad else _buffer(rows * layout.ego_columns, layout, q)
     for first in range(0, n_rows, rows):
         chunk = ego_queries[:, first : first + rows]
         # In two steps: in one, einops would gather them head by head.
@@ -50,26 +50,33 @@ def attend(call: AttentionCall, out: Tensor) -> None:
         query = rearrange(query, "b n (heads d) -> b heads n d", heads=heads)
         start = first * layout.ego_columns
         if buffer is None:
-            attended = checkpoint(_attended, query, key, value, None, start, call, use_reentrant=False)
+            # Not the call itself: its tensors would stay where an outer checkpoint lets them go.
+            attended = checkpoint(_attended, query, key, value, None, start, layout, call.extended, use_reentrant=False)
         else:
-            attended = _attended(query, key, value, buffer, start, call)
+            attended = _attended(query, key, value, buffer, start, layout, call.extended)
         joined = "b heads (row column) d -> b row column (heads d)"
         ego_out[:, first : first + rows] = rearrange(attended, joined, row=chunk.shape[1])
 
 
-def _buffer(n_queries: int, call: AttentionCall) -> Tensor:
+def _buffer(n_queries: int, layout: TokenLayout, like: Tensor) -> Tensor:
     """Return room for the bias of some queries [Q, n_tokens or a little more]; ego keys stay zero."""
-    aligned = -(-call.layout.n_tokens // _ALIGNMENT) * _ALIGNMENT
-    return torch.zeros(n_queries, aligned, dtype=call.q.dtype, device=call.q.device)
+    aligned = -(-layout.n_tokens // _ALIGNMENT) * _ALIGNMENT
+    return torch.zeros(n_queries, aligned, dtype=like.dtype, device=like.device)
 
 
 def _attended(
-    query: Tensor, key: Tensor, value: Tensor, buffer: Tensor | None, first_query: int, call: AttentionCall
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    buffer: Tensor | None,
+    first_query: int,
+    layout: TokenLayout,
+    extended: ExtendedDirections,
 ) -> Tensor:
     """Return the attention of some ego queries [B, heads, Q, d], with their bias written into `buffer` or a new one."""
-    buffer = _buffer(query.shape[2], call) if buffer is None else buffer
-    mask = buffer[: query.shape[2], : call.layout.n_tokens]
-    write_bias(mask, first_query, call.layout, call.extended)
+    buffer = _buffer(query.shape[2], layout, query) if buffer is None else buffer
+    mask = buffer[: query.shape[2], : layout.n_tokens]
+    write_bias(mask, first_query, layout, extended)
     with _kernel_for(query.device):
         return scaled_dot_product_attention(query, key, value, attn_mask=mask)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ...networks.weights.headers import DamagedFileError, Entry
-from ...networks.weights.lora_layers import WHAT_FILE, factors_by_layer, misfit, saved_alpha
+from ...networks.weights.lora_layers import WHAT_FILE, factors_by_layer, misfit, saved_alpha, update_size
 from ...networks.weights.wan_kinds import wan_prefix, wan_size
 from .findings import Finding, Severity
 from .library import Library
@@ -47,7 +47,7 @@ def _misfit(
     prefix, size = wan_prefix(weights), wan_size(weights)
     if prefix is None or size is None:
         return None
-    updates = {layer: (factors["up"].shape[0], factors["down"].shape[1]) for layer, factors in layers.items()}
+    updates = {layer: update_size(factors["down"], factors["up"]) for layer, factors in layers.items()}
 
     def weight_shape(layer: str) -> tuple[int, ...] | None:
         weight = weights.get(f"{prefix}{layer}.weight")

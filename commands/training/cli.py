@@ -115,6 +115,7 @@ def _train(options: argparse.Namespace) -> int:
 def _sample(options: argparse.Namespace) -> int:
     from ...training.data.sources import clips_of
     from ...training.session import build_network, put_best, write_samples
+    from ...training.views import SampleFiles
 
     recipe = _recipe(options)
     cache = clips_of(recipe, options.recipe.parent)
@@ -125,7 +126,7 @@ def _sample(options: argparse.Namespace) -> int:
     put_best(network, checkpoint)
     folder = options.out or recipe.run.out / "samples" / checkpoint.path.stem
     device = _device(options)
-    for file in write_samples(recipe, network.to(device), cache, folder, device):
+    for file in write_samples(recipe, network.to(device), cache, folder, SampleFiles(recipe, device))[0]:
         print(file)
     return DONE
 
@@ -141,7 +142,7 @@ def _export(options: argparse.Namespace) -> int:
         index = file.with_name(f"{file.name}.index.json")  # of a component in shards
         if not options.force and (there := next((path for path in (file, index) if path.exists()), None)):
             raise ValueError(f"{there} is there already. --force overwrites it.")
-    print(export(recipe, _checkpoint(options, recipe), options.out))
+    print(export(recipe, _checkpoint(options, recipe), options.out, options.format))
     return DONE
 
 
@@ -162,10 +163,10 @@ def _recipe(options: argparse.Namespace) -> Recipe:
 
 
 def _checkpoint(options: argparse.Namespace, recipe: Recipe) -> Any:
-    from ...training.session import newest_checkpoint
+    from ...training.session import checkpoint_of
     from ...training.state import read_checkpoint
 
-    return newest_checkpoint(recipe) if options.checkpoint is None else read_checkpoint(options.checkpoint)
+    return checkpoint_of(recipe) if options.checkpoint is None else read_checkpoint(options.checkpoint)
 
 
 def _show(line: str) -> None:
@@ -214,4 +215,11 @@ def _parser() -> argparse.ArgumentParser:
         if name == "export":
             sub.add_argument("--out", type=Path, required=True, metavar="FILE", help="NAME.safetensors")
             sub.add_argument("--force", action="store_true", help="overwrite what is there under that name")
+            sub.add_argument(
+                "--format",
+                choices=("comfyui", "diffusers"),
+                default="comfyui",
+                help="names of a LoRA's tensors: ComfyUI's (default), which its loaders and other packs read, or "
+                "those of diffusers' load_lora_weights",
+            )
     return parser

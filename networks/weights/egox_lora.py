@@ -10,6 +10,19 @@ from dataclasses import dataclass, fields
 
 FORMAT = "egox_lora"
 FORMAT_VERSION = "1"
+NO_GGA = "off"
+
+
+# What a run can be compared in, and how people call it.
+_WORDS = {
+    "match": "match",
+    "gga": "GGA",
+    "gga_strength": "lambda",
+    "gga_geometry": "GGA's geometry",
+    "exo_size": "exo video",
+    "ego_size": "ego view",
+    "num_frames": "frames",
+}
 
 
 @dataclass(frozen=True)
@@ -53,9 +66,24 @@ class EgoXLoraHeader:
             return None
         return cls(**{item.name: strings[item.name] for item in fields(cls) if item.name in strings})
 
+    def differences(self, used: Mapping[str, str]) -> list[str]:
+        """Return in which of its attributes a run differs, such as `GGA off (this run: release)`.
+
+        Args:
+            used: what the run uses, by attribute; what is not known of the run or of the training does not count.
+        """
+        told = {name: getattr(self, name) for name in _WORDS}
+        return [
+            f"{words} {told[name]} (this run: {used[name]})"
+            for name, words in _WORDS.items()
+            if told[name] and name in used and used[name] != told[name]
+        ]
+
     def describe(self) -> str:
         """Return what matters for sampling in a line."""
-        guided = self.gga if self.gga in ("", "off") else f"{self.gga}, lambda {self.gga_strength}, {self.gga_geometry}"
+        guided = (
+            self.gga if self.gga in ("", NO_GGA) else f"{self.gga}, lambda {self.gga_strength}, {self.gga_geometry}"
+        )
         parts = {
             "match": self.match,
             "GGA": guided,

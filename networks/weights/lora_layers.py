@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ...common.messages import few
 from .headers import Shaped
-from .lora_keys import block_of, split_key
+from .lora_keys import PATCH_EMBEDDING, block_of, blocks_of, split_key, within_block
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 WHAT_FILE = "EgoX's LoRA is pytorch_lora_weights.safetensors of the release."
 _OTHER_LORAS = "Load LoRAs of other models or for other layers with LoraLoaderModelOnly."
-_DIFFUSERS_METADATA = "lora_adapter_metadata"
+DIFFUSERS_METADATA = "lora_adapter_metadata"
 _BYTES_OF_BF16 = 2
 # How the types begin that are no floating-point numbers: torch's, and those of a safetensors header.
 _INTEGERS = ("torch.int", "torch.uint", "torch.bool", "I8", "I16", "I32", "I64", "U8", "U16", "U32", "U64", "BOOL")
@@ -31,6 +31,8 @@ T = TypeVar("T", bound=Shaped)
 
 def factors_by_layer(file: str, tensors: Mapping[str, T]) -> dict[str, dict[str, T]]:
     """Return the factors ("down" [rank, inputs], "up" [outputs, rank], "alpha") of each layer of ComfyUI's Wan.
+
+    Those of the patch embedding, a convolution, are [rank, channels, 1, 2, 2] and [outputs, rank, 1, 1, 1].
 
     Args:
         file: the file's name, for errors.
@@ -95,6 +97,11 @@ def read_factor(factor: Tensor) -> Tensor:
     return factor.bfloat16() if factor.element_size() > _BYTES_OF_BF16 else factor
 
 
+def update_size(down: Shaped, up: Shaped) -> tuple[int, int]:
+    """Return outputs and inputs of what two factors update; the inputs of a convolution are those of a patch."""
+    return up.shape[0], math.prod(down.shape[1:])
+
+
 def misfit(
     file: str,
     updates: Mapping[str, tuple[int, int]],
@@ -109,15 +116,16 @@ def misfit(
         updates: [outputs, inputs] of each layer's update.
         base: the base model's name, for the message.
         n_blocks: its number of blocks.
-        weight_shape: gives the shape [outputs, inputs] of a layer's weight, None where it has no such layer.
+        weight_shape: gives the shape [outputs, inputs, ...] of a layer's weight, None where it has no such layer.
     """
-    blocks = len({block_of(layer) for layer in updates})
+    blocks = len(blocks_of(updates))
     if blocks != n_blocks:
         return f"{file} updates {blocks} blocks, and {base} has {n_blocks}"
     for layer, update in updates.items():
-        weight = weight_shape(layer)
+        shape = weight_shape(layer)
+        weight = None if shape is None else (shape[0], math.prod(shape[1:]))
         if weight != update:
-            there = "none" if weight is None else f"one of {' x '.join(map(str, weight))}"
+            there = "none" if weight is None else f"one of {weight[0]} x {weight[1]}"
             return f"{file} updates {layer} by {update[0]} x {update[1]}, and {base} has {there}"
     return None
 
@@ -128,16 +136,16 @@ def saved_alpha(file: str, metadata: Mapping[str, str]) -> float | None:
     Raises:
         ValueError: for LoRAs that are more than two factors and one alpha.
     """
-    if _DIFFUSERS_METADATA not in metadata:
+    if DIFFUSERS_METADATA not in metadata:
         return None
     try:
-        saved = json.loads(metadata[_DIFFUSERS_METADATA])
+        saved = json.loads(metadata[DIFFUSERS_METADATA])
         config = {key.removeprefix("transformer."): value for key, value in saved.items()}
         alpha = config.get("lora_alpha")
         alpha = None if alpha is None else float(alpha)
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(
-            f"{file}: {_DIFFUSERS_METADATA} in its header cannot be read ({error}). Export it again."
+            f"{file}: {DIFFUSERS_METADATA} in its header cannot be read ({error}). Export it again."
         ) from error
     if alpha is not None and not math.isfinite(alpha):
         raise ValueError(f"{file}: lora_alpha in its header is {alpha}, expected a finite number. Export it again.")
@@ -150,8 +158,10 @@ def saved_alpha(file: str, metadata: Mapping[str, str]) -> float | None:
 def _check_blocks_are_alike(file: str, factors: Mapping[str, Mapping[str, Shaped]]) -> None:
     blocks: dict[int, set[str]] = {}
     for layer, found in factors.items():
-        within = layer.split(".", 2)[2]
-        blocks.setdefault(block_of(layer), set()).update(f"{within} ({factor})" for factor in found)
+        if (block := block_of(layer)) is not None:
+            blocks.setdefault(block, set()).update(f"{within_block(layer)} ({factor})" for factor in found)
+    if not blocks:
+        raise ValueError(f"{file} updates the patch embedding alone, and none of Wan's blocks. {WHAT_FILE}")
     everywhere = set.union(*blocks.values())
     for block in range(1 + max(blocks)):
         if missing := everywhere - blocks.get(block, set()):
@@ -166,10 +176,13 @@ def _check_pair(file: str, layer: str, factors: Mapping[str, Shaped]) -> None:
         there = "down (lora_A)" if "down" in factors else "up (lora_B)"
         raise ValueError(f"{file} is not whole: {layer} has only {there}. Download or export it again.")
     down, up = tuple(factors["down"].shape), tuple(factors["up"].shape)
-    if len(down) != 2 or len(up) != 2 or down[0] != up[1]:
+    is_patch = layer == PATCH_EMBEDDING
+    sides = 5 if is_patch else 2
+    if len(down) != sides or len(up) != sides or down[0] != up[1] or math.prod(up[2:]) != 1:
+        expected = "[rank, channels, 1, 2, 2] and [outputs, rank, 1, 1, 1]" if is_patch else ""
         raise ValueError(
-            f"{file}: the factors of {layer} do not fit together, expected [rank, inputs] and [outputs, rank], got "
-            f"{list(down)} and {list(up)}. Export it again."
+            f"{file}: the factors of {layer} do not fit together, expected "
+            f"{expected or '[rank, inputs] and [outputs, rank]'}, got {list(down)} and {list(up)}. Export it again."
         )
     if "alpha" in factors and math.prod(factors["alpha"].shape) != 1:
         raise ValueError(

@@ -22,6 +22,7 @@ _DTYPES = {
     torch.bfloat16: "BF16",
     torch.float8_e4m3fn: "F8_E4M3",
     torch.float8_e5m2: "F8_E5M2",
+    torch.uint8: "U8",
 }
 _ALIGNMENT = 8  # of the first tensor, in bytes
 
@@ -75,7 +76,7 @@ def write_safetensors(
 
     Args:
         path: the file.
-        tensors: floating-point numbers by name; those mapped from another file are read when their turn comes.
+        tensors: floating-point numbers or bytes by name; those mapped from another file are read in their turn.
         strings: what the header says.
         dtypes: types to store other than the tensors' own, by name.
         progress: called with the bytes of every tensor once it is written.

@@ -50,8 +50,8 @@ def unfit(declared: Any, expected: str, found: str, advice: str) -> ValueError:
 # Widgets --------------------------------------------------------------------------------------------------------------
 
 
-def _combo(declared: Any, value: Any) -> str:
-    options = list(declared.options or ())
+def one_of(declared: Any, options: Sequence[str], value: Any) -> str:
+    """Check a choice of an input."""
     if isinstance(value, str) and value in options:
         return value
     if not options:
@@ -61,6 +61,10 @@ def _combo(declared: Any, value: Any) -> str:
         )
     known = few([f"'{option}'" for option in options], _MOST_OPTIONS)
     raise unfit(declared, f"one of {known}", arrived(value).removeprefix("the text "), "Choose one of these.")
+
+
+def _combo(declared: Any, value: Any) -> str:
+    return one_of(declared, list(declared.options or ()), value)
 
 
 def _whole_number(declared: Any, value: Any) -> int:

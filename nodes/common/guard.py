@@ -5,7 +5,8 @@ A schema says of each input which type it takes, within which limits, from which
 `checked(value)`, which returns the value for the node or raises a ValueError, and, where files lie behind the value,
 `fingerprint(value)`, which returns what changes when they change.
 
-Values of the graph are checked when it is sent, those that come through links when the node runs.
+Values of the graph are checked when it is sent, those that come through links when the node runs. Each schema is made
+once for that: making one lists folders. An input whose options are files looks them up in its own `checked`.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ RULES = CORE_RULES | PAYLOAD_RULES
 
 def guarded(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
     """Have a node's values checked: its `execute`, and what ComfyUI asks of it before; returns the same class."""
-    inputs = node.define_schema().inputs
-    node.execute = classmethod(_checked_execute(node.execute.__func__))
-    if early := [declared.id for declared in inputs if _is_checked_early(declared)]:
+    schema = node.define_schema()
+    node.execute = classmethod(_checked_execute(node.execute.__func__, schema))
+    if early := [declared for declared in schema.inputs if _is_checked_early(declared)]:
         node.validate_inputs = classmethod(_validation(early))
-    if any(hasattr(declared, "fingerprint") for declared in inputs):
-        node.fingerprint_inputs = classmethod(_fingerprint)
+    if with_files := [declared for declared in schema.inputs if hasattr(declared, "fingerprint")]:
+        node.fingerprint_inputs = classmethod(_fingerprints(with_files))
     return node
 
 
@@ -80,10 +81,9 @@ def checked_inputs(node: str, inputs: Sequence[io.Input], values: Mapping[str, A
     return checked
 
 
-def _checked_execute(execute: Callable[..., Any]) -> Callable[..., Any]:
+def _checked_execute(execute: Callable[..., Any], schema: io.Schema) -> Callable[..., Any]:
     @wraps(execute)
     def checked_execute(cls: type[io.ComfyNode], **values: Any) -> Any:
-        schema = cls.define_schema()
         with within_limits(schema.display_name):
             return execute(cls, **checked_inputs(schema.display_name, schema.inputs, values))
 
@@ -97,32 +97,35 @@ def _is_checked_early(declared: io.Input) -> bool:
     )
 
 
-def _validation(names: Sequence[str]) -> Callable[..., Any]:
+def _validation(inputs: Sequence[io.Input]) -> Callable[..., Any]:
     """Make `validate_inputs`; ComfyUI hands out the values that its signature names."""
 
     def validate_inputs(cls: type[io.ComfyNode], **values: Any) -> bool | str:
-        for declared in cls.define_schema().inputs:
+        for declared in inputs:
             # None comes through a link: it is known once the node runs. ComfyUI itself says what is missing.
-            if declared.id in names and (value := values.get(declared.id)) is not None:
+            if (value := values.get(declared.id)) is not None:
                 try:
                     checked_value(declared, value)
                 except (ValueError, OSError) as error:
                     return str(error)
         return True
 
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    kind, names = inspect.Parameter.POSITIONAL_OR_KEYWORD, [declared.id for declared in inputs]
     validate_inputs.__signature__ = inspect.Signature([inspect.Parameter(name, kind) for name in ("cls", *names)])
     return validate_inputs
 
 
-def _fingerprint(cls: type[io.ComfyNode], **values: Any) -> tuple[Any, ...]:
-    """Return what changes when files behind the values change."""
-    found = []
-    for declared in cls.define_schema().inputs:
-        value = values.get(declared.id)  # None comes through a link: the linked node's own changes count then
-        if hasattr(declared, "fingerprint") and value is not None:
-            try:
-                found.append(declared.fingerprint(checked_value(declared, value)))
-            except (ValueError, OSError):
-                found.append("missing")
-    return tuple(found)
+def _fingerprints(inputs: Sequence[io.Input]) -> Callable[..., Any]:
+    """Make `fingerprint_inputs`, which returns what changes when files behind the values of these inputs change."""
+
+    def fingerprint_inputs(cls: type[io.ComfyNode], **values: Any) -> tuple[Any, ...]:
+        found = []
+        for declared in inputs:
+            if (value := values.get(declared.id)) is not None:  # None: the linked node's own changes count
+                try:
+                    found.append(declared.fingerprint(checked_value(declared, value)))
+                except (ValueError, OSError):
+                    found.append("missing")
+        return tuple(found)
+
+    return fingerprint_inputs

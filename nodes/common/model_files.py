@@ -1,15 +1,18 @@
-"""Names of model files for the lists of loaders."""
+"""Names of model files for the lists of loaders, and the input that chooses one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import folder_paths
+from comfy_api.latest import io
 
 from ...common.paths import NOT_THERE
 from ...common.safe_text import is_fit_to_list
+from .checks import one_of
 from .progress import logger
 
 _said: set[str] = set()
@@ -29,6 +32,28 @@ def model_names(kind: str) -> list[str]:
             _said.add(kind)
         names = sorted(set(_readable(kind)))
     return [name for name in names if is_fit_to_list(name)]
+
+
+class ListedInput(io.Combo.Input):
+    """An input that chooses among files which come and go while ComfyUI runs: they are listed anew for every check.
+
+    Args:
+        name: the input's name.
+        lister: lists the options.
+        tooltip: what the artist reads.
+    """
+
+    def __init__(self, name: str, lister: Callable[[], list[str]], tooltip: str) -> None:
+        super().__init__(name, options=lister(), tooltip=tooltip)
+        self._lister = lister
+
+    def checked(self, value: Any) -> str:
+        """Return the value if it is on the list now.
+
+        Raises:
+            ValueError: if it is not; the message tells the options.
+        """
+        return one_of(self, self._lister(), value)
 
 
 def _readable(kind: str) -> Iterator[str]:

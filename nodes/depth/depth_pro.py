@@ -15,6 +15,7 @@ from ...common.safe_text import is_fit_to_list
 from ...geometry.depth.depth import Depth, DepthMeaning
 from ...networks.depth_pro import estimate_depth
 from ...networks.depth_pro_files import CONFIG_FILE, WEIGHTS_FILE
+from ..common.model_files import ListedInput
 from ..common.previews import depth_preview
 from ..common.progress import progress_bar, show_text
 from ..common.schema import schema
@@ -42,9 +43,9 @@ class Exo2EgoDepthPro(io.ComfyNode):
             search_aliases=["monocular depth", "focal length", "fov"],
             inputs=[
                 io.Image.Input("images", tooltip="The exo video."),
-                io.Combo.Input(
+                ListedInput(
                     "weights",
-                    options=_weights(),
+                    _weights,
                     tooltip="Folder below models/depth_pro with the weights as Hugging Face has them "
                     "(apple/DepthPro-hf).",
                 ),

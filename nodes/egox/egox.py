@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import folder_paths
@@ -12,8 +13,9 @@ from ...wan.egox.apply import ExoSettings, apply_egox
 from ...wan.egox.conditioning import ClipPicture, condition_egox
 from ...wan.egox.lora import LoraForm, apply_lora, placement, read_lora
 from ...wan.egox.match import Match, match_of_latent
+from ...wan.egox.trained import differences_of
 from ...wan.shared.base_model import require_wan21_i2v
-from ..common.model_files import model_names
+from ..common.model_files import ListedInput, model_names
 from ..common.progress import logger, show_text, warn
 from ..common.schema import schema
 from .example_prompt import example_prompt_notes
@@ -43,9 +45,9 @@ class Exo2EgoEgoXLoader(io.ComfyNode):
                     "model",
                     tooltip="Wan 2.1 I2V 14B from any loader: Load Diffusion Model (bf16, fp16, fp8) or a GGUF loader.",
                 ),
-                io.Combo.Input(
+                ListedInput(
                     "lora_name",
-                    options=model_names("loras"),
+                    lambda: model_names("loras"),
                     tooltip="EgoX's LoRA (pytorch_lora_weights.safetensors of the release) in models/loras.",
                 ),
                 io.Float.Input(
@@ -71,7 +73,7 @@ class Exo2EgoEgoXLoader(io.ComfyNode):
         require_wan21_i2v(model)
         lora = read_lora(folder_paths.get_full_path_or_raise("loras", lora_name))
         place = placement(model, lora, LoraForm(apply))
-        patched = apply_lora(model, lora, strength, place.form)
+        patched = apply_lora(model, lora, strength, place.form, report=partial(warn, cls))
         text = f"{lora_name}: {lora.describe()}; {place.describe()}"
         logger.info("%s", text)
         show_text(cls, text)
@@ -225,7 +227,11 @@ class Exo2EgoEgoXApply(io.ComfyNode):
         )
         patched = apply_egox(model, exo_latent["samples"], settings)
         from_where = "" if told else " The exo latent contains no match, so the default is used."
-        show_text(cls, settings.describe() + from_where)
+        text = settings.describe() + from_where
+        if differs := differences_of(patched):
+            warn(cls, f"{differs}\n{text}")
+        else:
+            show_text(cls, text)
         return io.NodeOutput(patched)
 
 

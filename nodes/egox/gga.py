@@ -18,8 +18,9 @@ from ...wan.egox.apply import applied_egox
 from ...wan.egox.gga import apply_matched_gga, without_gga
 from ...wan.egox.gga_settings import GGASettings, Guidance
 from ...wan.egox.match import Match, matched
+from ...wan.egox.trained import differences_of
 from ...wan.shared.base_model import require_wan21_i2v
-from ..common.progress import show_text
+from ..common.progress import show_text, warn
 from ..common.schema import schema
 from ..common.sockets import CameraSocket, DepthSocket
 
@@ -163,11 +164,15 @@ class Exo2EgoGGA(io.ComfyNode):
         patched = apply_matched_gga(model, guidances, report=partial(show_text, cls))
         egox = applied_egox(model)
         if geometry != _AS_MATCHED:
-            show_text(cls, guidances[Match.INFERENCE].text)
+            text = guidances[Match.INFERENCE].text
         elif egox is not None:
-            show_text(cls, guidances[egox.settings.match].text)
+            text = guidances[egox.settings.match].text
         else:
-            show_text(cls, "Geometry and lambda follow EgoX Conditioning's match; shown here when sampling starts.")
+            text = "Geometry and lambda follow EgoX Conditioning's match; shown here when sampling starts."
+        if differs := differences_of(patched):
+            warn(cls, f"{differs}\n{text}")
+        else:
+            show_text(cls, text)
         return io.NodeOutput(patched)
 
 

@@ -16,6 +16,7 @@ from support.random_attention import (
     BIASES,
     HEADS,
     LAYOUTS,
+    kept_under_checkpointing,
     oracle,
     plain_sdpa,
     random_directions,
@@ -100,6 +101,12 @@ def test_the_bias_is_not_kept_for_the_backward_pass():
         gga_attention(call, plain_sdpa, "sdpa")
     pairs = layout.frames * layout.ego_tokens_per_frame * layout.n_tokens
     assert max(tensor.numel() for tensor in kept) < pairs / 2
+
+
+@pytest.mark.parametrize("backend", ["sdpa", "reference"])
+def test_gradient_checkpointing_lets_queries_keys_and_values_go(backend):
+    """What a block makes is made again in the backward pass: nothing holds on to it until then."""
+    assert kept_under_checkpointing(LAYOUTS[0], backend) == 0
 
 
 def test_auto_leaves_out_what_has_no_backward_pass():

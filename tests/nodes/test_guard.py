@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from support.comfyui import import_comfyui
 
 import_comfyui()
 
+import folder_paths  # noqa: E402
 from comfy_api.internal import first_real_override, make_locked_method_func  # noqa: E402
 
 from exo2ego.nodes.common.guard import RULES, checked_inputs, checked_value  # noqa: E402
@@ -241,6 +243,33 @@ def test_depth_pro_opens_no_folder_outside_its_own(tmp_path):
         assert "The input 'weights' takes one of" in node.validate_inputs(weights=weights)
         with pytest.raises(ValueError, match="The input 'weights' takes one of"):
             run(node, images=torch.zeros(1, 2, 2, 3), weights=weights, known_fov=0.0)
+
+
+@pytest.mark.parametrize("node", NODES, ids=BY_NAME)
+def test_no_schema_is_made_for_a_check(node, monkeypatch):
+    """Making one lists folders, of 20,000 files perhaps."""
+    declared = [one.id for one in node.define_schema().inputs]
+    monkeypatch.setattr(node, "define_schema", classmethod(lambda cls: pytest.fail("a schema was made")))
+    with pytest.raises(ValueError, match="has no input 'nonsense'"):
+        node.execute(nonsense=1)
+    for name in ("validate_inputs", "fingerprint_inputs"):
+        if (method := first_real_override(node, name)) is not None:
+            method(**dict.fromkeys(declared, "no such"))
+
+
+@pytest.mark.parametrize(
+    ("node", "declared", "kind"),
+    [("Exo2EgoEgoXLoader", "lora_name", "loras"), ("Exo2EgoDepthPro", "weights", "depth_pro")],
+)
+def test_a_file_that_came_later_may_be_chosen(node, declared, kind, tmp_path, monkeypatch):
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, kind, ([str(tmp_path)], {".safetensors"}))
+    name = "later.safetensors"
+    assert "The input" in BY_NAME[node].validate_inputs(**{declared: name})
+    place = tmp_path / name / "config.json" if kind == "depth_pro" else tmp_path / name
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(b"{}")
+    os.utime(tmp_path, (1, 1))  # ComfyUI keeps its lists for as long as a folder's time stays
+    assert BY_NAME[node].validate_inputs(**{declared: name}) is True
 
 
 @pytest.mark.parametrize("node", NODES, ids=BY_NAME)

@@ -24,11 +24,15 @@ _FLAGS = [
 _EXPECTED_ERRORS = ("Content Security Policy", "/api/userdata", "/user.css", "/favicon.ico", "filename=exo.mp4")
 
 
+PATIENCE = 300_000  # milliseconds until a wait gives up; no test may fail because a machine is slow
+
+
 class Editor:
     """One page of the editor."""
 
     def __init__(self, page: Any):
         self.page = page
+        page.set_default_timeout(PATIENCE)
         self.errors: list[str] = []
         page.on("console", self._note)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -43,7 +47,7 @@ class Editor:
         self.page.request.post(f"{url}/settings", data=settings)
         self.page.goto(url)
         self.page.wait_for_function(
-            "window.app?.graph && window.LiteGraph && 'Exo2EgoGGA' in LiteGraph.registered_node_types", timeout=60_000
+            "window.app?.graph && window.LiteGraph && 'Exo2EgoGGA' in LiteGraph.registered_node_types"
         )
         self.page.wait_for_timeout(1000)
         self.errors.clear()  # the editor's own start; the pack has no part in it yet
@@ -54,6 +58,10 @@ class Editor:
         self.page.wait_for_timeout(500)
         self.page.evaluate(_FIT_VIEW)
         self.page.wait_for_timeout(500)
+
+    def settled_box(self, selector: str) -> dict[str, float]:
+        """Return where an element is on the screen once it is seen and has stood still for ten frames."""
+        return self.page.evaluate(_SETTLED_BOX, selector)
 
     def api_prompt(self) -> dict[str, Any]:
         """Return the graph as the editor would queue it."""
@@ -102,6 +110,19 @@ def screenshot(made: Editor, path: Path) -> None:
 
 
 _VUE_NODES = "(on) => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)"
+
+_SETTLED_BOX = """async (selector) => {
+  let last = "", still = 0;
+  while (still < 10) {
+    await new Promise((next) => requestAnimationFrame(next));
+    const box = document.querySelector(selector)?.getBoundingClientRect();
+    const now = box?.width && box.height ? [box.x, box.y, box.width, box.height].join() : "";
+    still = now && now === last ? still + 1 : 0;
+    last = now;
+  }
+  const [x, y, width, height] = last.split(",").map(Number);
+  return { x, y, width, height };
+}"""
 
 _FIT_VIEW = """() => {
   const canvas = window.app.canvas;

@@ -74,7 +74,7 @@ class CameraEditor:
         """Reload the page, as an artist does by F5; ComfyUI brings the graph back."""
         self.page.wait_for_timeout(500)  # it stores the graph a moment after a change
         self.page.reload()
-        self.page.wait_for_function("window.app?.graph?._nodes?.length && window.app.canvas", timeout=60_000)
+        self.page.wait_for_function("window.app?.graph?._nodes?.length && window.app.canvas")
         self._ready()
 
     def _ready(self) -> None:
@@ -85,12 +85,12 @@ class CameraEditor:
     def run(self) -> None:
         """Queue the graph and wait for the cloud."""
         self.page.evaluate("app.queuePrompt(0)")
-        self.wait("hasCloud", timeout=120_000)
+        self.wait("hasCloud")
         self.page.wait_for_timeout(400)
 
-    def wait(self, condition: str, timeout: float = 10_000) -> None:
+    def wait(self, condition: str) -> None:
         """Wait until a field of the state, or an expression of it, is true."""
-        self.page.wait_for_function(f"{_FIND}.state().{condition}", timeout=timeout)
+        self.page.wait_for_function(f"{_FIND}.state().{condition}")
 
     def state(self) -> dict[str, Any]:
         """Return what the editor shows."""

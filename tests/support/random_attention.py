@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import weakref
+
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize, scaled_dot_product_attention
+from torch.utils.checkpoint import checkpoint
 
 from exo2ego.attention.backends.reference import dense_attention, dense_bias
 from exo2ego.attention.bias import GGABias, GGAForm
+from exo2ego.attention.call import AttentionCall
 from exo2ego.attention.directions import TokenDirections
+from exo2ego.attention.guided_attention import gga_attention
 from exo2ego.attention.layout import TokenLayout
 
 HEADS = 2
@@ -69,6 +74,7 @@ def plain(q: Tensor, k: Tensor, v: Tensor, heads: int = HEADS) -> Tensor:
 
 def relative_error(got: Tensor, expected: Tensor) -> float:
     """Largest error against the largest value."""
+    got, expected = got.detach(), expected.detach()
     return float((got.double() - expected).abs().max() / expected.abs().max())
 
 
@@ -76,3 +82,23 @@ def plain_sdpa(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
     """Plain attention as ComfyUI's own on PyTorch."""
     query, key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (q, k, v))  # [B, heads, L, d]
     return scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+
+
+def kept_under_checkpointing(layout: TokenLayout, backend: str, dtype: torch.dtype = torch.float32) -> int:
+    """How many of q, k and v still live after the forward pass of a checkpointed block; its gradients are asked for."""
+    made: list[weakref.ref[Tensor]] = []
+    directions = random_directions(layout)
+
+    def block(x: Tensor) -> Tensor:
+        q, k, v = (x * factor for factor in (0.7, 1.1, 1.3))
+        made.extend(weakref.ref(part) for part in (q, k, v))
+        return gga_attention(AttentionCall(q, k, v, HEADS, layout, directions, GGABias()), plain_sdpa, backend)
+
+    x = random_qkv(layout, 1, dtype, head_dim=64)[0].requires_grad_()
+    out = checkpoint(block, x, use_reentrant=False)
+    kept = sum(reference() is not None for reference in made)
+    (with_checkpoint,) = torch.autograd.grad(out.float().square().sum(), x)
+    assert len(made) == 6  # the block ran twice
+    (without,) = torch.autograd.grad(block(x).float().square().sum(), x)
+    assert torch.equal(with_checkpoint, without)
+    return kept

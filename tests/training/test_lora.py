@@ -13,17 +13,19 @@ from exo2ego.training.network.egox import EgoX, noised, velocity_losses
 from exo2ego.training.network.guided_processor import Guidance
 from exo2ego.training.network.lora import LoraSettings, add_lora, lora_factors, read_lora_into, write_lora
 from exo2ego.training.network.sampling import SampleSettings, sample
-from exo2ego.wan.egox.lora import apply_lora, read_lora
+from exo2ego.training.network.transformer import transformer_of
+from exo2ego.wan.egox.lora import LoraForm, apply_lora, read_lora
 from support.egox_graph import run_graph, with_egox, with_gga
 from support.egox_witness import made_up_clip
+from support.quantised_bases import load_base, stored
 from support.training import in_model_scale, tiny_transformer, training_clip
 
 RANK, ALPHA = 4, 8.0
 HEADER = EgoXLoraHeader(base_model="tiny", match="released inference", gga="release", gga_strength="3", license="none")
 
 
-def with_lora(seed=0, **settings):
-    network = tiny_transformer()
+def with_lora(seed=0, weights=None, **settings):
+    network = tiny_transformer() if weights is None else transformer_of(weights, "stored")
     add_lora(network, LoraSettings(**{"rank": RANK, "alpha": ALPHA, **settings}), seed)
     return network
 
@@ -97,7 +99,7 @@ def test_impossible_settings_are_refused(settings):
 def saved(tmp_path):
     network = made_up(with_lora())
     path = tmp_path / "mine.safetensors"
-    write_lora(path, lora_factors(network), ALPHA, HEADER)
+    write_lora(path, lora_factors(network), LoraSettings(RANK, ALPHA), HEADER)
     return network, path
 
 
@@ -169,9 +171,84 @@ def test_a_file_is_written_whole_or_not_at_all(saved, monkeypatch):
     before = path.read_bytes()
     next(iter(lora_factors(network).values())).data[0, 0] = float("nan")
     with pytest.raises(ValueError, match="take an earlier checkpoint"):
-        write_lora(path, lora_factors(network), ALPHA, HEADER)
+        write_lora(path, lora_factors(network), LoraSettings(RANK, ALPHA), HEADER)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+# For diffusers, and with the patch embedding -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("patch_embedding", [False, True])
+def test_diffusers_predicts_the_same_with_its_own_loader(clip, tmp_path, patch_embedding):
+    """`load_lora_weights` of its pipeline, and ours reads that file too."""
+    from diffusers import WanImageToVideoPipeline
+
+    network = made_up(with_lora(patch_embedding=patch_embedding))
+    path = tmp_path / "for_diffusers.safetensors"
+    settings = LoraSettings(RANK, ALPHA, patch_embedding=patch_embedding)
+    write_lora(path, lora_factors(network), settings, HEADER, dtype=torch.float32, names="diffusers")
+    other = tiny_transformer()
+    parts = {"tokenizer": None, "text_encoder": None, "image_encoder": None, "image_processor": None}
+    pipeline = WanImageToVideoPipeline(transformer=other, vae=None, scheduler=None, **parts)
+    pipeline.load_lora_weights(tmp_path, weight_name=path.name)
+    torch.testing.assert_close(loss_of(other, clip), loss_of(network, clip), rtol=1e-5, atol=0)
+    assert (loss_of(tiny_transformer(), clip) - loss_of(network, clip)).abs() > 1e-3
+    lora = read_lora(path)
+    assert len(lora.layers) == 16 + patch_embedding
+    assert {update.alpha for update in lora.layers.values()} == {ALPHA}
+    assert lora.header == HEADER
+
+
+FORMS = {"gguf": "auto", "fp8": "auto"}
+
+
+@pytest.mark.parametrize("loader", ["merge", "beside the weights", "core", "gguf", "fp8"])
+def test_the_patch_embedding_goes_along(clip, tmp_path, loader):
+    """Trained, exported, and in ComfyUI what the trainer predicts, by every loader and on quantised base models."""
+    import comfy.sd
+    from safetensors.torch import load_file
+
+    network = made_up(with_lora(patch_embedding=True))
+    settings = LoraSettings(RANK, ALPHA, patch_embedding=True)
+    loss_of(network, clip).backward()
+    met = {
+        name for name, parameter in network.named_parameters() if parameter.grad is not None and parameter.grad.any()
+    }
+    assert {name for name in met if "patch" in name} == {
+        f"patch_embedding.lora_{factor}.default.weight" for factor in "AB"
+    }
+    assert len(met) == 2 * (16 + 1)
+    path = tmp_path / "patch.safetensors"
+    write_lora(path, lora_factors(network), settings, HEADER)
+    model = load_base(loader if loader in FORMS else "fp32")
+    if loader == "core":
+        patched, _ = comfy.sd.load_lora_for_models(model, None, load_file(path), 1.0, 0.0)
+        assert len(patched.patches) == 17
+    else:
+        lora = read_lora(path)
+        assert "16 layers in 2 blocks and the patch embedding" in lora.describe()
+        patched = apply_lora(model, lora, form=LoraForm(FORMS.get(loader, loader)))
+    if loader in FORMS:
+        network = made_up(with_lora(weights=stored(loader), patch_embedding=True))
+    expected = in_model_scale(run_graph(with_egox(patched, clip), clip, cfg=1.0))
+    batch = ClipBatch.of([training_clip(clip)])
+    sampled = SampleSettings(steps=3, shift=8.0, cfg=1.0, seed=5)
+    torch.testing.assert_close(sample(EgoX(network, None), batch, None, sampled), expected, rtol=0, atol=1e-4)
+    with torch.no_grad():
+        network.patch_embedding.lora_B["default"].weight.zero_()
+    assert (sample(EgoX(network, None), batch, None, sampled) - expected).abs().max() > 0.05
+
+
+def test_a_lora_with_the_patch_embedding_is_continued_as_such(clip, tmp_path):
+    network = made_up(with_lora(patch_embedding=True))
+    settings = LoraSettings(RANK, ALPHA, patch_embedding=True)
+    write_lora(tmp_path / "patch.safetensors", lora_factors(network), settings, HEADER)
+    other = with_lora(seed=1, patch_embedding=True)
+    read_lora_into(other, tmp_path / "patch.safetensors", settings)
+    assert torch.equal(loss_of(other, clip), loss_of(network, clip))
+    with pytest.raises(ValueError, match=r"updates 17 layers and the LoRA to be trained 16; patch_embedding is in one"):
+        read_lora_into(with_lora(), tmp_path / "patch.safetensors", LoraSettings(RANK, ALPHA))
 
 
 def test_cfg_takes_the_negative_text():

@@ -101,7 +101,7 @@ def test_the_shipped_workflow_from_first_run_to_queue(camera_editor, comfy_serve
 
     poses = camera_editor.poses()
     camera_editor.reload()
-    camera_editor.wait("hasCloud", timeout=30_000)
+    camera_editor.wait("hasCloud")
     assert camera_editor.widget() == state["text"]
     assert camera_editor.state()["keyframes"] == state["keyframes"]
     assert camera_editor.poses() == poses
@@ -156,7 +156,7 @@ def test_undo_of_the_graph_and_of_the_editor(fresh):
     fresh.page.wait_for_timeout(800)
     assert fresh.widget() != text
     assert fresh.state()["text"] == fresh.widget()
-    fresh.wait("hasCloud", timeout=30_000)
+    fresh.wait("hasCloud")
     fresh.press("Control+y")
     fresh.page.wait_for_timeout(800)
     assert fresh.widget() == text

@@ -63,7 +63,7 @@ def test_names_of_files_do_nothing_on_the_page(page, comfy_server):
     take.rename(folder)
     try:
         page.page.evaluate(_QUEUE_TAKE, folder.name)
-        page.page.wait_for_function(f"document.body.textContent.includes('{LOOKS_LIKE}')", timeout=120_000)
+        page.page.wait_for_function(f"document.body.textContent.includes('{LOOKS_LIKE}')")
         assert page.page.evaluate("window.owned") is None
         assert page.page.locator("img[src='x']").count() == 0
         assert folder.name not in page.page.evaluate("app.graph._nodes[0].widgets[0].options.values")

@@ -16,7 +16,6 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import chart
 import gga_attention
 import gga_problem
 import gga_step
@@ -24,7 +23,7 @@ import gga_tiles
 import random_wan
 import timing
 import torch
-from compare import Row
+from compare import Row, draw
 from memory import MB
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -105,7 +104,7 @@ def main() -> None:
         content = {"machine": title, "rows": [asdict(row) for row in rows]}
         options.json.write_text(json.dumps(content, indent=1))
     if options.chart:
-        chart.draw(rows, title, options.chart)
+        draw(rows, title, options.chart)
 
 
 def attention_rows(options: argparse.Namespace, dtype: torch.dtype) -> list[Row]:

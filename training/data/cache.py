@@ -76,7 +76,7 @@ class ClipCache:
 
     Args:
         folder: of the cache.
-        in_making: whether it may be empty and hold damaged shards, whose clips are then not there.
+        may_be_empty: for who makes it: it may be empty, and damaged shards are noted, their clips not there.
 
     Attributes:
         entries: clips by name.
@@ -87,7 +87,7 @@ class ClipCache:
         ValueError: if there is no such folder or no clip in it, or a shard is damaged; it names the file.
     """
 
-    def __init__(self, folder: Path, *, in_making: bool = False) -> None:
+    def __init__(self, folder: Path, *, may_be_empty: bool = False) -> None:
         self.folder = folder
         self.entries: dict[str, Entry] = {}
         self.held_out: tuple[str, ...] = ()
@@ -97,10 +97,10 @@ class ClipCache:
             try:
                 self.entries.update((entry.name, entry) for entry in _entries(shard))
             except DamagedShardError as error:
-                if not in_making:
+                if not may_be_empty:
                     raise
                 self.damaged[shard] = str(error)
-        if not self.entries and not in_making:
+        if not self.entries and not may_be_empty:
             raise ValueError(f"There are no clips in {folder}: run `training cache` first, with this recipe.")
 
     def __contains__(self, name: str) -> bool:

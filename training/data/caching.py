@@ -49,7 +49,7 @@ def make_cache(
             "[data] takes names no take: list folders in EgoX's layout, DATASET#NAME or Ego-Exo4D's ROOT#TAKE, or set "
             "rooms."
         )
-    cache = ClipCache(recipe.data.cache, in_making=True)
+    cache = ClipCache(recipe.data.cache, may_be_empty=True)
     for what in cache.damaged.values():
         show(f"{what.partition(' Delete it')[0]} Its clips are made again.")
     own = list(takes)[index - 1 :: parts]
@@ -73,7 +73,7 @@ def make_cache(
             raise NoRoomError(
                 error.errno, f"{error} {len(made)} clips that this run has made are in the cache and stay."
             ) from error
-    if left := list(ClipCache(cache.folder, in_making=True).damaged.values()):
+    if left := list(ClipCache(cache.folder, may_be_empty=True).damaged.values()):
         raise ValueError(f"{len(left)} damaged shards hold no clip of this recipe. {left[0]}")
     return len(made)
 

@@ -14,6 +14,7 @@ from ...networks.exo2egosyn.ego_exo_align import AlignConfig, EgoExoAlign
 from ..data.cache import ClipCache
 from ..data.clips import ViewsBatch, ViewsClip
 from ..method import Method
+from ..network.lora import COMFYUI
 from ..network.transformer import WanSize
 from ..noise import Draws, generator_of
 from ..state import Checkpoint
@@ -73,14 +74,14 @@ class Align(Method):
 
     @torch.no_grad()
     def sample(self, network: nn.Module, clips: ViewsBatch, cache: ClipCache) -> dict[str, Tensor]:
-        """Predict the first ego latent; beside it is the true one."""
+        """Predict the first ego latent; beside it are the true one and that of exo view 1."""
         was_training = network.training
         network.eval()
         latent = network.align(align_input(clips))
         network.train(was_training)
-        return {"ego": latent, "truth": clips.ego[:, :, :1]}
+        return {"ego": latent, "truth": clips.ego[:, :, :1], "exo": clips.exo[:, 0, :, :1]}
 
-    def export(self, checkpoint: Checkpoint, path: Path) -> str:
+    def export(self, checkpoint: Checkpoint, path: Path, names: str = COMFYUI) -> str:
         """Write the component align."""
         settings = self.recipe.align
         metadata = AlignMetadata(

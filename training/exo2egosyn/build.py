@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
     from torch import nn
 
-_CROSS_ATTENTION = ".attn2."
+CROSS_ATTENTION = ".attn2."
 
 
 def new_network(transformer: WanTransformer3DModel, recipe: Recipe) -> ViewsToEgo:
@@ -73,7 +73,7 @@ def read_parts_into(network: ViewsToEgo, recipe: Recipe) -> None:
 def cross_attention(transformer: WanTransformer3DModel) -> dict[str, nn.Parameter]:
     """Return the cross-attention's parameters by MultiExoCon's names, such as `blocks.0.cross_attn.q.weight`."""
     named = transformer.named_parameters()
-    return {from_diffusers(name): parameter for name, parameter in named if _CROSS_ATTENTION in name}
+    return {from_diffusers(name): parameter for name, parameter in named if CROSS_ATTENTION in name}
 
 
 def _parts(transformer: WanTransformer3DModel, recipe: Recipe) -> Mapping[str, nn.Module | None]:

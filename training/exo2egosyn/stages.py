@@ -17,13 +17,14 @@ from ..data.cache import ClipCache
 from ..data.clips import ViewsBatch, ViewsClip
 from ..method import Method
 from ..network.egox import noised, velocity_losses
+from ..network.lora import COMFYUI
 from ..network.sampling import euler
 from ..network.transformer import WanSize, empty_transformer, load_transformer
 from ..noise import Draws
 from ..recipe import STAGE_1, VAWAN, Recipe
 from ..state import Checkpoint
 from .align import check_views
-from .build import new_network, read_parts_into
+from .build import CROSS_ATTENTION, new_network, read_parts_into
 from .files import TRANSFORMER, lora_tensors, part_tensors, told, told_of_guidance, wan_tensors, write_checked
 from .network import ViewsToEgo
 from .settings import PREDICTED
@@ -57,8 +58,12 @@ class SynStage(Method):
     def network(self) -> ViewsToEgo:
         """Return the network, at the start of its training, with the files that it goes on from."""
         recipe = self.recipe
-        dtype = torch.bfloat16 if recipe.run.precision == "bf16" else torch.float32
-        network = new_network(load_transformer(recipe.model.base, dtype, WAN22_I2V), recipe)
+        memory = recipe.memory
+        dtype = memory.dtype(recipe.run.precision)
+        # Cross-attention is what stage 1 trains, and stage 2 takes from its file.
+        spared = "" if recipe.run.method == VAWAN else CROSS_ATTENTION
+        transformer = load_transformer(recipe.model.base, dtype, WAN22_I2V, memory.base, spared)
+        network = new_network(transformer, recipe)
         read_parts_into(network, recipe)
         return network
 
@@ -80,7 +85,7 @@ class SynStage(Method):
         return velocity_losses(velocity, clips.ego, draws.noise)
 
     def sample(self, network: nn.Module, clips: ViewsBatch, cache: ClipCache) -> dict[str, Tensor]:
-        """Sample the ego view; beside it is the truth."""
+        """Sample the ego view; beside it are the truth and exo view 1."""
         nothing = torch.ones(len(clips), dtype=torch.bool, device=clips.exo.device)
 
         def against(x: Tensor, levels: Tensor) -> Tensor:
@@ -89,7 +94,8 @@ class SynStage(Method):
         def velocity(x: Tensor, levels: Tensor) -> Tensor:
             return network(clips, x, levels)
 
-        return {"ego": euler(network, velocity, against, clips.ego, self.recipe.samples), "truth": clips.ego}
+        latent = euler(network, velocity, against, clips.ego, self.recipe.samples)
+        return {"ego": latent, "truth": clips.ego, "exo": clips.exo[:, 0]}
 
     def files(self, path: Path) -> list[Path]:
         """Return the files: stages 1 and 2 train two components, NAME_multiexocon or NAME_poseinj and NAME_lora."""
@@ -98,7 +104,7 @@ class SynStage(Method):
         part = "_multiexocon" if self.recipe.run.method == STAGE_1 else "_poseinj"
         return [path.with_name(f"{path.stem}{name}{path.suffix}") for name in (part, _LORA_SUFFIX)]
 
-    def export(self, checkpoint: Checkpoint, path: Path) -> str:
+    def export(self, checkpoint: Checkpoint, path: Path, names: str = COMFYUI) -> str:
         """Write the components."""
         files = self.files(path)
         if self.recipe.run.method == VAWAN:

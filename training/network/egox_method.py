@@ -21,7 +21,7 @@ from ..noise import Draws
 from ..recipe import ALL, LORA
 from ..state import Checkpoint
 from .egox import EgoX, noised, velocity_losses
-from .lora import add_lora, read_lora_into, write_lora
+from .lora import COMFYUI, NAMES, add_lora, read_lora_into, write_lora
 from .sampling import sample
 from .transformer import WanSize, empty_transformer, load_transformer, new_transformer
 
@@ -38,10 +38,12 @@ class EgoXMethod(Method):
         """Return the transformer with what EgoX shows it."""
         recipe = self.recipe
         model = recipe.model
-        half = recipe.run.precision == "bf16" and model.trained == LORA
-        dtype = torch.bfloat16 if half else torch.float32
+        memory = recipe.memory
+        dtype = memory.dtype(recipe.run.precision) if model.trained == LORA else torch.float32
         transformer = (
-            new_transformer(recipe.new, recipe.run.seed) if model.base is None else load_transformer(model.base, dtype)
+            new_transformer(recipe.new, recipe.run.seed)
+            if model.base is None
+            else load_transformer(model.base, dtype, stored=memory.base)
         )
         if model.trained == LORA:
             add_lora(transformer, recipe.lora, recipe.run.seed)
@@ -70,12 +72,17 @@ class EgoXMethod(Method):
         return velocity_losses(velocity, clips.ego, draws.noise)
 
     def sample(self, network: nn.Module, clips: ClipBatch, cache: ClipCache) -> dict[str, Tensor]:
-        """Sample the ego view; beside it are truth and prior."""
+        """Sample the ego view; beside it are truth, prior and exo view."""
         latent = sample(network, clips, cache.negative(), self.recipe.samples)
-        return {"ego": latent, "truth": clips.ego, "prior": clips.prior}
+        return {"ego": latent, "truth": clips.ego, "prior": clips.prior, "exo": clips.exo}
 
-    def export(self, checkpoint: Checkpoint, path: Path) -> str:
-        """Write the LoRA, or the whole transformer, under ComfyUI's names."""
+    @property
+    def names(self) -> tuple[str, ...]:
+        """ComfyUI's and diffusers' for a LoRA; a whole model's are ComfyUI's, which diffusers' single files are too."""
+        return (COMFYUI,) if self.recipe.model.trained == ALL else NAMES
+
+    def export(self, checkpoint: Checkpoint, path: Path, names: str = COMFYUI) -> str:
+        """Write the LoRA, or the whole transformer."""
         recipe, header = self.recipe, self._header(checkpoint.step)
         if recipe.model.trained == ALL:
             tensors = _whole_model(checkpoint.best)
@@ -88,8 +95,10 @@ class EgoXMethod(Method):
             if (split := split_key(name)) is None:
                 raise ValueError(f"{checkpoint.path} holds {name}, which is not of a LoRA: was it trained as a whole?")
             factors[split] = value
-        write_lora(path, factors, recipe.lora.alpha, header)
-        return f"{path}: a LoRA of rank {recipe.lora.rank} on {len(factors) // 2} layers, after step {checkpoint.step}"
+        write_lora(path, factors, recipe.lora, header, names=names)
+        named = f" in {names}' names" if names != COMFYUI else ""
+        layers = f"{len(factors) // 2} layers{named}"
+        return f"{path}: a LoRA of rank {recipe.lora.rank} on {layers}, after step {checkpoint.step}"
 
     def trained(self) -> str:
         """Return what is trained."""

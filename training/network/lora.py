@@ -3,10 +3,15 @@
 diffusion_model.blocks.{i}.{self_attn|cross_attn}.{q,k,v,o}.lora_A.weight [rank, inputs]
 diffusion_model.blocks.{i}.{self_attn|cross_attn}.{q,k,v,o}.lora_B.weight [outputs, rank]
 diffusion_model.blocks.{i}.{self_attn|cross_attn}.{q,k,v,o}.alpha []
+diffusion_model.patch_embedding.lora_A.weight [rank, 36, 1, 2, 2], lora_B.weight [outputs, rank, 1, 1, 1] and alpha []
+where it is trained.
+
+For diffusers the names are its own, transformer.blocks.{i}.attn1.to_q. and so on, and alpha stands in the header.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,17 +22,28 @@ from torch import Tensor
 
 from ...common.whole_file import whole_file
 from ...networks.weights.egox_lora import EgoXLoraHeader
-from ...networks.weights.lora_keys import in_diffusers, layers_of_a_block, split_key
-from ...networks.weights.lora_layers import factors_by_layer, saved_alpha
+from ...networks.weights.lora_keys import (
+    PATCH_EMBEDDING,
+    block_of,
+    in_diffusers,
+    layers_of_a_block,
+    split_key,
+    within_block,
+)
+from ...networks.weights.lora_layers import DIFFUSERS_METADATA, factors_by_layer, saved_alpha
 from ...networks.weights.safetensors_file import read_safetensors, write_safetensors
 
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
+    from peft import LoraConfig
 
 # The paper's: all four layers of both attentions.
 EGOX_TARGETS = tuple(f"{attention}.{layer}" for attention in ("self_attn", "cross_attn") for layer in "qkvo")
 
-_PREFIX = "diffusion_model."
+COMFYUI, DIFFUSERS = "comfyui", "diffusers"  # whose names a file has
+NAMES = (COMFYUI, DIFFUSERS)
+
+_PREFIXES = {COMFYUI: "diffusion_model.", DIFFUSERS: "transformer."}
 _SUFFIXES = {"down": ".lora_A.weight", "up": ".lora_B.weight"}
 _WHAT_FILE = "A LoRA to continue from is EgoX's, or one of this trainer."
 
@@ -42,6 +58,7 @@ class LoraSettings:
         dropout: share of the inputs that are left out.
         targets: layers of a block, in ComfyUI's names.
         start: a LoRA to go on from, in any trainer's names, of this rank, alpha and targets.
+        patch_embedding: whether the patch embedding, through which both views enter, is updated too.
 
     Raises:
         ValueError: if a value is out of range.
@@ -52,6 +69,7 @@ class LoraSettings:
     dropout: float = 0.0
     targets: tuple[str, ...] = EGOX_TARGETS
     start: Path | None = None
+    patch_embedding: bool = False
 
     def __post_init__(self) -> None:
         if self.rank < 1 or self.alpha <= 0 or not 0 <= self.dropout < 1:
@@ -64,21 +82,25 @@ class LoraSettings:
         if not self.targets:
             raise ValueError("A LoRA updates at least one layer: name its targets, or leave them out for EgoX's.")
 
+    def peft_config(self) -> LoraConfig:
+        """Return them as peft takes them."""
+        from peft import LoraConfig
+
+        targets = (*self.targets, PATCH_EMBEDDING) if self.patch_embedding else self.targets
+        return LoraConfig(
+            r=self.rank,
+            lora_alpha=self.alpha,
+            lora_dropout=self.dropout,
+            target_modules=[in_diffusers(target) for target in targets],
+        )
+
 
 def add_lora(network: WanTransformer3DModel, settings: LoraSettings, seed: int) -> None:
     """Freeze a transformer and put an untrained LoRA on it, in place: its factors in float32 are all that trains."""
-    from peft import LoraConfig
-
     network.requires_grad_(requires_grad=False)
-    config = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules=[in_diffusers(target) for target in settings.targets],
-    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network.add_adapter(config)
+        network.add_adapter(settings.peft_config())
     for parameter in network.parameters():
         if parameter.requires_grad:
             parameter.data = parameter.data.float()
@@ -96,18 +118,20 @@ def lora_factors(network: WanTransformer3DModel) -> dict[tuple[str, str], Tensor
 def write_lora(
     path: Path,
     factors: Mapping[tuple[str, str], Tensor],
-    alpha: float,
+    settings: LoraSettings,
     header: EgoXLoraHeader,
     dtype: torch.dtype = torch.bfloat16,
+    names: str = COMFYUI,
 ) -> None:
     """Write a LoRA, whole or not at all.
 
     Args:
         path: NAME.safetensors.
         factors: as `lora_factors` gives them.
-        alpha: of every layer.
+        settings: what it was made by.
         header: how it was trained.
         dtype: of the factors in the file; loaders read them in bfloat16 at most.
+        names: COMFYUI's, or DIFFUSERS', which its `load_lora_weights` reads.
 
     Raises:
         ValueError: if a factor holds values that are not finite.
@@ -116,10 +140,29 @@ def write_lora(
     for (layer, factor), tensor in factors.items():
         if not tensor.isfinite().all():
             raise ValueError(f"The LoRA's factor {factor} of {layer} is not finite: take an earlier checkpoint.")
-        tensors[f"{_PREFIX}{layer}{_SUFFIXES[factor]}"] = tensor.detach().to(dtype)
-        tensors[f"{_PREFIX}{layer}.alpha"] = torch.tensor(float(alpha))
+        name = f"{_PREFIXES[names]}{layer if names == COMFYUI else _in_diffusers(layer)}"
+        tensors[f"{name}{_SUFFIXES[factor]}"] = tensor.detach().to(dtype)
+        if names == COMFYUI:
+            tensors[f"{name}.alpha"] = torch.tensor(float(settings.alpha))
+    strings = header.to_strings()
+    if names == DIFFUSERS:
+        strings[DIFFUSERS_METADATA] = _for_diffusers(settings)
     with whole_file(path) as unfinished:
-        write_safetensors(unfinished, tensors, header.to_strings())
+        write_safetensors(unfinished, tensors, strings)
+
+
+def _in_diffusers(layer: str) -> str:
+    block, within = block_of(layer), in_diffusers(within_block(layer))
+    return within if block is None else f"blocks.{block}.{within}"
+
+
+def _for_diffusers(settings: LoraSettings) -> str:
+    """Return peft's settings as diffusers writes them into a header."""
+    config = {
+        key: sorted(value) if isinstance(value, set) else value
+        for key, value in settings.peft_config().to_dict().items()
+    }
+    return json.dumps({f"{_PREFIXES[DIFFUSERS]}{key}": value for key, value in config.items()}, sort_keys=True)
 
 
 @torch.no_grad()

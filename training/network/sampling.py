@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -26,12 +27,14 @@ class SampleSettings:
         shift: of the schedule; EgoX is sampled with 3.
         cfg: guidance; 1 leaves the negative text out.
         seed: of the noise, as KSampler's.
+        vae: Wan 2.1's, ComfyUI's file, by which samples become videos; none given: that of [encoders] folder.
     """
 
     steps: int = 50
     shift: float = 3.0
     cfg: float = 5.0
     seed: int = 0
+    vae: Path | None = None
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.shift <= 0 or self.cfg < 1:

@@ -15,6 +15,9 @@ from ...networks.components.files import files_of
 from ...networks.weights.safetensors_file import read_safetensors
 from ...networks.weights.wan_kinds import WAN21_I2V, WAN22_I2V, wan_kind, wan_prefix
 from ...networks.weights.wan_names import from_diffusers
+from ..memory.quantised import FLOAT8, is_quantised, quantise
+from ..memory.scaled_files import keep_stored, split_scaled, whole
+from ..memory.settings import AS_PRECISION, FP8
 
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
@@ -63,16 +66,23 @@ class WanSize:
             raise ValueError(f"Every size of a transformer is at least 1 (image: 0 for none), got {self}.")
 
     @classmethod
-    def of_tensors(cls, tensors: Mapping[str, Tensor]) -> WanSize:
-        """Return the sizes of a transformer by its tensors, in ComfyUI's names without a prefix."""
-        return cls(
-            width=tensors["patch_embedding.weight"].shape[0],
-            ffn=tensors["blocks.0.ffn.0.weight"].shape[0],
-            blocks=1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks.")),
-            text=tensors["text_embedding.0.weight"].shape[1],
-            image=tensors["img_emb.proj.0.weight"].shape[0] if "img_emb.proj.0.weight" in tensors else 0,
-            frequencies=tensors["time_embedding.0.weight"].shape[1],
-        )
+    def of_tensors(cls, tensors: Mapping[str, Tensor], file: str, what_file: str) -> WanSize:
+        """Return the sizes of a transformer by its tensors, in ComfyUI's names without a prefix.
+
+        Raises:
+            ValueError: if one of those that tell them is missing; it names the file.
+        """
+        try:
+            return cls(
+                width=tensors["patch_embedding.weight"].shape[0],
+                ffn=tensors["blocks.0.ffn.0.weight"].shape[0],
+                blocks=1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("blocks.")),
+                text=tensors["text_embedding.0.weight"].shape[1],
+                image=tensors["img_emb.proj.0.weight"].shape[0] if "img_emb.proj.0.weight" in tensors else 0,
+                frequencies=tensors["time_embedding.0.weight"].shape[1],
+            )
+        except KeyError as error:
+            raise ValueError(f"{file} is not whole: {error.args[0]} is missing. {what_file}") from error
 
 
 def empty_transformer(size: WanSize) -> WanTransformer3DModel:
@@ -137,7 +147,11 @@ def new_transformer(size: WanSize, seed: int) -> WanTransformer3DModel:
 
 
 def load_transformer(
-    path: str | Path, dtype: torch.dtype | None = None, kind: str = WAN21_I2V
+    path: str | Path,
+    dtype: torch.dtype | None = None,
+    kind: str = WAN21_I2V,
+    stored: str = AS_PRECISION,
+    spared: str = "",
 ) -> WanTransformer3DModel:
     """Load a base model.
 
@@ -145,19 +159,27 @@ def load_transformer(
         path: a safetensors file, or any shard or the index of one in shards.
         dtype: the type of its weights; None leaves each as it is stored.
         kind: `WAN21_I2V` or `WAN22_I2V`.
+        stored: how the blocks' linear layers are kept, a `base` of `MemorySettings`. With fp8 the file may be one in
+            float8, whose weights stay as they are.
+        spared: layers with this in their name stay whole.
 
     Raises:
-        ValueError: for a file that is missing, damaged, of another model, or in float8 or another quantised form.
+        ValueError: for a file that is missing, damaged, of another model, or in another quantised form.
     """
     path = Path(path)
     tensors: dict[str, Tensor] = {}
     for file in files_of(path):
         tensors.update(read_safetensors(file, _WHAT_FILES[kind])[0])
-    return transformer_of(tensors, path.name, dtype, kind)
+    return transformer_of(tensors, path.name, dtype, kind, stored, spared)
 
 
 def transformer_of(
-    tensors: Mapping[str, Tensor], file: str, dtype: torch.dtype | None = None, kind: str = WAN21_I2V
+    tensors: Mapping[str, Tensor],
+    file: str,
+    dtype: torch.dtype | None = None,
+    kind: str = WAN21_I2V,
+    stored: str = AS_PRECISION,
+    spared: str = "",
 ) -> WanTransformer3DModel:
     """Return a transformer with the given weights, in ComfyUI's names; `file` names them in errors."""
     what_file = _WHAT_FILES[kind]
@@ -165,24 +187,48 @@ def transformer_of(
         raise ValueError(f"{file} is {found or 'not a Wan transformer'}. {what_file}")
     prefix = wan_prefix(tensors) or ""
     plain = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    scales: dict[str, Tensor] = {}
+    if stored == FP8:
+        plain, scales = split_scaled(plain)
     for name, tensor in plain.items():
-        if tensor.dtype not in _TRAINABLE_TYPES:
+        if tensor.dtype not in _TRAINABLE_TYPES and name not in scales:
+            remedy = ' Set [memory] base = "fp8" to train on it as it is.' if tensor.dtype == FLOAT8 else ""
             raise ValueError(
                 f"{file} is quantised ({name} is {str(tensor.dtype).removeprefix('torch.')}), and training starts from "
-                f"whole weights. {what_file}"
+                f"whole weights.{remedy} {what_file}"
             )
-    network = empty_transformer(WanSize.of_tensors(plain))
+    network = network_for(plain, file, kind)
+    exact = tuple(network._keep_in_fp32_modules)  # norms and noise levels, which diffusers computes in float32
+    weights, kept = {}, {}
+    for mine, theirs in ((name, from_diffusers(name)) for name in network.state_dict()):
+        weights[mine], scale = plain[theirs], scales.get(theirs)
+        own = torch.float32 if set(exact) & set(mine.split(".")) else dtype
+        if scale is None:
+            weights[mine] = plain[theirs].to(own)
+        elif is_quantised(mine.removesuffix(".weight"), spared) and mine.endswith(".weight"):
+            kept[mine.removesuffix(".weight")] = scale
+        else:
+            weights[mine] = whole(plain[theirs], scale, own or torch.bfloat16)
+    network.load_state_dict(weights, assign=True)
+    for layer, scale in kept.items():
+        keep_stored(network, layer, scale, dtype or torch.bfloat16)
+    quantise(network, stored, spared)
+    return network
+
+
+def network_for(plain: Mapping[str, Tensor], file: str, kind: str = WAN21_I2V) -> WanTransformer3DModel:
+    """Return a transformer without weights that all the tensors of a base model, and no others, belong to.
+
+    Raises:
+        ValueError: if some are missing, or there are more; it names the file.
+    """
+    what_file = _WHAT_FILES[kind]
+    network = empty_transformer(WanSize.of_tensors(plain, file, what_file))
     wanted = {name: from_diffusers(name) for name in network.state_dict()}
     if missing := sorted(set(wanted.values()) - set(plain)):
         raise ValueError(f"{file} is not whole: {len(missing)} tensors are missing, such as {missing[0]}. {what_file}")
     if more := sorted(set(plain) - set(wanted.values())):
         raise ValueError(f"{file} has {len(more)} tensors that this model does not, such as {more[0]}. {what_file}")
-    exact = tuple(network._keep_in_fp32_modules)  # norms and noise levels, which diffusers computes in float32
-    weights = {
-        mine: plain[theirs].to(torch.float32 if set(exact) & set(mine.split(".")) else dtype)
-        for mine, theirs in wanted.items()
-    }
-    network.load_state_dict(weights, assign=True)
     return network
 
 

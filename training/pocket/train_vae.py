@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...common.whole_file import whole_file
 from ..data.rooms import shards_in
+from ..muon import Muon
 from .vae import BASE_CHANNELS, decode, encode, pocket_vae
 
 if TYPE_CHECKING:
@@ -28,12 +29,13 @@ class VaeRecipe:
     """How the VAE is trained.
 
     Attributes:
-        steps: optimizer steps.
+        steps: optimizer steps; a training may be resumed with more, as long as its rates do not fall yet.
         images, clips: how many of either a batch holds; batches alternate.
         crop: side of the crops in pixels; `last_crop` in the last fifth, since the attention in the middle sees all.
         chroma: weight of the squared error of the color differences.
         noise: standard deviation of what is added to the latent, in its own.
         rate, matrix_rate: highest learning rates of AdamW, and of Muon for convolutions.
+        warmup, cooldown: steps in which the rates rise, and share of the steps, at the end, in which they fall to 0.
         average: decay of the moving average of the weights, which is what is exported.
     """
 
@@ -47,6 +49,8 @@ class VaeRecipe:
     noise: float = 0.05
     rate: float = 3e-3
     matrix_rate: float = 0.02
+    warmup: int = 100
+    cooldown: float = 0.4
     average: float = 0.999
     seed: int = 0
 
@@ -59,21 +63,28 @@ class VaeTraining:
         folder: where the rooms' shards lie.
         checkpoint: where the state is written.
         base_channels: of the VAE.
+        device: where it trains; in bfloat16 on a GPU, in float32 on a CPU, where bfloat16 is often emulated.
     """
 
-    def __init__(self, recipe: VaeRecipe, folder: Path, checkpoint: Path, base_channels: int = BASE_CHANNELS) -> None:
+    def __init__(
+        self,
+        recipe: VaeRecipe,
+        folder: Path,
+        checkpoint: Path,
+        base_channels: int = BASE_CHANNELS,
+        device: torch.device | str = "cpu",
+    ) -> None:
         torch.manual_seed(recipe.seed)
         self.recipe, self.checkpoint, self._base_channels = recipe, checkpoint, base_channels
-        self.vae = pocket_vae(base_channels)
+        self.device = torch.device(device)
+        self.vae = pocket_vae(base_channels).to(self.device)
         self.step, self.loss = 0, math.nan
         trained = {name: value for name, value in self.vae.named_parameters() if value.requires_grad}
         convolutions = [value for name, value in trained.items() if value.ndim >= 4 and not _at_the_ends(name)]
         known = {id(value) for value in convolutions}
         others = [value for value in trained.values() if id(value) not in known]
-        # Muon takes matrices: views of the convolutions that share their memory.
-        self._matrices = [(torch.nn.Parameter(value.data.flatten(1)), value) for value in convolutions]
         self.optimizers = (
-            torch.optim.Muon([matrix for matrix, _ in self._matrices], recipe.matrix_rate, weight_decay=0.0),
+            Muon(convolutions, recipe.matrix_rate),
             torch.optim.AdamW(others, recipe.rate, betas=(0.9, 0.98), weight_decay=0.0),
         )
         self.average = {name: value.detach().clone() for name, value in trained.items()}
@@ -108,7 +119,7 @@ class VaeTraining:
 
     def averaged(self) -> AutoencoderKLWan:
         """Return the VAE with the moving average of its weights."""
-        vae = pocket_vae(self._base_channels)
+        vae = pocket_vae(self._base_channels).to(self.device)
         vae.load_state_dict(self.vae.state_dict())
         vae.load_state_dict(self.average, strict=False)
         return vae.eval().requires_grad_(False)
@@ -118,6 +129,7 @@ class VaeTraining:
         """Return the mean PSNR in dB on whole clips that are kept out of the training, by view."""
         vae, found = self.averaged(), {}
         for view, clips in self._batches.held_out(n_clips).items():
+            clips = clips.to(self.device)
             errors = [(decode(vae, encode(vae, clip[None]))[0].clamp(-1, 1) - clip).square().mean() for clip in clips]
             found[view] = sum(10 * math.log10(4 / float(error)) for error in errors) / len(errors)
         return found
@@ -125,22 +137,20 @@ class VaeTraining:
     def train_step(self) -> None:
         """Take one step of the optimizers."""
         recipe, share = self.recipe, self.step / self.recipe.steps
-        rate = min(1.0, 100 * (self.step + 1) / recipe.steps) * (0.5 + 0.5 * math.cos(math.pi * share))
+        rate = min(1.0, (self.step + 1) / recipe.warmup, (1 - share) / recipe.cooldown)
         for optimizer, highest in zip(self.optimizers, (recipe.matrix_rate, recipe.rate)):
             for group in optimizer.param_groups:
                 group["lr"] = highest * rate
-        frames = self._batches.next(self.step, recipe.crop if share < 0.8 else recipe.last_crop)
-        with torch.autocast("cpu", torch.bfloat16):
+        frames = self._batches.next(self.step, recipe.crop if share < 0.8 else recipe.last_crop).to(self.device)
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
+        with autocast:
             latent = encode(self.vae, frames)
         latent = latent.float()
         noisy = latent + recipe.noise * latent.detach().std() * torch.randn_like(latent)
-        with torch.autocast("cpu", torch.bfloat16):
+        with autocast:
             decoded = decode(self.vae, noisy)
         loss = self._loss(decoded.float() - frames, latent)
         loss.backward()
-        for matrix, convolution in self._matrices:
-            # Images have no time to mix: those convolutions have no gradient then.
-            matrix.grad = None if convolution.grad is None else convolution.grad.flatten(1)
         torch.nn.utils.clip_grad_norm_(self.optimizers[1].param_groups[0]["params"], 0.5)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -161,13 +171,13 @@ class VaeTraining:
         return told + 0.05 * error.abs().mean() + 0.02 * pull
 
     def _resume(self) -> None:
-        state = torch.load(self.checkpoint, weights_only=True)
+        state = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
         self.step = state["step"]
         self.vae.load_state_dict(state["vae"])
         self.average = state["average"]
         for optimizer, saved in zip(self.optimizers, state["optimizers"]):
             optimizer.load_state_dict(saved)
-        torch.set_rng_state(state["random"])
+        torch.set_rng_state(state["random"].cpu())
         self._batches.random.bit_generator.state = state["batches"]
 
 

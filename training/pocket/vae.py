@@ -82,7 +82,9 @@ def _frame_by_frame(convolution: nn.Conv3d) -> Any:
     def forward(x: Tensor, cache_x: Tensor | None = None) -> Tensor:
         batch, _, n_frames, height, width = x.shape
         images = x.transpose(1, 2).reshape(batch * n_frames, -1, height, width)
-        done = nn.functional.conv2d(images, convolution.weight[:, :, -1], convolution.bias, padding=padding)
+        images = images.contiguous(memory_format=torch.channels_last)  # more than twice as fast on a CPU
+        weight = convolution.weight[:, :, -1].contiguous(memory_format=torch.channels_last)
+        done = nn.functional.conv2d(images, weight, convolution.bias, padding=padding)
         return done.reshape(batch, n_frames, *done.shape[1:]).transpose(1, 2)
 
     return forward

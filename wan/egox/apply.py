@@ -118,6 +118,11 @@ class ExoBesideEgo:
         self._block = block
 
     @property
+    def exo_shape(self) -> tuple[int, int, int]:
+        """Latent frames, height and width of the exo view."""
+        return tuple(self._block.shape[2:])
+
+    @property
     def is_one_clip(self) -> bool:
         """Whether the exo latent is one clip, or the same one for every item of the batch."""
         return bool((self._block == self._block[:1]).all())

@@ -23,7 +23,7 @@ from ...common.safe_text import safe_logger
 from ..shared.base_model import require_wan21_i2v
 from ..shared.progress import progress_bar
 from ..shared.replayed_graphs import outside_replayed_graphs
-from ..shared.wrappers import ModelCall, set_wrappers, transformer_options_of_run, window_frames
+from ..shared.wrappers import ModelCall, model_call_wrapper, set_wrappers, transformer_options_of_run, window_frames
 from .apply import applied_egox
 from .gga_hooks import GGAHooks, HookCounts
 from .gga_settings import DirectionSource, GGASettings, Guidance
@@ -86,6 +86,11 @@ def without_gga(model: ModelPatcher) -> ModelPatcher:
     return patched
 
 
+def applied_gga(model: ModelPatcher) -> GeometryGuidance | None:
+    """Return GGA's wrapper where it is applied to a MODEL."""
+    return model_call_wrapper(model, GGA_KEY)
+
+
 @dataclass
 class GGARun:
     """What one sampling run needs; it travels in transformer_options.
@@ -131,7 +136,7 @@ class GeometryGuidance:
     def __init__(
         self, guidance: Mapping[Match, Guidance], block_count: int, report: Callable[[str], None] | None = None
     ) -> None:
-        self._guidance = guidance
+        self.guidance = guidance
         self._block_count = block_count
         self._report = report
         self._computed: dict[tuple[Match, TokenLayout], TokenDirections] = {}
@@ -180,7 +185,7 @@ class GeometryGuidance:
                 "sample them one after the other, each with its own GGA."
             )
         match = egox.settings.match
-        guidance = self._guidance[match]
+        guidance = self.guidance[match]
         settings = guidance.settings
         requested(settings.backend)  # a wrong name in the environment is told now, not in the first step
         layout = egox.layout(noise.shape)

@@ -7,6 +7,7 @@ beside them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -18,13 +19,21 @@ from torch import Tensor
 
 from ...networks.weights.egox_lora import EgoXLoraHeader
 from ...networks.weights.finite import check_finite, check_strength
-from ...networks.weights.lora_keys import block_of
-from ...networks.weights.lora_layers import WHAT_FILE, factors_by_layer, misfit, read_factor, saved_alpha
+from ...networks.weights.lora_keys import PATCH_EMBEDDING, blocks_of
+from ...networks.weights.lora_layers import (
+    WHAT_FILE,
+    factors_by_layer,
+    misfit,
+    read_factor,
+    saved_alpha,
+    update_size,
+)
 from ...networks.weights.safetensors_file import read_safetensors
 from ...networks.weights.wan_kinds import WHAT_TO_LOAD_21
 from ..shared.base_model import require_wan21_i2v
 from ..shared.lora_beside import add_beside
 from ..shared.stored_weights import quantised_as
+from .trained import add_trained
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -53,8 +62,8 @@ class LowRankUpdate:
     """The update of one layer: `up @ down`, times alpha / rank where an alpha was saved.
 
     Attributes:
-        down: [rank, inputs].
-        up: [outputs, rank].
+        down: [rank, inputs]; of the patch embedding [rank, channels, 1, 2, 2].
+        up: [outputs, rank]; of the patch embedding [outputs, rank, 1, 1, 1].
         alpha: or None for a scale of 1.
     """
 
@@ -79,7 +88,8 @@ class WanLora:
 
     Attributes:
         file: name of the file.
-        layers: updates by ComfyUI's layer name, e.g. `blocks.0.self_attn.q`. Every block has the same layers.
+        layers: updates by ComfyUI's layer name, e.g. `blocks.0.self_attn.q`. Every block has the same layers;
+            `patch_embedding` may come on top.
         header: how it was trained, where it is of this pack's trainer.
     """
 
@@ -90,7 +100,7 @@ class WanLora:
     @property
     def n_blocks(self) -> int:
         """Number of transformer blocks."""
-        return 1 + max(block_of(layer) for layer in self.layers)
+        return 1 + max(blocks_of(self.layers))
 
     def describe(self) -> str:
         """Return rank, coverage, scale and how it was trained in a line."""
@@ -99,7 +109,9 @@ class WanLora:
         rank = "-".join(str(value) for value in {ranks[0]: None, ranks[-1]: None})
         scale = "no alpha stored (scale 1)" if not alphas else f"alpha {', '.join(f'{value:g}' for value in alphas)}"
         trained = "" if self.header is None else f"; trained with {self.header.describe()}"
-        return f"rank {rank}, {len(self.layers)} layers in {self.n_blocks} blocks, {scale}{trained}"
+        patch = " and the patch embedding" if PATCH_EMBEDDING in self.layers else ""
+        layers = f"{len(self.layers) - bool(patch)} layers in {self.n_blocks} blocks{patch}"
+        return f"rank {rank}, {layers}, {scale}{trained}"
 
 
 def read_lora(path: str | Path) -> WanLora:
@@ -166,9 +178,20 @@ def placement(model: ModelPatcher, lora: WanLora, form: LoraForm = LoraForm.AUTO
 
 
 def apply_lora(
-    model: ModelPatcher, lora: WanLora, strength: float = 1.0, form: LoraForm = LoraForm.AUTO
+    model: ModelPatcher,
+    lora: WanLora,
+    strength: float = 1.0,
+    form: LoraForm = LoraForm.AUTO,
+    report: Callable[[str], None] | None = None,
 ) -> ModelPatcher:
     """Return a clone of a Wan 2.1 I2V MODEL with a LoRA, merged or beside the weights.
+
+    Args:
+        model: MODEL.
+        lora: what goes on it.
+        strength: factor on its updates; 0 leaves the model as it is.
+        form: which way.
+        report: called when sampling starts, where it is otherwise than the LoRA was trained; see `trained`.
 
     Raises:
         ValueError: for another model, a LoRA of another size, or a strength that is NaN or infinity.
@@ -176,6 +199,8 @@ def apply_lora(
     check_strength(strength)
     place = placement(model, lora, form)
     patched = model.clone()
+    if lora.header is not None and strength:
+        add_trained(patched, lora.file, lora.header, report)
     if place.form is LoraForm.BESIDE:
         if strength:
             scaled = {name: (one.down, one.up, strength * one.scale) for name, one in lora.layers.items()}
@@ -197,10 +222,12 @@ def apply_lora(
 
 
 def _check_fits(lora: WanLora, network: Any) -> None:
-    updates = {layer: (one.up.shape[0], one.down.shape[1]) for layer, one in lora.layers.items()}
+    updates = {layer: update_size(one.down, one.up) for layer, one in lora.layers.items()}
 
-    def weight_shape(layer: str) -> tuple[int, int]:
+    def weight_shape(layer: str) -> tuple[int, ...]:
         module = network.get_submodule(layer)
+        if layer == PATCH_EMBEDDING:
+            return module.out_channels, module.in_channels, *module.kernel_size
         return module.out_features, module.in_features
 
     if found := misfit(lora.file, updates, "this model", len(network.blocks), weight_shape):

@@ -32,23 +32,27 @@ class LowRank(nn.Module):
     """The update of one layer's output.
 
     Args:
-        down: [rank, inputs].
-        up: [outputs, rank].
+        down: [rank, inputs], or of patches that do not overlap [rank, channels, *patch].
+        up: [outputs, rank], or [outputs, rank, 1, 1, 1].
         scale: strength and alpha / rank.
     """
 
     def __init__(self, down: Tensor, up: Tensor, scale: float) -> None:
         super().__init__()
         operations = comfy.ops.manual_cast  # whose layers bring weights to the input's device and type
-        rank, inputs = down.shape
-        self.down = operations.Linear(inputs, rank, bias=False, device="meta", dtype=down.dtype)
-        self.up = operations.Linear(rank, up.shape[0], bias=False, device="meta", dtype=up.dtype)
+        rank, inputs, *patch = down.shape
+        if patch:
+            layer, kernels = operations.Conv3d, ({"kernel_size": patch, "stride": patch}, {"kernel_size": 1})
+        else:
+            layer, kernels = operations.Linear, ({}, {})
+        self.down = layer(inputs, rank, bias=False, device="meta", dtype=down.dtype, **kernels[0])
+        self.up = layer(rank, up.shape[0], bias=False, device="meta", dtype=up.dtype, **kernels[1])
         self.load_state_dict({"down.weight": down, "up.weight": up}, assign=True)
         self.requires_grad_(requires_grad=False)
         self._scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the update [..., outputs] of the output for an input [..., inputs]."""
+        """Return the update [..., outputs] of the output for an input [..., inputs]; channels first for patches."""
         return self.up(self.down(x) * self._scale)
 
 
@@ -125,7 +129,7 @@ def add_beside(patched: ModelPatcher, updates: Mapping[str, tuple[Tensor, Tensor
 
     Args:
         patched: MODEL of Wan, a clone that the caller made.
-        updates: down [rank, inputs], up [outputs, rank] and scale by the layer's name in Wan.
+        updates: down, up and scale by the layer's name in Wan, as `LowRank` takes them.
     """
     factors = SideNetwork(lambda: LoraFactors({layer: LowRank(*update) for layer, update in updates.items()}))
     patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, LORA_KEY, LoraBeside(factors))

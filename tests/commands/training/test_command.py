@@ -79,6 +79,12 @@ def test_from_recipe_to_lora(folder, capfd):
     assert any(update.up.any() for update in lora.layers.values())
     assert run("export", recipe, "--out", folder / "lora.safetensors") == 1
     assert "--force overwrites it" in capfd.readouterr().err
+    assert run("export", recipe, "--out", folder / "for_diffusers.safetensors", "--format", "diffusers") == 0
+    assert "on 16 layers in diffusers' names, after step 2" in capfd.readouterr().out
+    named = load_file(folder / "for_diffusers.safetensors")
+    assert "transformer.blocks.0.attn1.to_out.0.lora_A.weight" in named
+    other = read_lora(folder / "for_diffusers.safetensors")
+    assert all(torch.equal(update.up, other.layers[layer].up) for layer, update in lora.layers.items())
 
 
 def test_a_whole_model_loads_in_comfyui(folder, capfd):
@@ -93,6 +99,8 @@ def test_a_whole_model_loads_in_comfyui(folder, capfd):
     assert run("export", recipe, "--out", folder / "model.safetensors") == 0
     model = comfy.sd.load_diffusion_model(str(folder / "model.safetensors"))
     weights = model.model.diffusion_model.state_dict()
+    assert run("export", recipe, "--out", folder / "other.safetensors", "--format", "diffusers") == 1
+    assert "has no form for diffusers: leave --format out" in capfd.readouterr().err
     assert weights.keys() == wan_state_dict().keys()
     before = dict(build_network(read_recipe(recipe)).named_parameters())
     moved = weights["blocks.0.self_attn.q.weight"].float() - before["transformer.blocks.0.attn1.to_q.weight"]
@@ -133,6 +141,27 @@ def test_takes_are_screened(folder, capfd):
     assert "list.json rejects all 1 takes: look at its report" in capfd.readouterr().err
     assert run("screen", recipe, "--out", folder / "there") == 0
     assert (folder / "there" / "list.json").is_file()
+
+
+@pytest.mark.parametrize("missing", ["text_embedding.0.weight", "blocks.1.self_attn.q.weight", "blocks.0.ffn.0.weight"])
+def test_a_base_that_is_not_whole_or_of_another_kind(folder, capfd, missing):
+    """Told by `check` before anything runs, and by `train` before anything is written."""
+    recipe = folder / "lacking.toml"
+    recipe.write_text(
+        RECIPE.replace("wan.safetensors", "lacking.safetensors").replace("steps", 'out = "lacking"\nsteps', 1)
+    )
+    weights = wan_state_dict(dim=128, ffn=32)
+    save_file({name: value for name, value in weights.items() if name != missing}, folder / "lacking.safetensors")
+    for words in (("check", recipe), ("train", recipe, "--cpu")):
+        assert run(*words) == 1
+        told = capfd.readouterr().err
+        assert "lacking.safetensors is not whole" in told
+        assert missing in told
+    save_file(wan_state_dict("i2v_2.2", dim=128, ffn=32), folder / "lacking.safetensors")
+    for words in (("check", recipe), ("train", recipe, "--cpu")):
+        assert run(*words) == 1
+        assert "lacking.safetensors is Wan 2.2" in capfd.readouterr().err
+    assert not (folder / "lacking").exists()
 
 
 def test_sigterm_ends_the_run_with_a_checkpoint(folder):

@@ -33,6 +33,7 @@ _LOAD = """async (graph) => {
   app.canvas.ds.offset = [200, 150];
   app.canvas.setDirty(true, true);
 }"""
+_CHOSEN = "app.graph.getNodeById('900').widgets.find((widget) => widget.name === 'frame').value"
 _SENT = "() => app.nodeOutputs['900']?.ego_frames?.[0]?.frames"
 
 
@@ -41,22 +42,20 @@ def test_a_click_sets_frame_and_point(page, vue_nodes):
     page.page.evaluate(_VUE_NODES, vue_nodes)
     page.page.evaluate(_LOAD, GRAPH)
     page.page.evaluate("() => app.queuePrompt(0)")
-    page.page.wait_for_function(_SENT, timeout=60_000)
-    picture = page.page.locator(".exo2ego-picker img")
-    picture.wait_for(state="visible")
-    page.page.wait_for_timeout(1000)  # the preview below it is laid out
+    page.page.wait_for_function(_SENT)
     assert page.page.evaluate(_SENT) == [0, 2, 3, 4]
 
-    box = picture.bounding_box()
+    box = page.settled_box(".exo2ego-picker img")  # the preview below it moves it
     assert box["width"] / box["height"] == pytest.approx(4, rel=0.02)
     page.page.mouse.click(box["x"] + box["width"] * 2.25 / 4, box["y"] + box["height"] * 0.75)
-    page.page.wait_for_timeout(300)
+    page.page.wait_for_function(f"{_CHOSEN} === 3")
+    box = page.settled_box(".exo2ego-picker img")
     screenshot(page, ROOT / "output" / "screenshots" / f"attention_map_{'vue' if vue_nodes else 'classic'}.png")
     inputs = page.api_prompt()[KEY]["inputs"]
     assert inputs["frame"] == 3
     assert (inputs["x"], inputs["y"]) == (pytest.approx(0.25, abs=0.03), pytest.approx(0.75, abs=0.03))
     assert "ego_frames" not in inputs
-    mark = page.page.locator(".exo2ego-mark").bounding_box()
+    mark = page.settled_box(".exo2ego-mark")
     centre = (mark["x"] + mark["width"] / 2 - box["x"], mark["y"] + mark["height"] / 2 - box["y"])
     assert centre == (pytest.approx(box["width"] * 2.25 / 4, abs=4), pytest.approx(box["height"] * 0.75, abs=4))
     assert [text for text in page.complaints() if "legacy design" not in text] == []

@@ -108,3 +108,27 @@ def test_a_file_that_maps_in_part_is_refused_by_name(comfy_server, comfy_client,
     with pytest.raises(ExecutionFailedError, match=rf"part\.safetensors: 1 of 33 keys .*{odd}"):
         comfy_client.run(only_outputs(recorded(graph, "x.safetensors"), "Record"))
     path.unlink()
+
+
+@pytest.mark.parametrize("match", [None, "released inference", "released training"])
+def test_a_graph_that_samples_otherwise_than_the_lora_was_trained_is_told(
+    comfy_server, comfy_client, small_take, match
+):
+    """By EgoX Apply as it runs, by the loader when sampling starts. A file that says nothing is not compared."""
+    strings = (
+        None if match is None else {"format": "egox_lora", "format_version": "1", "match": match, "license": "CC0"}
+    )
+    path = comfy_server.base / "models" / "loras" / f"trained {match}.safetensors"
+    save_file(egox_lora_state_dict(), path, strings)
+    said_before = len(comfy_server.log.read_text())
+    _, shown = run(comfy_server, comfy_client, graph_of("default", lora_name=path.name), "trained.safetensors")
+    said = comfy_server.log.read_text()[said_before:]
+    warned = [line for line in said.splitlines() if "was trained with" in line]
+    assert ("license: CC0" in shown[0]) == (match is not None)
+    if match == "released training":
+        difference = f"{path.name} was trained with match released training (this run: released inference)"
+        assert all(difference in line for line in warned)
+        assert [line.split(":")[0].split()[-1] for line in warned] == ["Exo2EgoEgoXApply", "Exo2EgoEgoXLoader"]
+    else:
+        assert warned == []
+    path.unlink()

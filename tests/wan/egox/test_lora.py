@@ -315,3 +315,42 @@ def test_lora_moves_the_plain_loop_alike(model, clip, tiny_files):
     predict = comfyui_predict(model.model.diffusion_model)  # still loaded with the LoRA
     expected = sample(predict, clip, noise_of(clip), steps=STEPS, shift=SHIFT, cfg=5.0)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-4)
+
+
+# The patch embedding ----------------------------------------------------------------------------------------------
+
+
+def with_patch(up=(DIM, RANK, 1, 1, 1), down=(RANK, 36, 1, 2, 2), name="transformer.patch_embedding"):
+    return {
+        **egox_lora_state_dict(),
+        f"{name}.lora_A.weight": torch.ones(down),
+        f"{name}.lora_B.weight": torch.ones(up),
+    }
+
+
+@pytest.mark.parametrize("name", ["transformer.patch_embedding", "diffusion_model.patch_embedding", "patch_embedding"])
+def test_the_patch_embedding_in_any_names(saved, name):
+    lora = read_lora(saved(with_patch(name=name)))
+    assert lora.describe().startswith("rank 4, 16 layers in 2 blocks and the patch embedding, no alpha")
+
+
+@pytest.mark.parametrize(
+    ("shapes", "message"),
+    [
+        ({"up": (DIM, RANK)}, r"patch_embedding do not fit together, expected \[rank, channels, 1, 2, 2\]"),
+        ({"up": (DIM, RANK, 1, 2, 2)}, "patch_embedding do not fit together"),
+        ({"down": (RANK + 1, 36, 1, 2, 2)}, "patch_embedding do not fit together"),
+    ],
+)
+def test_factors_of_the_patch_embedding_that_do_not_fit(saved, shapes, message):
+    refuses(saved(with_patch(**shapes)), message)
+
+
+def test_the_patch_embedding_of_another_model(model, saved):
+    with pytest.raises(ValueError, match=r"patch_embedding by 256 x 64, and this model has one of 256 x 144"):
+        apply_lora(model, read_lora(saved(with_patch(down=(RANK, 16, 1, 2, 2)))))
+
+
+def test_the_patch_embedding_alone_is_no_egox_lora(saved):
+    alone = {key: value for key, value in with_patch().items() if "blocks" not in key}
+    refuses(saved(alone), "updates the patch embedding alone")

@@ -1,0 +1,1 @@
+"""Scores generated ego videos against the true ones."""

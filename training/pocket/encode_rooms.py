@@ -1,0 +1,164 @@
+"""Random rooms as encoded clips: what the pocket transformer is trained on.
+
+Each room gives its whole clip and some of its frames as clips of one frame, all of them mirrored, too. Text and CLIP
+features are zeros of a small width: the pocket model ignores them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...attention.layout import TokenLayout
+from ...common.wan_grid import PATCH
+from ...geometry.cameras.camera import Camera
+from ...geometry.cameras.presets import LensPreset, preset_lens
+from ...geometry.depth.depth import Depth, DepthMeaning
+from ...geometry.directions.clip import ClipGeometry
+from ...geometry.directions.directions import GGAGeometry
+from ...geometry.lenses.pinhole import Pinhole
+from ...wan.egox.prompt import TEXT_TOKENS
+from ..data.cache import write_shard
+from ..data.clips import TrainingClip
+from ..data.rooms import PER_SHARD
+from .vae import encode
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKLWan
+
+_IMAGE_TOKENS = 257  # a class token and 16 x 16 patches of CLIP ViT-H
+IGNORED_WIDTH = 8  # of text and CLIP features, which are zeros
+_VIEWS = {"exo": "exo", "ego": "truth", "prior": "prior"}
+
+
+class LatentScale(NamedTuple):
+    """Mean and standard deviation of a VAE's latents, [16] each."""
+
+    mean: Tensor
+    std: Tensor
+
+    def made(self) -> dict[str, str]:
+        """Return what tells clips of this VAE from those of another."""
+        return {"vae": ",".join(f"{value:.9g}" for value in self.std.tolist())}
+
+    def unit(self, latent: Tensor) -> Tensor:
+        """Return a latent [B, 16, T, h, w] with mean 0 and deviation 1."""
+        shape = (1, -1, 1, 1, 1)
+        return (latent - self.mean.view(shape).to(latent)) / self.std.view(shape).to(latent)
+
+
+@torch.no_grad()
+def measure_scale(vae: AutoencoderKLWan, shard: Path, n_clips: int = PER_SHARD) -> LatentScale:
+    """Measure the latents of true ego views and exo views, of whole clips, equally weighted."""
+    with np.load(shard) as arrays:
+        views = [_video(arrays[name][number]) for name in ("exo", "truth") for number in range(n_clips)]
+    device = next(vae.parameters()).device
+    latents = torch.cat([encode(vae, view.to(device)).flatten(2) for view in views], dim=2)[0]  # [16, all]
+    return LatentScale(latents.mean(dim=1).cpu(), latents.std(dim=1).cpu())
+
+
+@torch.no_grad()
+def encode_shard(
+    vae: AutoencoderKLWan,
+    scale: LatentScale,
+    shard: Path,
+    cache: Path,
+    geometry: GGAGeometry,
+    *,
+    frames: tuple[int, ...] = (0, 4, 8),
+    mirrored: bool = True,
+    keep: Callable[[int], bool] = lambda number: True,
+    cancel_check: Callable[[], None] = lambda: None,
+) -> list[str]:
+    """Encode the rooms of a shard into a cache; returns the names of the clips.
+
+    Args:
+        vae: of `pocket_vae`.
+        scale: of its latents.
+        shard: written by `write_rooms`.
+        cache: a folder of clips.
+        geometry: of GGA's directions.
+        frames: which are clips of one frame by themselves, too.
+        mirrored: whether each clip is there once more, left and right exchanged.
+        keep: whether a room is encoded, by its place in the shard.
+        cancel_check: called before every room; may raise to stop.
+    """
+    names = []
+    with np.load(shard) as file:
+        arrays = {name: file[name] for name in file.files}
+    made = {"geometry": geometry.value, **scale.made()}
+    for number in range(len(arrays["exo"])):
+        if not keep(number):
+            continue
+        cancel_check()
+        name = f"{shard.stem}-{number:02d}"
+        room = {part: values[number] for part, values in arrays.items()}
+        clips: dict[str, tuple[TrainingClip, Mapping[str, str]]] = {}
+        for suffix, clip in _clips(vae, scale, room, geometry, frames, mirrored):
+            clips[name + suffix] = (clip, made)
+        write_shard(cache, clips)
+        names += clips
+    return names
+
+
+def _clips(
+    vae: AutoencoderKLWan,
+    scale: LatentScale,
+    room: Mapping[str, np.ndarray],
+    geometry: GGAGeometry,
+    frames: tuple[int, ...],
+    mirrored: bool,
+) -> Iterator[tuple[str, TrainingClip]]:
+    for suffix, part in [("", slice(None)), *((f"-{frame}", slice(frame, frame + 1)) for frame in frames)]:
+        for flipped in (False, True)[: 1 + mirrored]:
+            clip = _clip(vae, scale, room, geometry, part, flipped)
+            yield suffix + ("-mirrored" if flipped else ""), clip
+
+
+def _clip(
+    vae: AutoencoderKLWan,
+    scale: LatentScale,
+    room: Mapping[str, np.ndarray],
+    geometry: GGAGeometry,
+    part: slice,
+    flipped: bool,
+) -> TrainingClip:
+    device = next(vae.parameters()).device
+    latents = {}
+    for name, view in _VIEWS.items():
+        video = _video(room[view][part]).to(device)
+        latents[name] = scale.unit(encode(vae, video.flip(-1) if flipped else video))[0].half().cpu()
+    exo, ego = latents["exo"], latents["ego"]
+    layout = TokenLayout(exo.shape[1], exo.shape[2] // PATCH, exo.shape[3] // PATCH, ego.shape[3] // PATCH)
+    directions = _geometry(room, part, geometry).directions(layout)
+    ego_queries, exo_keys = directions.ego_queries.float(), directions.exo_keys.float()
+    if flipped:
+        # Only angles between directions count, and a mirror leaves those: the places alone change.
+        ego_queries, exo_keys = ego_queries.flip(-2), exo_keys.flip(-2)
+    return TrainingClip(
+        **latents,
+        text=torch.zeros(TEXT_TOKENS, IGNORED_WIDTH, dtype=torch.float16),
+        features=torch.zeros(_IMAGE_TOKENS, IGNORED_WIDTH, dtype=torch.float16),
+        ego_queries=ego_queries.contiguous(),
+        exo_keys=exo_keys.contiguous(),
+    )
+
+
+def _geometry(room: Mapping[str, np.ndarray], part: slice, kind: GGAGeometry) -> ClipGeometry:
+    _, height, width = room["depth"].shape
+    size = room["truth"].shape[1]
+    exo_camera = Camera(Pinhole(*map(float, room["exo_lens"])), width, height, torch.eye(4))  # its frame is the world
+    lens = preset_lens(LensPreset.EGOX_RELEASE, size, size)
+    ego_camera = Camera(lens, size, size, torch.from_numpy(room["ego_pose"][part]))
+    depth = Depth(torch.from_numpy(room["depth"][part].astype(np.float32)), DepthMeaning.METRIC)
+    return ClipGeometry(exo_camera, depth, ego_camera, kind)
+
+
+def _video(frames: np.ndarray) -> Tensor:
+    """Return frames [F, H, W, 3] uint8 as [1, 3, F, H, W] in [-1, 1]."""
+    return torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 127.5 - 1

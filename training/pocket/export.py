@@ -1,0 +1,43 @@
+"""The pocket transformer as a file that stock loaders take for Wan 2.1 I2V."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ...networks.weights.wan_names import from_diffusers
+from ..network.transformer import WanSize, empty_transformer
+
+if TYPE_CHECKING:
+    from diffusers import WanTransformer3DModel
+
+_IGNORED = ("text_embedding.", "img_emb.")
+_STOCK = WanSize()
+
+
+def stock_transformer(network: WanTransformer3DModel) -> dict[str, Tensor]:
+    """Return the weights of a transformer that ignores text and CLIP, under ComfyUI's names.
+
+    What it ignores is there as zeros, as wide as Wan 2.1's, so that the stock text encoder and CLIP fit.
+
+    Args:
+        network: with the cross-attention of `ignore_text`.
+
+    Raises:
+        ValueError: if its cross-attention looks at the text.
+    """
+    weights = {from_diffusers(name): tensor for name, tensor in network.state_dict().items()}
+    stock = empty_transformer(replace(WanSize.of_tensors(weights), text=_STOCK.text, image=_STOCK.image)).state_dict()
+    out = {}
+    for name, like in ((from_diffusers(name), tensor) for name, tensor in stock.items()):
+        is_norm = "norm" in name or name in ("img_emb.proj.0.weight", "img_emb.proj.4.weight")
+        if name.endswith("cross_attn.o.weight") and weights[name].any():
+            raise ValueError(f"{name} is not zero: this transformer listens to its text.")
+        if name.startswith(_IGNORED) or (".cross_attn." in name and ".cross_attn.o." not in name):
+            out[name] = (torch.ones if is_norm and name.endswith("weight") else torch.zeros)(like.shape)
+        else:
+            out[name] = weights[name].detach().float().cpu()
+    return out

@@ -1,0 +1,234 @@
+"""From nothing to the pocket model's files, in stages that can each be left and resumed.
+
+rooms        random rooms, rendered                       rooms/
+vae          the VAE, trained on their frames             vae.pt
+clips        the rooms, encoded by the VAE                clips/
+transformer  EgoX from nothing, by the project's trainer  transformer/
+export       both as files of stock loaders               files/
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ...attention.bias import GGAForm
+from ...common.whole_file import whole_file
+from ...geometry.directions.directions import GGAGeometry
+from ...networks.weights.safetensors_file import write_safetensors
+from ..data.cache import ClipCache
+from ..data.clips import ClipBatch
+from ..data.rooms import PER_SHARD, shards_in, write_rooms
+from ..network.constant_text import ignore_text
+from ..network.egox import EgoX
+from ..network.transformer import WanSize, new_transformer
+from ..noise import LevelSettings, draw
+from ..recipe import (
+    ALL,
+    CheckpointSettings,
+    DataSettings,
+    EgoXSettings,
+    ModelSettings,
+    OptimizerSettings,
+    Recipe,
+    RunSettings,
+)
+from ..session import newest_checkpoint, train
+from ..state import checkpoint_files
+from ..trainer import CHECKPOINTS, Trainer
+from .encode_rooms import IGNORED_WIDTH, LatentScale, encode_shard, measure_scale
+from .export import stock_transformer
+from .start import fit_head, start_quiet
+from .train_vae import VaeRecipe, VaeTraining
+from .vae_file import wan_state_dict
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKLWan
+
+ROOMS, VAE, CLIPS, TRANSFORMER, FILES = "rooms", "vae.pt", "clips", "transformer", "files"
+VAE_FILE, TRANSFORMER_FILE = "exo2ego_pocket_vae.safetensors", "exo2ego_pocket_i2v.safetensors"
+HELD_OUT_ROOMS = PER_SHARD  # the first shard: the VAE's measure, and the clips held out
+
+
+@dataclass(frozen=True)
+class PocketPlan:
+    """How the pocket model is made.
+
+    Attributes:
+        folder: where everything lies.
+        n_shards: of 25 rooms each; the first one is held out.
+        vae_steps, steps: of the VAE's and the transformer's training.
+        batch: clips a step of the transformer.
+        width, ffn, blocks: sizes of the transformer.
+        device: where both are trained.
+        until: `time.time()` at which a training is left, with a checkpoint.
+    """
+
+    folder: Path
+    n_shards: int = 400
+    vae_steps: int = 20_000
+    steps: int = 40_000
+    batch: int = 8
+    width: int = 256
+    ffn: int = 768
+    blocks: int = 7
+    device: str = "cpu"
+    until: float = math.inf
+
+    def recipe(self) -> Recipe:
+        """Return the transformer's recipe: levels near 1, since few steps are sampled."""
+        half = "bf16" if torch.device(self.device).type == "cuda" else "fp32"
+        return Recipe(
+            run=RunSettings(
+                out=self.folder / TRANSFORMER,
+                steps=self.steps,
+                batch=self.batch,
+                precision=half,
+                gradient_checkpointing=False,
+            ),
+            model=ModelSettings(trained=ALL),
+            new=WanSize(self.width, self.ffn, self.blocks, IGNORED_WIDTH, IGNORED_WIDTH),
+            data=DataSettings(
+                cache=self.folder / CLIPS,
+                held_out=tuple(f"rooms_00000-{room:02d}" for room in range(8)),
+                frames=9,
+                exo_size=(224, 128),
+                ego_size=(128, 128),
+            ),
+            egox=EgoXSettings(gga=GGAForm.PAPER.value, geometry=GGAGeometry.PHYSICAL.value, strength=1.0),
+            noise=LevelSettings(shift=30.0),
+            optimizer=OptimizerSettings(lr=1e-3, schedule="cosine", ema=0.999, weight_decay=0.01),
+            checkpoints=CheckpointSettings(every=500, keep=2, log_every=50, held_out_every=500),
+        )
+
+
+def make_rooms(plan: PocketPlan, n_workers: int | None = None) -> None:
+    """Render the rooms that are not there yet, a process for each core."""
+    n_workers = n_workers or len(os.sched_getaffinity(0))
+    with ProcessPoolExecutor(n_workers, get_context("fork")) as pool:
+        waiting = [
+            pool.submit(write_rooms, plan.folder / ROOMS, plan.n_shards, worker=worker, n_workers=n_workers)
+            for worker in range(n_workers)
+        ]
+        for one in waiting:
+            one.result()
+
+
+def train_vae(plan: PocketPlan) -> None:
+    """Train the VAE to its last step, or until the plan's time is over."""
+    recipe = VaeRecipe(steps=plan.vae_steps)
+    VaeTraining(recipe, plan.folder / ROOMS, plan.folder / VAE, device=plan.device).run(plan.until)
+
+
+def trained_vae(plan: PocketPlan) -> tuple[AutoencoderKLWan, LatentScale]:
+    """Return the VAE as trained so far, and the scale of its latents.
+
+    Raises:
+        ValueError: if it has not been trained.
+    """
+    if not (plan.folder / VAE).is_file():
+        raise ValueError(f"There is no VAE {plan.folder / VAE}: run the stage vae first.")
+    training = VaeTraining(VaeRecipe(steps=plan.vae_steps), plan.folder / ROOMS, plan.folder / VAE, device=plan.device)
+    vae = training.averaged()
+    return vae, measure_scale(vae, shards_in(plan.folder / ROOMS)[0])
+
+
+def make_clips(plan: PocketPlan, show: Callable[[str], None] = print) -> None:
+    """Encode the rooms that are not in the cache yet, or there by another VAE."""
+    vae, scale = trained_vae(plan)
+    geometry = plan.recipe().egox.resolved_geometry
+    cache = ClipCache(plan.folder / CLIPS, may_be_empty=True)
+    for shard in shards_in(plan.folder / ROOMS):
+
+        def is_due(number: int, shard: Path = shard) -> bool:
+            name = f"{shard.stem}-{number:02d}"
+            return name not in cache or cache.stale(name, scale.made()) is not None
+
+        names = encode_shard(vae, scale, shard, plan.folder / CLIPS, geometry, keep=is_due)
+        show(f"{shard.stem}: {len(names)} clips")
+
+
+def open_training(plan: PocketPlan) -> Trainer:
+    """Return the transformer's training at its newest checkpoint, or at the copy of the prior."""
+    from accelerate import Accelerator
+
+    recipe = plan.recipe()
+    cache = ClipCache(recipe.data.cache)
+    cache.held_out = recipe.data.held_out
+    for name in [name for name in cache.entries if name.startswith("rooms_00000-")]:
+        if name not in cache.held_out:
+            del cache.entries[name]
+    network = new_transformer(recipe.new, recipe.run.seed)
+    ignore_text(network)
+    start_quiet(network)
+    model = EgoX(network, recipe.egox.guidance(), masks_last_frame=recipe.egox.masks_last_frame)
+    if not checkpoint_files(recipe.run.out / CHECKPOINTS):
+        fit_head(model, _first_batches(recipe, cache))
+    on_cpu = torch.device(plan.device).type == "cpu"
+    mixed = "bf16" if recipe.run.precision == "bf16" else "no"
+    return Trainer(recipe, model, cache, Accelerator(mixed_precision=mixed, cpu=on_cpu))
+
+
+def train_transformer(plan: PocketPlan, show: Callable[[str], None] = print) -> str:
+    """Train the transformer to its last step, or until the plan's time is over; returns why it ended."""
+    trainer = open_training(plan)
+
+    def leave() -> None:
+        trainer.stop_asked = True
+
+    timer = threading.Timer(max(0.0, plan.until - time.time()), leave) if plan.until < math.inf else None
+    if timer is not None:
+        timer.daemon = True
+        timer.start()
+    try:
+        return train(trainer, show)
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+def export(plan: PocketPlan, dtype: torch.dtype = torch.float16) -> list[Path]:
+    """Write both files as trained so far; returns them.
+
+    Raises:
+        ValueError: if one has not been trained.
+    """
+    recipe = plan.recipe()
+    network = new_transformer(recipe.new, recipe.run.seed)
+    ignore_text(network)
+    best = newest_checkpoint(recipe).best
+    network.load_state_dict({name.removeprefix("transformer."): value for name, value in best.items()}, strict=False)
+    vae, scale = trained_vae(plan)
+    config = vae.config
+    like = {"mean": torch.tensor(config.latents_mean), "std": torch.tensor(config.latents_std)}
+    files = {
+        VAE_FILE: wan_state_dict({name: value.cpu() for name, value in vae.state_dict().items()}, *scale, like),
+        TRANSFORMER_FILE: stock_transformer(network),
+    }
+    paths = []
+    for name, tensors in files.items():
+        path = plan.folder / FILES / name
+        with whole_file(path) as unfinished:
+            write_safetensors(unfinished, {key: value.to(dtype) for key, value in tensors.items()}, {"format": "pt"})
+        paths.append(path)
+    return paths
+
+
+def _first_batches(recipe: Recipe, cache: ClipCache, n_clips: int = 256) -> Iterator[tuple[ClipBatch, Tensor, Tensor]]:
+    """Yield clips with noise for the fit of the last layer."""
+    names = [name for name in sorted(cache.entries) if name not in cache.held_out]
+    for number, name in enumerate(names[:: max(1, len(names) // n_clips)]):
+        clips = ClipBatch.of([cache.read(name)])
+        noise, levels = draw(clips.ego.shape[1:], recipe.noise, recipe.run.seed, -1, [number])
+        yield clips, noise, levels
