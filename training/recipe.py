@@ -319,8 +319,11 @@ class Recipe:
         syn, method = self.exo2egosyn, self.run.method
         if self.model.base is None:
             raise ValueError(f"[model]: {method} is trained on Wan 2.2 I2V A14B, low noise: name its file as base.")
-        if set(self.lora.targets) != set(_SYN_TARGETS):
-            raise ValueError(f"[lora]: Exo2EgoSyn's LoRA is on self-attention: set targets = {list(_SYN_TARGETS)}.")
+        if set(self.lora.targets) != set(_SYN_TARGETS) or self.lora.patch_embedding:
+            raise ValueError(
+                f"[lora]: Exo2EgoSyn's LoRA is on self-attention alone: set targets = {list(_SYN_TARGETS)} and leave "
+                "patch_embedding out."
+            )
         if syn.first_frame == PREDICTED and syn.align is None:
             raise ValueError(
                 "[exo2egosyn]: first frames are predicted by EgoExo-Align: name its file, of stage 0, as align, or set "

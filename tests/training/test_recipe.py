@@ -54,7 +54,7 @@ def test_paths_are_taken_from_the_recipe_s_folder(tmp_path):
         (BASE + "[lora]\nrnak = 4", r"\[lora\] has no key rnak; did you mean rank\?"),
         (BASE + "[optimiser]\nlr = 1", r"there is no table \[optimiser\]; did you mean optimizer\?"),
         (BASE + "[run]\nlr = 1e-4", r"\[run\] has no key lr; lr belongs under \[optimizer\]"),
-        (BASE + "[run]\nxyz = 1", r"\[run\] has no key xyz. There are out, steps"),
+        (BASE + "[run]\nxyz = 1", r"\[run\] has no key xyz. There are method, out"),
         (BASE + '[lora]\nrank = "4"', r"\[lora\] rank is a whole number, got '4'"),
         (BASE + "[lora]\nrank = true", r"\[lora\] rank is a whole number, got True"),
         (BASE + "[lora]\nrank = 0", r"\[lora\]: A LoRA has a rank from 1 up"),
