@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return UNUSABLE
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return FAILED
 
 
@@ -104,7 +104,7 @@ def _train(options: argparse.Namespace) -> int:
     try:
         print(train(trainer, lambda line: print(line, flush=True)))
     except TrainingFailedError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the newest checkpoint", file=sys.stderr)
