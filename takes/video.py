@@ -237,11 +237,17 @@ def _collect(
 def _resized(pixels: Tensor, size: tuple[int, int] | None) -> Tensor:
     """Bring 8-bit pixels [H, W, 3] to [h, w, 3] float32 in [0, 1]."""
     picture = pixels.float() / 255
-    if size is None or size == (pixels.shape[1], pixels.shape[0]):
-        return picture
-    channels_first = picture.movedim(-1, 0)[None]
-    resized = torch.nn.functional.interpolate(channels_first, size[::-1], mode="bilinear", antialias=True)
-    return resized[0].movedim(0, -1).clamp(0, 1)
+    return picture if size is None else squeezed(picture[None], *size)[0]
+
+
+def squeezed(frames: Tensor, width: int, height: int) -> Tensor:
+    """Resize frames [F, H, W, 3] in [0, 1] without cropping and with antialiasing: an axis each by its own factor."""
+    if frames.shape[1:3] == (height, width):
+        return frames
+    resized = torch.nn.functional.interpolate(
+        frames.movedim(-1, 1), (height, width), mode="bilinear", antialias=True, align_corners=False
+    )
+    return resized.movedim(1, -1).clamp(0, 1)
 
 
 def _even_picture(frame: Tensor, width: int, height: int) -> Tensor:

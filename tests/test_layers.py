@@ -43,7 +43,7 @@ _BELOW_NODES = ("common", "geometry", "attention", "networks", "takes", "evaluat
 # Part of the takes' floor that the batch command reads without torch.
 TORCH_FREE_TAKES = ("takes/files", "takes/listing", "takes/egox/layout", "takes/ego_exo4d/layout")
 # Part of wan that knows no ComfyUI: how EgoX runs, for nodes and trainer alike.
-PURE_WAN = ("wan/egox/match", "wan/egox/model_input", "wan/egox/prompt")
+PURE_WAN = ("wan/egox/match", "wan/egox/model_input", "wan/egox/prompt", "wan/egox/prompt_sections")
 
 # From the ground up. The longest name that fits a file is its floor.
 FLOORS = {

@@ -33,7 +33,7 @@ def overview(recipe: Recipe, folder: Path) -> list[str]:
     size = None if method.base_kind is None else _size(recipe, method.base_kind)
     cache = clips_of(recipe, folder)
     method.check_clips(cache)
-    held_out = len(recipe.data.held_out)
+    held_out = len(cache.held_out)
     sizes = Counter(entry.layout for entry in cache.entries.values())
     lines = [
         *_weights(method, size),

@@ -21,6 +21,7 @@ from .network.lora import LoraSettings
 from .network.sampling import SampleSettings
 from .network.transformer import WanSize
 from .noise import LevelSettings
+from .screening.settings import ScreenSettings
 
 EGOX = "egox"
 STAGE_0, STAGE_1, STAGE_2, VAWAN = SYN = (
@@ -92,16 +93,26 @@ class DataSettings:
     """What it is trained on.
 
     Attributes:
-        takes: takes in EgoX's layout, as FOLDER or DATASET#NAME; only `training cache` reads them.
+        takes: takes in EgoX's layout, as FOLDER or DATASET#NAME, and takes of Ego-Exo4D's folder, as ROOT#TAKE, with *
+            in the name for several. Only `training screen` and `training cache` read them.
+        rooms: first number and count of procedural rooms, which need no files.
+        screened: list of `training screen`; takes that it rejects are left out.
         cache: folder of the encoded clips.
-        held_out: names of clips that are not trained on, for the held-out loss and samples.
+        held_out: names of clips or takes that are not trained on, for the held-out loss and samples.
+        split: share of the takes that is held out beside those, chosen by their names: all clips of a recording fall on
+            one side, and a take stays on its side whatever others come.
+        clips: of a long take, at most; they do not overlap.
         frames: of a clip, 4n+1.
         exo_size, ego_size: of the videos, width and height.
     """
 
     takes: tuple[str, ...] = ()
+    rooms: tuple[int, int] | None = None
+    screened: Path | None = None
     cache: Path = Path("cache")
     held_out: tuple[str, ...] = ()
+    split: float = 0.0
+    clips: int = 1
     frames: int = 49
     exo_size: tuple[int, int] = (784, 448)
     ego_size: tuple[int, int] = (448, 448)
@@ -111,6 +122,10 @@ class DataSettings:
             raise ValueError(f"frames are 4n+1, got {self.frames}.")
         if any(side < 1 or side % SPATIAL_STRIDE for side in (*self.exo_size, *self.ego_size)):
             raise ValueError(f"sizes are multiples of {SPATIAL_STRIDE}, got {self.exo_size} and {self.ego_size}.")
+        if not 0 <= self.split < 1 or self.clips < 1:
+            raise ValueError(f"split is from 0 up to below 1, clips from 1 up, got {self.split:g} and {self.clips}.")
+        if self.rooms is not None and (self.rooms[0] < 0 or self.rooms[1] < 1):
+            raise ValueError(f"rooms are [first number, count], from [0, 1] up, got {list(self.rooms)}.")
         if self.exo_size[1] != self.ego_size[1]:
             raise ValueError(f"exo and ego view have one height, got {self.exo_size[1]} and {self.ego_size[1]}.")
 
@@ -269,6 +284,7 @@ class Recipe:
     new: WanSize = field(default_factory=WanSize)
     lora: LoraSettings = field(default_factory=LoraSettings)
     data: DataSettings = field(default_factory=DataSettings)
+    screen: ScreenSettings = field(default_factory=ScreenSettings)
     encoders: EncoderSettings = field(default_factory=EncoderSettings)
     egox: EgoXSettings = field(default_factory=EgoXSettings)
     exo2egosyn: SynSettings = field(default_factory=SynSettings)

@@ -97,7 +97,7 @@ def write_samples(
     """Sample the clips held out; returns what was written of them, and their contact sheets by name."""
     paths, sheets = [], {}
     method = method_of(recipe)
-    for name in recipe.data.held_out:
+    for name in cache.held_out:
         clips = method.batch([cache.read(name)], files.device)
         written, sheet = files.write(folder, name, method.sample(network, clips, cache))
         paths += written

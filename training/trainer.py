@@ -109,7 +109,7 @@ class Trainer:
         self.stop_asked = False
         self._bare = network
         self._share = share_of_step(recipe, accelerator.num_processes, accelerator.process_index)
-        held_out = set(recipe.data.held_out)
+        held_out = set(cache.held_out)
         cache_names = {name: entry.layout for name, entry in cache.entries.items() if name not in held_out}
         self._order = ClipOrder(cache_names, recipe.run.batch, recipe.run.seed)
         groups = [
@@ -187,7 +187,7 @@ class Trainer:
     @torch.no_grad()
     def held_out_loss(self) -> float | None:
         """Return the mean loss of the clips held out, at fixed noise and levels; None without such clips."""
-        names = self.recipe.data.held_out
+        names = self.cache.held_out
         if not names:
             return None
         losses = []

@@ -1,4 +1,4 @@
-"""The command: training check, cache, train, sample or export.
+"""The command: training screen, check, cache, train, sample or export.
 
 Exit codes: 0 done, or stopped when asked; 1 refused or failed; 2 the command is wrong, or libraries are missing.
 """
@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...common.safe_text import say
 from ..program import program
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ _DESCRIPTION = (
     "docs/training.md."
 )
 _WHAT = {
+    "screen": "look for takes that are not fit to train on: a report in images, and a list for [data] screened",
     "check": "check the recipe against base model, clips and run; nothing is changed",
     "cache": "encode the recipe's takes; what is there and fresh stays",
     "train": "train, or go on from the newest checkpoint; Ctrl-C, SIGTERM or a file `stop` in the run's folder end it "
@@ -53,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return UNUSABLE
     except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return FAILED
 
 
@@ -69,17 +72,21 @@ def _check(options: argparse.Namespace) -> int:
 
 def _cache(options: argparse.Namespace) -> int:
     from ...training.data.caching import make_cache
+    from ...training.data.encoders import encoders_of
 
     recipe = _recipe(options)
+    part = options.part or _part_of_launch()
+    make_cache(recipe, options.recipe.parent, lambda: encoders_of(recipe, _device(options)), _show, part)
+    return DONE
 
-    def encoders() -> Any:
-        from ...training.data.encoders import load_encoders
 
-        if recipe.encoders.folder is None:
-            raise ValueError("[encoders] folder names no pipeline: the folder of Wan2.1-I2V-14B-480P-Diffusers.")
-        return load_encoders(recipe.encoders.folder, _device(options))
+def _screen(options: argparse.Namespace) -> int:
+    from ...training.screening.screen import screen
 
-    make_cache(recipe, options.recipe.parent, encoders, part=options.part)
+    recipe = _recipe(options)
+    verdicts, page = screen(recipe, options.recipe.parent, options.out, _show)
+    rejected = sum(not verdict.is_kept for verdict in verdicts)
+    _show(f"{len(verdicts) - rejected} of {len(verdicts)} takes are kept, {rejected} rejected: {page}")
     return DONE
 
 
@@ -99,7 +106,7 @@ def _train(options: argparse.Namespace) -> int:
     try:
         print(train(trainer, lambda line: print(line, flush=True)))
     except TrainingFailedError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", sys.stderr)
         return FAILED
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the newest checkpoint", file=sys.stderr)
@@ -113,10 +120,10 @@ def _sample(options: argparse.Namespace) -> int:
     from ...training.views import SampleFiles
 
     recipe = _recipe(options)
-    if not recipe.data.held_out:
-        raise ValueError("Samples are of the clips held out: name some under [data] held_out.")
-    checkpoint = _checkpoint(options, recipe)
     cache = clips_of(recipe, options.recipe.parent)
+    if not cache.held_out:
+        raise ValueError("Samples are of the clips held out: name some under [data] held_out, or set [data] split.")
+    checkpoint = _checkpoint(options, recipe)
     network = build_network(recipe)
     put_best(network, checkpoint)
     folder = options.out or recipe.run.out / "samples" / checkpoint.path.stem
@@ -142,6 +149,7 @@ def _export(options: argparse.Namespace) -> int:
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "screen": _screen,
     "check": _check,
     "cache": _cache,
     "train": _train,
@@ -163,10 +171,22 @@ def _checkpoint(options: argparse.Namespace, recipe: Recipe) -> Any:
     return checkpoint_of(recipe) if options.checkpoint is None else read_checkpoint(options.checkpoint)
 
 
+def _show(line: str) -> None:
+    say(line)
+    sys.stdout.flush()  # a log file shows how far it is
+
+
 def _device(options: argparse.Namespace) -> Any:
     import torch
 
-    return torch.device("cuda" if torch.cuda.is_available() and not options.cpu else "cpu")
+    if options.cpu or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def _part_of_launch() -> tuple[int, int]:
+    """Return which part of the takes this process has among those of `accelerate launch`; else all."""
+    return int(os.environ.get("RANK", "0")) + 1, int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def _part(text: str) -> tuple[int, int]:
@@ -194,9 +214,13 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--memory", action="store_true", help="what training takes, and which cards hold it")
             sub.add_argument("--cards", type=_count, default=1, metavar="N", help="several processes, for --memory")
         if name == "cache":
-            sub.add_argument("--part", type=_part, default=(1, 1), metavar="I/N", help="the I-th of N runs at once")
+            sub.add_argument("--part", type=_part, metavar="I/N", help="the I-th of N runs at once")
         if name in ("sample", "export"):
             sub.add_argument("--checkpoint", type=Path, metavar="FILE", help="default: the run's newest")
+        if name == "screen":
+            sub.add_argument(
+                "--out", type=Path, metavar="DIR", help="default: where [data] screened lies, or screening/"
+            )
         if name == "sample":
             sub.add_argument("--out", type=Path, metavar="FOLDER", help="default: samples/ in the run's folder")
         if name == "export":

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from ...geometry.cameras.camera import Camera
@@ -19,7 +18,7 @@ from ...geometry.cameras.presets import RELEASE_SIZE, LensPreset, preset_lens
 from ...geometry.cameras.undistort import through_lens
 from ...geometry.take_kind import TakeKind
 from ..egox.frames import StepCounter
-from ..video import VideoInfo, probe_video, read_frames
+from ..video import VideoInfo, probe_video, read_frames, squeezed
 from ..views import MAX_EXO_VIEWS, Clip, EgoView, MultiViewTake, View
 from .aria import RGB_SIZE, read_colour_camera
 from .camera_pose import LINEAR_SIZE
@@ -76,7 +75,7 @@ def read_ego_exo4d(
         # The pinhole magnifies the middle: its picture is made large from a large one, and reduced at the end.
         side = min(infos[glasses].width, LINEAR_SIZE)
         pictures = through_lens(decode(glasses, side), recorded.resized(side, side).lens, linear)
-        ego, ego_camera = _resized(pictures, clip.size), linear.resized(*square)
+        ego, ego_camera = squeezed(pictures, *square), linear.resized(*square)
     else:
         ego, ego_camera = decode(glasses, clip.size), recorded.resized(*square)
     return MultiViewTake(take.entry.name, views, ego_camera, ego, FPS / clip.stride, tuple(remarks))
@@ -179,11 +178,3 @@ def _as_recorded(linear: Camera, take: TakeFolder, remarks: list[str]) -> Camera
     )
     lens = preset_lens(LensPreset.EGOX_RELEASE, RELEASE_SIZE, RELEASE_SIZE)
     return replace(linear, lens=lens, width=RELEASE_SIZE, height=RELEASE_SIZE)
-
-
-def _resized(frames: Tensor, size: int) -> Tensor:
-    """Resize square pictures [F, H, W, 3] to `size` pixels with antialiasing."""
-    reduced = torch.nn.functional.interpolate(
-        frames.movedim(-1, 1), (size, size), mode="bilinear", antialias=True, align_corners=False
-    )
-    return reduced.movedim(1, -1).clamp(0, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,8 @@ from exo2ego.takes.egox.write import write_take
 from exo2ego.takes.example.room import example_take
 from exo2ego.training.data.cache import ClipCache
 from exo2ego.training.data.caching import make_cache
-from exo2ego.training.data.encoders import encode_take, load_encoders
+from exo2ego.training.data.encoders import load_encoders
+from exo2ego.training.data.encoding import encode_take
 from exo2ego.training.data.sources import clips_of
 from support.tiny_pipeline import IMAGE_WIDTH, TEXT_WIDTH, write_tiny_pipeline
 from support.tiny_vae import vae_state_dict
@@ -117,8 +119,10 @@ def test_another_geometry_or_file_is_noticed_and_made_again(folder, encoders):
 
 def test_clips_that_are_not_there_are_named(folder, encoders):
     made(folder, recipe_for(folder, takes=["takes/a"], held_out=[]), encoders)
-    with pytest.raises(ValueError, match=r"1 of 2 clips are not in .*cache, such as b: run `training cache`"):
-        clips_of(recipe_for(folder), folder)
+    with pytest.raises(ValueError, match=r"held_out names b, which is not in .*cache: run `training cache`"):
+        clips_of(recipe_for(folder, takes=["takes/a"]), folder)
+    with pytest.raises(ValueError, match=r"1 of 2 takes are not all in .*cache, such as b: run `training cache`"):
+        clips_of(recipe_for(folder, held_out=[]), folder)
 
 
 def test_a_cache_without_its_takes(folder, encoders):
@@ -135,6 +139,75 @@ def test_a_part_of_the_takes(folder, encoders):
     assert set(ClipCache(recipe.data.cache).entries) == {"b"}
 
 
+def test_parts_share_the_takes_whenever_they_start(folder, encoders, take):
+    """A part that starts late must not divide anew what is left: takes would be made twice, or by nobody."""
+    for name in ("c", "d"):
+        write_take(take, folder / "takes" / name)
+    recipe = recipe_for(folder, takes=["takes/a", "takes/b", "takes/c", "takes/d"])
+
+    def part(index):
+        return make_cache(recipe, folder, lambda: encoders, lambda line: None, part=(index, 2))
+
+    assert (part(1), part(2)) == (2, 2)
+    assert set(clips_of(recipe, folder).entries) == {"a", "b", "c", "d"}
+
+
+def test_a_damaged_shard_is_named_and_made_again(folder, encoders):
+    recipe = recipe_for(folder)
+    made(folder, recipe, encoders)
+    cache = clips_of(recipe, folder)
+    shard, other = cache.entries["a"].shard, cache.entries["b"].shard
+    kept = other.stat().st_mtime_ns
+    for size in (shard.stat().st_size - 1, 100, 0):  # within the last tensor, within the header, empty
+        with open(shard, "r+b") as file:
+            file.truncate(size)
+        with pytest.raises(ValueError, match=rf"{shard.name} is truncated or corrupt .* run `training cache` again"):
+            clips_of(recipe, folder)
+        lines = []
+        assert make_cache(recipe, folder, lambda: encoders, lines.append) == 1
+        assert f"{shard.name} is truncated or corrupt" in lines[0]
+        assert "Its clips are made again." in lines[0]
+        assert torch.equal(clips_of(recipe, folder).read("a").exo, clips_of(recipe, folder).read("b").exo)
+    assert other.stat().st_mtime_ns == kept
+    (recipe.data.cache / "clips-0.safetensors").write_bytes(b"nothing of ours")
+    with pytest.raises(ValueError, match=r"1 damaged shards hold no clip of this recipe\. .*clips-0.* Delete it"):
+        made(folder, recipe, encoders)
+
+
+def test_a_full_disk_keeps_the_clips_that_were_made(folder, encoders, small_disk):
+    """The second clip does not fit; with more room the same command makes it alone."""
+    cache, filler = str(small_disk / "cache"), small_disk / "filler"
+    made(folder, recipe_for(folder, takes=["takes/a"], cache=cache), encoders)
+    filler.write_bytes(bytes(shutil.disk_usage(small_disk).free - 4096))
+    recipe = recipe_for(folder, takes=["takes/a", "takes/b"], cache=cache)
+    with pytest.raises(OSError, match=r"the disk is full .* 0 clips that this run has made are in the cache and stay"):
+        made(folder, recipe, encoders)
+    assert set(ClipCache(recipe.data.cache).entries) == {"a"}
+    assert not list(recipe.data.cache.glob(".*"))
+    filler.unlink()
+    assert made(folder, recipe, encoders) == 1
+    assert set(clips_of(recipe, folder).entries) == {"a", "b"}
+
+
+def test_another_negative_text_or_encoder_is_noticed(folder, encoders, pipeline):
+    recipe = tiny_recipe(folder, data=DATA, encoders={"folder": str(pipeline)})
+    made(folder, recipe, encoders)
+    other = tiny_recipe(folder, data=DATA, encoders={"folder": str(pipeline), "negative": "blurred"})
+    with pytest.raises(ValueError, match=r"negative.safetensors is stale: .* Run `training cache`"):
+        clips_of(other, folder)
+    assert made(folder, other, encoders) == 0
+    assert torch.equal(clips_of(other, folder).negative(), encoders.text("blurred"))
+    copy = shutil.copytree(pipeline, folder / "pipeline")
+    moved = tiny_recipe(folder, data=DATA, encoders={"folder": str(copy), "negative": "blurred"})
+    clips_of(moved, folder)
+    weights = copy / "vae" / "diffusion_pytorch_model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ValueError, match=r"a in .* is stale \(encoders was .*, is"):
+        clips_of(moved, folder)
+
+
 @pytest.mark.parametrize(("lacks", "message"), [("ego_prior", "no ego prior"), ("ego_truth", "no true ego view")])
 def test_a_take_without_a_view_is_refused(take, encoders, tmp_path, lacks, message):
     with pytest.raises(ValueError, match=message):
@@ -142,7 +215,10 @@ def test_a_take_without_a_view_is_refused(take, encoders, tmp_path, lacks, messa
 
 
 def test_videos_of_another_size_are_refused(take, encoders, tmp_path):
-    with pytest.raises(ValueError, match=r"5 frames of 96 x 64, and \[data\] says 49 of 784 x 448"):
+    sizes = r"other sizes than \[data\] says: exo 96 x 64 in place of 784 x 448, true ego 64 x 64 in place of 448 x 448"
+    with pytest.raises(ValueError, match=sizes):
+        encode_take(take, encoders, tiny_recipe(tmp_path, data={"frames": 5}))
+    with pytest.raises(ValueError, match=r"example_room does not .* has 5 frames, and \[data\] says 49"):
         encode_take(take, encoders, tiny_recipe(tmp_path))
 
 

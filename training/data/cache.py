@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,11 @@ from .clips import CLIP_KINDS, AnyClip, AnyLayout, TrainingClip
 FORMAT = "exo2ego_clips"
 FORMAT_VERSION = "1"
 NEGATIVE_FILE = "negative.safetensors"  # vectors of the negative text, for samples
+
+# Of how a clip was made: its take, what stays together when takes are split, and how many clips the take has.
+TAKE, GROUP, OF = "take", "group", "of"
+
+PROMPT = "prompt"  # of the negative text's file
 
 _AGAIN = "Delete it and run `training cache` again, which makes what is missing alone."
 
@@ -51,9 +56,32 @@ class Entry:
     layout: AnyLayout
     kind: str = TrainingClip.kind
 
+    @property
+    def take(self) -> str:
+        """The take that it is cut from; clips of older caches have their take's name."""
+        return self.made.get(TAKE, self.name)
+
+    @property
+    def group(self) -> str:
+        """What it stays together with when takes are split."""
+        return self.made.get(GROUP, self.take)
+
+
+class DamagedShardError(ValueError):
+    """A shard that is truncated, corrupt or of another version."""
+
 
 class ClipCache:
     """The clips of a folder. Headers are read at once, clips when they are asked for.
+
+    Args:
+        folder: of the cache.
+        may_be_empty: for who makes it: it may be empty, and damaged shards are noted, their clips not there.
+
+    Attributes:
+        entries: clips by name.
+        held_out: names of those that are not trained on.
+        damaged: what is wrong with the shards that cannot be read, by their files.
 
     Raises:
         ValueError: if there is no such folder or no clip in it, or a shard is damaged; it names the file.
@@ -62,17 +90,47 @@ class ClipCache:
     def __init__(self, folder: Path, *, may_be_empty: bool = False) -> None:
         self.folder = folder
         self.entries: dict[str, Entry] = {}
+        self.held_out: tuple[str, ...] = ()
+        self.damaged: dict[Path, str] = {}
+        self._by_take: dict[str, list[Entry]] | None = None
         for shard in sorted(folder.glob("clips-*.safetensors")):
-            self.entries.update((entry.name, entry) for entry in _entries(shard))
+            try:
+                self.entries.update((entry.name, entry) for entry in _entries(shard))
+            except DamagedShardError as error:
+                if not may_be_empty:
+                    raise
+                self.damaged[shard] = str(error)
         if not self.entries and not may_be_empty:
             raise ValueError(f"There are no clips in {folder}: run `training cache` first, with this recipe.")
 
     def __contains__(self, name: str) -> bool:
         return name in self.entries
 
-    def only(self, names: Iterable[str]) -> None:
-        """Forget all clips but some, which have to be there."""
+    def of_take(self, take: str) -> list[Entry]:
+        """Return a take's clips."""
+        if self._by_take is None:
+            self._by_take = {}
+            for entry in self.entries.values():
+                self._by_take.setdefault(entry.take, []).append(entry)
+        return self._by_take.get(take, [])
+
+    def has_all_of(self, take: str) -> bool:
+        """Whether all clips of a take are there."""
+        entries = self.of_take(take)
+        return bool(entries) and len(entries) == int(entries[0].made.get(OF, "1"))
+
+    def remove_clips(self, take: str, but: Container[str]) -> None:
+        """Remove the shards of a take's clips that are no longer cut from it, where they hold nothing else."""
+        for entry in self.of_take(take):
+            others = [other for other in self.entries.values() if other.shard == entry.shard and other.take != take]
+            if entry.name not in but and not others:
+                entry.shard.unlink(missing_ok=True)
+
+    def only(self, names: Iterable[str], held_out: Iterable[str]) -> None:
+        """Forget all clips but some, which have to be there, and note which of them are held out."""
         self.entries = {name: self._entry(name) for name in names}
+        self.held_out = tuple(held_out)
+        self._by_take = None
 
     def read(self, name: str) -> Any:
         """Return a clip of its kind, mapped from its file.
@@ -94,10 +152,29 @@ class ClipCache:
 
     def negative(self) -> Tensor | None:
         """Return the vectors of the negative text [512, text width], where the cache has them."""
+        found = self._negative()
+        return None if found is None else found[0]["text"]
+
+    def has_negative(self, prompt: str) -> bool:
+        """Whether the vectors of a negative text are there; files of older caches do not tell which text they hold."""
+        found = self._negative()
+        return found is not None and found[1].get(PROMPT, prompt) == prompt
+
+    def check_negative(self, prompt: str) -> None:
+        """Check that the negative text, where the cache has one, is the recipe's.
+
+        Raises:
+            ValueError: if it is another.
+        """
+        if self._negative() is not None and not self.has_negative(prompt):
+            raise ValueError(
+                f"{self.folder / NEGATIVE_FILE} is stale: it was made of another text than [encoders] negative says. "
+                "Run `training cache`, which makes it again."
+            )
+
+    def _negative(self) -> tuple[dict[str, Tensor], dict[str, str]] | None:
         path = self.folder / NEGATIVE_FILE
-        if not path.is_file():
-            return None
-        return read_safetensors(path, "It holds the negative text of the clips.")[0]["text"]
+        return read_safetensors(path, f"It holds the negative text of the clips. {_AGAIN}") if path.is_file() else None
 
     def stale(self, name: str, made: Made) -> str | None:
         """Return what differs between how a clip was made and how it would be made now, None if nothing does.
@@ -107,6 +184,19 @@ class ClipCache:
         then = self._entry(name).made
         differs = [key for key, value in made.items() if then.get(key, value) != value]
         return None if not differs else "; ".join(f"{key} was {then[key]}, is {made[key]}" for key in differs)
+
+    def check_whole(self, takes: Iterable[str]) -> None:
+        """Check that all clips of some takes are there.
+
+        Raises:
+            ValueError: naming the first take without.
+        """
+        takes = list(takes)
+        if missing := [take for take in takes if not self.has_all_of(take)]:
+            raise ValueError(
+                f"{len(missing)} of {len(takes)} takes are not all in {self.folder}, such as {missing[0]}: run "
+                "`training cache`."
+            )
 
     def check_fresh(self, names: Sequence[str], made: Mapping[str, Made]) -> None:
         """Check that clips are there and were made as they would be made now.
@@ -118,11 +208,6 @@ class ClipCache:
         Raises:
             ValueError: naming the first that is not.
         """
-        if missing := [name for name in names if name not in self]:
-            raise ValueError(
-                f"{len(missing)} of {len(names)} clips are not in {self.folder}, such as {missing[0]}: run `training "
-                "cache`."
-            )
         for name in names:
             if (what := self.stale(name, made.get(name, {}))) is not None:
                 raise ValueError(
@@ -154,10 +239,10 @@ def write_shard(folder: Path, clips: Mapping[str, tuple[AnyClip, Made]]) -> Path
     return path
 
 
-def write_negative(folder: Path, text: Tensor) -> None:
-    """Write the vectors of the negative text [512, text width]."""
+def write_negative(folder: Path, text: Tensor, prompt: str = "") -> None:
+    """Write the vectors of the negative text [512, text width], and the text itself."""
     with whole_file(folder / NEGATIVE_FILE) as unfinished:
-        write_safetensors(unfinished, {"text": text}, {})
+        write_safetensors(unfinished, {"text": text}, {PROMPT: prompt})
 
 
 def _entries(shard: Path) -> list[Entry]:
@@ -173,4 +258,4 @@ def _entries(shard: Path) -> list[Entry]:
             entries.append(Entry(item["name"], shard, number, item["made"], layout, kind))
         return entries
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"The shard {shard} is truncated or corrupt ({error}). {_AGAIN}") from error
+        raise DamagedShardError(f"The shard {shard} is truncated or corrupt ({error}). {_AGAIN}") from error

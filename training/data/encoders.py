@@ -1,7 +1,8 @@
-"""Encode takes for the cache, with Wan 2.1's own encoders from a pipeline's folder in diffusers' layout."""
+"""Wan 2.1's own encoders, from a pipeline's folder in diffusers' layout."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,20 +11,21 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from ...attention.layout import TokenLayout
-from ...common.wan_grid import LATENT_CHANNELS, PATCH, SPATIAL_STRIDE, latent_frames
-from ...geometry.directions.clip import ClipGeometry
-from ...takes.take import Take
+from ...common.safe_text import safe_logger
+from ...common.wan_grid import LATENT_CHANNELS
 from ...wan.egox.prompt import TEXT_TOKENS
 from ..recipe import Recipe
-from .clips import TrainingClip
+from .clips import ViewsClip
 
-PARTS = ("vae", "text_encoder", "tokenizer", "image_encoder", "image_processor")
+_log = safe_logger(__name__)
+
+VAE, TEXT, IMAGE = ("vae",), ("text_encoder", "tokenizer"), ("image_encoder", "image_processor")
+PARTS = (*VAE, *TEXT, *IMAGE)  # folders of the pipeline
 
 
 @dataclass(frozen=True, eq=False)
 class Encoders:
-    """Wan 2.1's encoders.
+    """Wan 2.1's encoders; parts that were not loaded are None.
 
     Attributes:
         vae: diffusers' AutoencoderKLWan.
@@ -72,6 +74,13 @@ class Encoders:
         vectors = self.text_encoder(tokens.input_ids.to(self.device), mask).last_hidden_state
         return (vectors * mask.unsqueeze(-1))[0].cpu()
 
+    def text_without_padding(self, prompt: str) -> Tensor | None:
+        """Return a prompt's vectors [1 to 512, text width], None where there is no text encoder."""
+        if self.text_encoder is None:
+            return None
+        vectors = self.text(prompt)
+        return vectors[: int(vectors.any(dim=-1).sum())]
+
     @torch.no_grad()
     def features(self, picture: Tensor) -> Tensor:
         """Return CLIP's features [257, image width] of an image's middle square, for [H, W, 3] in [0, 1]."""
@@ -89,13 +98,21 @@ class Encoders:
         return tuple(torch.tensor(value).view(1, LATENT_CHANNELS, 1, 1, 1).to(like) for value in values)
 
 
-def load_encoders(folder: Path, device: torch.device, dtype: torch.dtype = torch.bfloat16) -> Encoders:
+def load_encoders(
+    folder: Path, device: torch.device, dtype: torch.dtype = torch.bfloat16, parts: Sequence[str] = PARTS
+) -> Encoders:
     """Load the encoders of a pipeline's folder; the VAE in float32.
+
+    Args:
+        folder: of the pipeline.
+        device: where they run.
+        dtype: of the text encoder.
+        parts: those to load, of `PARTS`.
 
     Raises:
         ValueError: if the folder lacks one.
     """
-    if missing := [part for part in PARTS if not (folder / part).is_dir()]:
+    if missing := [part for part in parts if not (folder / part).is_dir()]:
         raise ValueError(
             f"[encoders] folder {folder} has no {', '.join(missing)}: name a pipeline in diffusers' layout, such as "
             "Wan2.1-I2V-14B-480P-Diffusers."
@@ -103,53 +120,32 @@ def load_encoders(folder: Path, device: torch.device, dtype: torch.dtype = torch
     from diffusers import AutoencoderKLWan
     from transformers import AutoTokenizer, CLIPImageProcessor, CLIPVisionModel, UMT5EncoderModel
 
-    return Encoders(
-        AutoencoderKLWan.from_pretrained(folder / "vae", torch_dtype=torch.float32).to(device).eval(),
-        UMT5EncoderModel.from_pretrained(folder / "text_encoder", torch_dtype=dtype).to(device).eval(),
-        AutoTokenizer.from_pretrained(folder / "tokenizer"),
-        CLIPVisionModel.from_pretrained(folder / "image_encoder", torch_dtype=torch.float32).to(device).eval(),
-        CLIPImageProcessor.from_pretrained(folder / "image_processor"),
-        device,
-    )
+    def network(kind: Any, dtype: torch.dtype) -> Callable[[Path], Any]:
+        return lambda path: kind.from_pretrained(path, torch_dtype=dtype).to(device).eval()
+
+    load = {
+        "vae": network(AutoencoderKLWan, torch.float32),
+        "text_encoder": network(UMT5EncoderModel, dtype),
+        "tokenizer": AutoTokenizer.from_pretrained,
+        "image_encoder": network(CLIPVisionModel, torch.float32),
+        "image_processor": CLIPImageProcessor.from_pretrained,
+    }
+    return Encoders(**{part: load[part](folder / part) if part in parts else None for part in PARTS}, device=device)
 
 
-def encode_take(take: Take, encoders: Encoders, recipe: Recipe) -> TrainingClip:
-    """Encode a take as a recipe says.
+def encoders_of(recipe: Recipe, device: torch.device) -> Encoders:
+    """Load what a recipe's clips are encoded with: for Exo2EgoSyn the VAE, and the text encoder where it is there.
 
     Raises:
-        ValueError: if the take lacks the true ego view or the ego prior, or has other sizes.
+        ValueError: if the recipe names no pipeline, or the pipeline lacks a part.
     """
-    data, egox = recipe.data, recipe.egox
-    if take.ego_prior is None or take.ego_truth is None:
-        lacks = "ego prior (ego_Prior.mp4)" if take.ego_prior is None else "true ego view (ego_GT.mp4)"
-        raise ValueError(f"The take {take.name} has no {lacks}: EgoX is trained on both.")
-    views = {"exo": (take.exo, data.exo_size), "ego": (take.ego_truth, data.ego_size)}
-    views["ego prior"] = (take.ego_prior, data.ego_size)
-    for name, (video, (width, height)) in views.items():
-        if video.shape[:3] != (data.frames, height, width):
-            raise ValueError(
-                f"The {name} video of {take.name} has {len(video)} frames of {video.shape[2]} x {video.shape[1]}, and "
-                f"[data] says {data.frames} of {width} x {height}: resize it, or change the recipe."
-            )
-    exo, ego, prior = (encoders.latent(views[name][0]) for name in ("exo", "ego", "ego prior"))
-    rows = data.exo_size[1] // SPATIAL_STRIDE
-    layout = TokenLayout(latent_frames(data.frames), rows, exo.shape[-1] // PATCH, ego.shape[-1] // PATCH)
-    geometry = ClipGeometry(take.exo_camera, take.depth, take.ego_camera, egox.resolved_geometry)
-    directions = geometry.directions(layout)
-    picture = torch.zeros_like(take.exo[0]) if egox.black_picture else _first_frame(encoders, exo, ego.shape[-1])
-    return TrainingClip(
-        exo=exo,
-        ego=ego,
-        prior=prior,
-        text=encoders.text(take.prompt),
-        features=encoders.features(picture),
-        ego_queries=directions.ego_queries.float().contiguous(),
-        exo_keys=directions.exo_keys.float().contiguous(),
-    )
-
-
-def _first_frame(encoders: Encoders, exo: Tensor, ego_width: int) -> Tensor:
-    """Return the first frame of the decoded [exo | noise] latent [H, W, 3], as inference shows it to CLIP."""
-    first = exo[:, :1]
-    noise = torch.randn(*first.shape[:-1], ego_width, generator=torch.Generator().manual_seed(0))
-    return encoders.video(torch.cat([first, noise], dim=-1))[0]
+    folder = recipe.encoders.folder
+    if folder is None:
+        raise ValueError("[encoders] folder names no pipeline: the folder of Wan2.1-I2V-14B-480P-Diffusers.")
+    parts = PARTS
+    if recipe.clip_kind == ViewsClip.kind:
+        has_text = all((folder / part).is_dir() for part in TEXT)
+        parts = (*VAE, *TEXT) if has_text else VAE
+        if not has_text:
+            _log.info("%s has no text encoder: the clips have no text, which the baseline VAWAN alone needs.", folder)
+    return load_encoders(folder, device, parts=parts)

@@ -7,13 +7,18 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...geometry.cameras.undistort import through_lens
 from ...takes.ego_exo4d.clip import frames_of_task, read_ego_exo4d
 from ...takes.ego_exo4d.layout import TAKES_FILE, TakeFolder, open_take
+from ...takes.egox.layout import entries_of, name_of
 from ...takes.egox.read import META_FILE, dataset_entry, files_of_take, read_dataset_take, read_take
+from ...takes.example.views import SOURCE_FRAMES, ego_lenses
+from ...takes.files import load_json
+from ...takes.listing import Memo
 from ...takes.take import Take
 from ...takes.views import Clip, EgoView, MultiViewTake, View
 
@@ -44,7 +49,8 @@ class TakeSource(ABC):
 
         Args:
             n_frames: frames to read.
-            exo_size, ego_size: width and height that the recipe says, for what is rendered; files have their own.
+            exo_size: width and height that the recipe says, for what is rendered; files have their own.
+            ego_size: likewise.
 
         Raises:
             ValueError: if it cannot be read, or there is no such form of it.
@@ -94,8 +100,10 @@ class EgoXTake(TakeSource):
         if self.inner is None:
             return _stamps({path.name: path for path in files})
         meta = self.folder / META_FILE
-        entry = dataset_entry(meta, self.inner).entry
-        return {"entry": digest(entry), **_stamps({path.name: path for path in files if path != meta})}
+        entries = _entry_digests(meta)
+        if self.inner not in entries:
+            dataset_entry(meta, self.inner)  # says what is wrong
+        return {"entry": entries[self.inner], **_stamps({path.name: path for path in files if path != meta})}
 
     def take(self, n_frames: int, exo_size: tuple[int, int], ego_size: tuple[int, int]) -> Take:
         """Read the first frames."""
@@ -104,19 +112,22 @@ class EgoXTake(TakeSource):
         return read_dataset_take(self.folder, self.inner, max_frames=n_frames)
 
     def views(self, clip: Clip, ego_view: EgoView) -> MultiViewTake:
-        """Its only exo view. The ego view is a fisheye's as recorded, and its rays are that lens'."""
+        """Read the first frames of its only exo view."""
         take = self.take(clip.start + clip.span, (0, 0), (0, 0))
         if take.ego_truth is None:
             raise ValueError(f"The take {self.name} has no true ego view (ego_GT.mp4): it is what is trained.")
         if take.n_frames < clip.start + clip.span:
             raise ValueError(
-                f"{clip.n_frames} frames with stride {clip.stride} from frame {clip.start} need {clip.span} frames, and "
-                f"the take {self.name} has {take.n_frames}: take fewer frames or a smaller stride."
+                f"{clip.n_frames} frames with stride {clip.stride} from frame {clip.start} need {clip.span} frames, "
+                f"and the take {self.name} has {take.n_frames}: take fewer frames or a smaller stride."
             )
         frames = slice(clip.start, clip.start + clip.span, clip.stride)
         exo = View("exo", take.exo[frames], take.exo_camera[0])
-        ego_camera = take.ego_camera.expanded(take.n_frames)[frames]
-        return MultiViewTake(self.name, (exo,), ego_camera, take.ego_truth[frames], take.fps / clip.stride)
+        camera, ego = take.ego_camera.expanded(take.n_frames)[frames], take.ego_truth[frames]
+        if ego_view is EgoView.UNDISTORTED:
+            linear = replace(camera, lens=ego_lenses(ego_view, camera.width)[0])
+            camera, ego = linear, through_lens(ego, camera.lens, linear)
+        return MultiViewTake(self.name, (exo,), camera, ego, take.fps / clip.stride)
 
 
 @dataclass(frozen=True)
@@ -145,8 +156,8 @@ class EgoExo4DTake(TakeSource):
     def take(self, n_frames: int, exo_size: tuple[int, int], ego_size: tuple[int, int]) -> Take:
         """Refuse: there is neither depth nor an ego prior."""
         raise ValueError(
-            f"{self.root}#{self.inner} is a take as Ego-Exo4D's release has it, without depth and ego prior, and EgoX is "
-            "trained on both: make them with workflows/egox.json and name a folder in EgoX's layout, or train "
+            f"{self.root}#{self.inner} is a take as Ego-Exo4D's release has it, without depth and ego prior, and EgoX "
+            "is trained on both: make them with workflows/egox.json and name a folder in EgoX's layout, or train "
             "Exo2EgoSyn."
         )
 
@@ -198,11 +209,22 @@ class RoomTake(TakeSource):
 
         return random_views(self.number, clip, ego_view)
 
+    def n_frames(self) -> int:
+        """Frames of the movement."""
+        return SOURCE_FRAMES
+
 
 def digest(content: Any) -> str:
     """Return a short digest of a text, or of what JSON can hold."""
     text = content if isinstance(content, str) else json.dumps(content, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _digests(meta: Path) -> dict[str, str]:
+    return {name_of(entry): digest(entry) for entry in entries_of(load_json(meta), meta)}
+
+
+_entry_digests = Memo(_digests)  # read once, though a dataset has thousands of takes
 
 
 def _stamps(files: Mapping[str, Path]) -> dict[str, str]:

@@ -165,8 +165,9 @@ def open_training(plan: PocketPlan) -> Trainer:
 
     recipe = plan.recipe()
     cache = ClipCache(recipe.data.cache)
+    cache.held_out = recipe.data.held_out
     for name in [name for name in cache.entries if name.startswith("rooms_00000-")]:
-        if name not in recipe.data.held_out:
+        if name not in cache.held_out:
             del cache.entries[name]
     network = new_transformer(recipe.new, recipe.run.seed)
     ignore_text(network)
@@ -226,7 +227,7 @@ def export(plan: PocketPlan, dtype: torch.dtype = torch.float16) -> list[Path]:
 
 def _first_batches(recipe: Recipe, cache: ClipCache, n_clips: int = 256) -> Iterator[tuple[ClipBatch, Tensor, Tensor]]:
     """Yield clips with noise for the fit of the last layer."""
-    names = [name for name in sorted(cache.entries) if name not in recipe.data.held_out]
+    names = [name for name in sorted(cache.entries) if name not in cache.held_out]
     for number, name in enumerate(names[:: max(1, len(names) // n_clips)]):
         clips = ClipBatch.of([cache.read(name)])
         noise, levels = draw(clips.ego.shape[1:], recipe.noise, recipe.run.seed, -1, [number])

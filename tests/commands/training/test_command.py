@@ -126,6 +126,23 @@ def test_mistakes_are_one_line(folder, capfd):
     assert "other.safetensors is not a Wan transformer" in capfd.readouterr().err
 
 
+def test_takes_are_screened(folder, capfd):
+    recipe = folder / "screened.toml"
+    recipe.write_text(RECIPE)
+    assert run("screen", recipe) == 1
+    assert "[data] takes names no take to look at" in capfd.readouterr().err
+    (folder / "takes" / "bare").mkdir(parents=True)
+    recipe.write_text(RECIPE.replace("[data]", '[data]\ntakes = ["takes/bare"]\nscreened = "list.json"'))
+    assert run("screen", recipe) == 0
+    told = capfd.readouterr().out
+    assert "1/1 bare: There is no file" in told
+    assert f"0 of 1 takes are kept, 1 rejected: {folder / 'index.html'}" in told
+    assert run("cache", recipe) == 1
+    assert "list.json rejects all 1 takes: look at its report" in capfd.readouterr().err
+    assert run("screen", recipe, "--out", folder / "there") == 0
+    assert (folder / "there" / "list.json").is_file()
+
+
 @pytest.mark.parametrize("missing", ["text_embedding.0.weight", "blocks.1.self_attn.q.weight", "blocks.0.ffn.0.weight"])
 def test_a_base_that_is_not_whole_or_of_another_kind(folder, capfd, missing):
     """Told by `check` before anything runs, and by `train` before anything is written."""
