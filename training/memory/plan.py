@@ -10,14 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from ...common.messages import gigabytes
-from ...common.wan_grid import LATENT_CHANNELS, PATCH, PLUCKER_CHANNELS, VAE_STRIDE, latent_frames
-from ...wan.egox.prompt import TEXT_TOKENS
-from ..data.clips import TrainingClip, ViewsClip
 from ..method import Method
 from ..methods import method_of
 from ..network.transformer import WanSize, is_exact
 from ..noise import Draws
 from ..recipe import LORA, Recipe
+from .blank_clip import blank_clip
 from .footprint import Footprint, footprint
 from .optimizers import ADAMW_8BIT, state_bytes, step_bytes
 from .quantised import QuantisedLinear, quantise, stored_bytes
@@ -27,7 +25,6 @@ CARDS = (24, 48, 80)  # GB as they are sold, 2^30 bytes
 # CUDA itself and its libraries, and what lies fallow between tensors.
 RESERVE = 1_500_000_000
 
-_CLIP_TOKENS = 257
 _IN_FLIGHT = 2  # blocks on the card of those that are swapped or shared: the one that runs and the next
 
 
@@ -309,7 +306,6 @@ def _measure(recipe: Recipe, size: WanSize | None) -> Footprint:
 def _losses_of(method: Method, size: WanSize | None) -> Callable[[nn.Module], Tensor]:
     recipe = method.recipe
     count = max(1, recipe.run.batch // recipe.run.accumulate)
-
     clip = blank_clip(recipe, size)
 
     def losses(network: nn.Module) -> Tensor:
@@ -318,35 +314,3 @@ def _losses_of(method: Method, size: WanSize | None) -> Callable[[nn.Module], Te
         return method.losses(network, clips, Draws(noise, torch.empty(count), torch.empty(count)))
 
     return losses
-
-
-def blank_clip(recipe: Recipe, size: WanSize | None) -> TrainingClip | ViewsClip:
-    """Return a clip of a recipe's sizes, all zeros; `size` has the widths of text and CLIP features."""
-    data, size = recipe.data, size or WanSize()
-    frames = latent_frames(data.frames)
-    (exo_width, height), (ego_width, ego_height) = (
-        (side[0] // VAE_STRIDE, side[1] // VAE_STRIDE) for side in (data.exo_size, data.ego_size)
-    )
-    if recipe.clip_kind == TrainingClip.kind:
-        exo, ego = (torch.zeros(LATENT_CHANNELS, frames, height, width) for width in (exo_width, ego_width))
-        rows, exo_columns, ego_columns = height // PATCH, exo_width // PATCH, ego_width // PATCH
-        return TrainingClip(
-            exo,
-            ego,
-            ego,
-            torch.zeros(TEXT_TOKENS, size.text),
-            torch.zeros(_CLIP_TOKENS, size.image),
-            torch.zeros(frames, rows, ego_columns, 3),
-            torch.zeros(frames, frames, rows, exo_columns, 3),
-        )
-    views, ego = recipe.exo2egosyn.views, torch.zeros(LATENT_CHANNELS, frames, ego_height, ego_width)
-    return ViewsClip(
-        exo=torch.zeros(views, LATENT_CHANNELS, frames, height, exo_width),
-        ego=ego,
-        gray=ego,
-        first_then_gray=ego,
-        plucker=torch.zeros(data.frames, PLUCKER_CHANNELS, data.ego_size[1], data.ego_size[0]),
-        align_plucker=torch.zeros(views, PLUCKER_CHANNELS, height, exo_width),
-        poses=torch.zeros(data.frames, 4, 4),
-        text=torch.zeros(TEXT_TOKENS, size.text),
-    )

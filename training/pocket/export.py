@@ -30,7 +30,8 @@ def stock_transformer(network: WanTransformer3DModel) -> dict[str, Tensor]:
         ValueError: if its cross-attention looks at the text.
     """
     weights = {from_diffusers(name): tensor for name, tensor in network.state_dict().items()}
-    stock = empty_transformer(replace(WanSize.of_tensors(weights), text=_STOCK.text, image=_STOCK.image)).state_dict()
+    size = WanSize.of_tensors(weights, "the network", "It is one of diffusers'.")
+    stock = empty_transformer(replace(size, text=_STOCK.text, image=_STOCK.image)).state_dict()
     out = {}
     for name, like in ((from_diffusers(name), tensor) for name, tensor in stock.items()):
         is_norm = "norm" in name or name in ("img_emb.proj.0.weight", "img_emb.proj.4.weight")

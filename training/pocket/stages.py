@@ -32,6 +32,7 @@ from ..data.clips import ClipBatch
 from ..data.rooms import PER_SHARD, shards_in, write_rooms
 from ..network.constant_text import ignore_text
 from ..network.egox import EgoX
+from ..network.egox_method import EgoXMethod
 from ..network.transformer import WanSize, new_transformer
 from ..noise import LevelSettings, draw
 from ..recipe import (
@@ -165,10 +166,9 @@ def open_training(plan: PocketPlan) -> Trainer:
 
     recipe = plan.recipe()
     cache = ClipCache(recipe.data.cache)
-    cache.held_out = recipe.data.held_out
-    for name in [name for name in cache.entries if name.startswith("rooms_00000-")]:
-        if name not in cache.held_out:
-            del cache.entries[name]
+    held_out = recipe.data.held_out
+    trained = [name for name in cache.entries if not name.startswith("rooms_00000-")]
+    cache.only([*trained, *held_out], held_out)
     network = new_transformer(recipe.new, recipe.run.seed)
     ignore_text(network)
     start_quiet(network)
@@ -177,7 +177,7 @@ def open_training(plan: PocketPlan) -> Trainer:
         fit_head(model, _first_batches(recipe, cache))
     on_cpu = torch.device(plan.device).type == "cpu"
     mixed = "bf16" if recipe.run.precision == "bf16" else "no"
-    return Trainer(recipe, model, cache, Accelerator(mixed_precision=mixed, cpu=on_cpu))
+    return Trainer(EgoXMethod(recipe), model, cache, Accelerator(mixed_precision=mixed, cpu=on_cpu))
 
 
 def train_transformer(plan: PocketPlan, show: Callable[[str], None] = print) -> str:
@@ -230,5 +230,5 @@ def _first_batches(recipe: Recipe, cache: ClipCache, n_clips: int = 256) -> Iter
     names = [name for name in sorted(cache.entries) if name not in cache.held_out]
     for number, name in enumerate(names[:: max(1, len(names) // n_clips)]):
         clips = ClipBatch.of([cache.read(name)])
-        noise, levels = draw(clips.ego.shape[1:], recipe.noise, recipe.run.seed, -1, [number])
-        yield clips, noise, levels
+        draws = draw(clips.ego.shape[1:], recipe.noise, recipe.run.seed, -1, [number])
+        yield clips, draws.noise, draws.levels

@@ -116,11 +116,12 @@ def test_it_begins_better_than_at_random(cache):
     batches = []
     for number, name in enumerate(20 * names):  # many times, for there are more features than tokens of two rooms
         clips = batch(cache, name)
-        noise, levels = draw(clips.ego.shape[1:], LEVELS, 0, number, [0])
-        batches.append((clips, noise, levels))
+        draws = draw(clips.ego.shape[1:], LEVELS, 0, number, [0])
+        batches.append((clips, draws.noise, draws.levels))
     fit_head(model, batches)
     clips = batch(cache, "rooms_00000-01")
-    noise, levels = draw(clips.ego.shape[1:], LEVELS, 1, 0, [0])
+    draws = draw(clips.ego.shape[1:], LEVELS, 1, 0, [0])
+    noise, levels = draws.noise, draws.levels
     with torch.no_grad():
         loss = velocity_losses(model(clips, noised(clips.ego, noise, levels), levels), clips.ego, noise).item()
         nothing = velocity_losses(torch.zeros_like(noise), clips.ego, noise).item()
