@@ -16,7 +16,7 @@ WORKERS ?= 2
 DEMO_ARGUMENTS = $(if $(TAKE),--take "$(TAKE)") $(if $(BACKGROUND),--background "$(BACKGROUND)") \
 	$(if $(MODELS),--models "$(MODELS)") $(if $(STEPS),--steps "$(STEPS)")
 
-.PHONY: help environment demo test lint format benchmark
+.PHONY: help environment demo test pocket lint format benchmark
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "%-14s%s\n", $$1, $$2 }'
@@ -29,6 +29,9 @@ demo: environment ## run the whole graph once: make demo [TAKE=DIR[#NAME]] [BACK
 
 test: environment ## run all tests, in two processes: make test [WORKERS=N]
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+pocket: environment ## make the pocket model from nothing, which takes hours
+	@$(RUN) tools/run.py pocket
 
 lint: environment ## check style and formatting
 	@$(RUN) -m ruff check .

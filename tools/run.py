@@ -1,4 +1,4 @@
-"""Run a developer's tool: the demo, or a benchmark by its name.
+"""Run a developer's tool: the demo, the training of the pocket model, or a benchmark by its name.
 
     python tools/run.py demo [--frames N] ...
     python tools/run.py gga --step
@@ -13,12 +13,14 @@ from importlib import import_module
 from pathlib import Path
 
 TOOLS = Path(__file__).resolve().parent
+_PACKAGES = ("demo", "pocket")
 
 
 def tools() -> dict[str, Path]:
     """Return the file of each tool by its name; a benchmark that others only import has no main part."""
     benchmarks = sorted((TOOLS / "benchmarks").glob("*.py"))
-    return {"demo": TOOLS / "demo" / "run.py"} | {
+    packages = {name: TOOLS / name / "run.py" for name in _PACKAGES}
+    return packages | {
         path.stem: path for path in benchmarks if 'if __name__ == "__main__"' in path.read_text(encoding="utf-8")
     }
 
@@ -30,9 +32,9 @@ def main() -> None:
     if name not in found:
         raise SystemExit(f"{f'There is no tool {name}. ' if name else ''}The tools are {', '.join(found)}.")
     sys.argv = [f"{sys.argv[0]} {name}", *sys.argv[2:]]
-    if name != "demo":
+    if name not in _PACKAGES:
         sys.path.insert(0, str(found[name].parent))  # benchmarks import each other by name
-    import_module("demo.run" if name == "demo" else name).main()
+    import_module(f"{name}.run" if name in _PACKAGES else name).main()
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ from ...geometry.lenses.pinhole import Pinhole
 from ...wan.egox.prompt import TEXT_TOKENS
 from ..data.cache import write_shard
 from ..data.clips import TrainingClip
-from ..data.rooms import PER_SHARD
 from .vae import encode
 
 if TYPE_CHECKING:
@@ -53,10 +52,10 @@ class LatentScale(NamedTuple):
 
 
 @torch.no_grad()
-def measure_scale(vae: AutoencoderKLWan, shard: Path, n_clips: int = PER_SHARD) -> LatentScale:
+def measure_scale(vae: AutoencoderKLWan, shard: Path) -> LatentScale:
     """Measure the latents of true ego views and exo views, of whole clips, equally weighted."""
     with np.load(shard) as arrays:
-        views = [_video(arrays[name][number]) for name in ("exo", "truth") for number in range(n_clips)]
+        views = [_video(clip) for name in ("exo", "truth") for clip in arrays[name]]
     device = next(vae.parameters()).device
     latents = torch.cat([encode(vae, view.to(device)).flatten(2) for view in views], dim=2)[0]  # [16, all]
     return LatentScale(latents.mean(dim=1).cpu(), latents.std(dim=1).cpu())

@@ -15,7 +15,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,9 +25,11 @@ import torch
 from torch import Tensor
 
 from ...attention.bias import GGAForm
+from ...common.wan_grid import TEMPORAL_STRIDE
 from ...common.whole_file import whole_file
 from ...geometry.directions.directions import GGAGeometry
 from ...networks.weights.safetensors_file import write_safetensors
+from ...takes.random_rooms.take import TakeSize
 from ..data.cache import ClipCache
 from ..data.clips import ClipBatch
 from ..data.rooms import PER_SHARD, shards_in, write_rooms
@@ -45,8 +48,8 @@ from ..recipe import (
     Recipe,
     RunSettings,
 )
-from ..session import newest_checkpoint, train
-from ..state import checkpoint_files
+from ..session import train
+from ..state import checkpoint_files, newest_checkpoint
 from ..trainer import CHECKPOINTS, Trainer
 from .encode_rooms import IGNORED_WIDTH, LatentScale, encode_shard, measure_scale
 from .export import stock_transformer
@@ -59,7 +62,7 @@ if TYPE_CHECKING:
 
 ROOMS, VAE, CLIPS, TRANSFORMER, FILES = "rooms", "vae.pt", "clips", "transformer", "files"
 VAE_FILE, TRANSFORMER_FILE = "exo2ego_pocket_vae.safetensors", "exo2ego_pocket_i2v.safetensors"
-HELD_OUT_ROOMS = PER_SHARD  # the first shard: the VAE's measure, and the clips held out
+_MOST_HELD_OUT = 8  # clips, of the first shard, which nothing is trained on
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,9 @@ class PocketPlan:
 
     Attributes:
         folder: where everything lies.
-        n_shards: of 25 rooms each; the first one is held out.
+        n_shards: of rooms; the first one is held out.
+        per_shard: rooms in each.
+        size: of the takes; their ego images are as high as the exo images.
         vae_steps, steps: of the VAE's and the transformer's training.
         batch: clips a step of the transformer.
         width, ffn, blocks: sizes of the transformer.
@@ -78,6 +83,8 @@ class PocketPlan:
 
     folder: Path
     n_shards: int = 400
+    per_shard: int = PER_SHARD
+    size: TakeSize = field(default_factory=TakeSize)
     vae_steps: int = 20_000
     steps: int = 40_000
     batch: int = 8
@@ -102,10 +109,10 @@ class PocketPlan:
             new=WanSize(self.width, self.ffn, self.blocks, IGNORED_WIDTH, IGNORED_WIDTH),
             data=DataSettings(
                 cache=self.folder / CLIPS,
-                held_out=tuple(f"rooms_00000-{room:02d}" for room in range(8)),
-                frames=9,
-                exo_size=(224, 128),
-                ego_size=(128, 128),
+                held_out=tuple(f"rooms_00000-{room:02d}" for room in range(min(_MOST_HELD_OUT, self.per_shard))),
+                frames=self.size.n_frames,
+                exo_size=(self.size.exo_width, self.size.exo_height),
+                ego_size=(self.size.ego_size, self.size.ego_size),
             ),
             egox=EgoXSettings(gga=GGAForm.PAPER.value, geometry=GGAGeometry.PHYSICAL.value, strength=1.0),
             noise=LevelSettings(shift=30.0),
@@ -117,11 +124,9 @@ class PocketPlan:
 def make_rooms(plan: PocketPlan, n_workers: int | None = None) -> None:
     """Render the rooms that are not there yet, a process for each core."""
     n_workers = n_workers or len(os.sched_getaffinity(0))
+    share = partial(write_rooms, plan.folder / ROOMS, plan.n_shards, plan.size, per_shard=plan.per_shard)
     with ProcessPoolExecutor(n_workers, get_context("fork")) as pool:
-        waiting = [
-            pool.submit(write_rooms, plan.folder / ROOMS, plan.n_shards, worker=worker, n_workers=n_workers)
-            for worker in range(n_workers)
-        ]
+        waiting = [pool.submit(share, worker=worker, n_workers=n_workers) for worker in range(n_workers)]
         for one in waiting:
             one.result()
 
@@ -150,13 +155,14 @@ def make_clips(plan: PocketPlan, show: Callable[[str], None] = print) -> None:
     vae, scale = trained_vae(plan)
     geometry = plan.recipe().egox.resolved_geometry
     cache = ClipCache(plan.folder / CLIPS, may_be_empty=True)
+    frames = tuple(range(0, plan.size.n_frames, TEMPORAL_STRIDE))  # which are clips of one frame by themselves, too
     for shard in shards_in(plan.folder / ROOMS):
 
         def is_due(number: int, shard: Path = shard) -> bool:
             name = f"{shard.stem}-{number:02d}"
             return name not in cache or cache.stale(name, scale.made()) is not None
 
-        names = encode_shard(vae, scale, shard, plan.folder / CLIPS, geometry, keep=is_due)
+        names = encode_shard(vae, scale, shard, plan.folder / CLIPS, geometry, frames=frames, keep=is_due)
         show(f"{shard.stem}: {len(names)} clips")
 
 
@@ -207,8 +213,11 @@ def export(plan: PocketPlan, dtype: torch.dtype = torch.float16) -> list[Path]:
     recipe = plan.recipe()
     network = new_transformer(recipe.new, recipe.run.seed)
     ignore_text(network)
-    best = newest_checkpoint(recipe).best
-    network.load_state_dict({name.removeprefix("transformer."): value for name, value in best.items()}, strict=False)
+    checkpoint = newest_checkpoint(recipe.run.out / CHECKPOINTS)
+    if checkpoint is None:
+        raise ValueError(f"There is no checkpoint in {recipe.run.out / CHECKPOINTS}: run the stage transformer first.")
+    best = {name.removeprefix("transformer."): value for name, value in checkpoint.best.items()}
+    network.load_state_dict(best, strict=False)
     vae, scale = trained_vae(plan)
     config = vae.config
     like = {"mean": torch.tensor(config.latents_mean), "std": torch.tensor(config.latents_std)}

@@ -33,7 +33,7 @@ def cache(tmp_path_factory):
     torch.manual_seed(0)
     vae = pocket_vae(4).eval()
     (shard,) = shards_in(folder)
-    scale = measure_scale(vae, shard, 2)
+    scale = measure_scale(vae, shard)
     names = encode_shard(vae, scale, shard, folder / "cache", GGAGeometry.PHYSICAL, frames=(0, 4))
     cache = ClipCache(folder / "cache")
     assert sorted(names) == sorted(cache.entries)
