@@ -103,9 +103,17 @@ class NamedInputs(Generic[Found, Loaded]):
             settings: those of the loader.
 
         Raises:
-            ValueError: as `check`, or if a file cannot be read.
+            ValueError: as `check`, or if a file cannot be read; it names what was asked for.
         """
-        return self.example(**settings) if name == self.built_in else self.loader(self.finder(root, name), **settings)
+        if name == self.built_in:
+            return self.example(**settings)
+        found = self.finder(root, name)
+        try:
+            return self.loader(found, **settings)
+        except ValueError as error:
+            if Path(name).name in str(error):
+                raise
+            raise ValueError(f"{name}: {error}") from error
 
 
 # Takes ----------------------------------------------------------------------------------------------------------

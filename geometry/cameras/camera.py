@@ -268,7 +268,7 @@ class Camera:
             raise ValueError(f"This pack reads camera version {JSON_VERSION}, got {content.get('version')!r}.")
         try:
             lens = lens_from_json(content["lens"])
-            poses = torch.tensor(content["world_to_camera"], dtype=torch.float64)
+            poses = _poses_of_lists(content["world_to_camera"])
             return cls(lens, int(content["width"]), int(content["height"]), poses)
         except KeyError as error:
             raise ValueError(f"The camera has no key {error}; found {sorted(content)}.") from error
@@ -278,6 +278,16 @@ class Camera:
 
 # Turning an image clockwise sends its right (x) to its down and its down (y) to its left: x' = -y, y' = x.
 QUARTER_TURN_CLOCKWISE = torch.tensor([[0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], dtype=torch.float64)
+
+
+def _poses_of_lists(content: object) -> Tensor:
+    try:
+        return torch.tensor(content, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise ValueError(
+            f"Expected world_to_camera as rows of numbers, [F, 3, 4] or [F, 4, 4]; got {arrived(content)} with rows of "
+            "different lengths, or with something else than numbers."
+        ) from error
 
 
 def _as_poses(matrices: Tensor) -> Tensor:
@@ -292,7 +302,7 @@ def _as_poses(matrices: Tensor) -> Tensor:
     if poses.shape[1] == 3:
         poses = torch.cat([poses, last_row.expand(len(poses), 1, 4)], dim=1)
     if not torch.isfinite(poses).all():
-        raise ValueError("A world-to-camera matrix holds NaN or infinity.")
+        raise ValueError("The world-to-camera matrices hold NaN or infinity: every entry is a finite number.")
     if not torch.allclose(poses[:, 3], last_row, atol=1e-6):
         raise ValueError(f"The last row of a world-to-camera matrix is 0 0 0 1, got {poses[:, 3][0].tolist()}.")
     if float(poses[:, :3, 3].abs().max()) > _FARTHEST:

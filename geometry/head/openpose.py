@@ -135,7 +135,9 @@ def _people(frame: Mapping[str, Any], index: int) -> Tensor:
 
 def _person(person: Any, index: int) -> Tensor | None:
     if not isinstance(person, Mapping):
-        raise ValueError(f"Expected a person of frame {index} as a dictionary, got {arrived(person)}.")
+        raise ValueError(
+            f"Expected every person of the keypoints' frame {index} as a dictionary, got {arrived(person)}."
+        )
     body = _triples(person.get("pose_keypoints_2d"), index)
     face = _triples(person.get("face_keypoints_2d"), index)
     if body is not None and len(body) not in _BODIES:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...common.cancel import bounded_slices
 from ...common.memory import DOUBLE, FLOAT, require_memory
+from ...common.messages import arrived
 from ..cameras.camera import Camera
 from ..depth.depth import Depth
 
@@ -58,6 +59,11 @@ class PointCloud:
         for points, colors in pairs:
             if points.ndim != 2 or points.shape[1] != 3 or points.shape != colors.shape:
                 raise ValueError(f"Expected points and colors [N, 3], got {list(points.shape)}, {list(colors.shape)}.")
+            if not (points.is_floating_point() and colors.is_floating_point()):
+                raise ValueError(
+                    f"Expected points and colors as floating-point numbers, got {arrived(points)} and "
+                    f"{arrived(colors)}."
+                )
 
     @property
     def n_frames(self) -> int:

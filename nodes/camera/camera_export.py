@@ -89,7 +89,10 @@ class Exo2EgoCameraExport(io.ComfyNode):
         root = Path(folder_paths.get_output_directory()).resolve()
         try:
             if not (root / filename_prefix).resolve().is_relative_to(root):
-                raise ValueError(f"{filename_prefix!r} leads out of ComfyUI's output folder. Name a folder inside it.")
+                raise ValueError(
+                    f"The filename prefix is {arrived(filename_prefix)}, which leads out of ComfyUI's output folder. "
+                    "Name a folder inside it."
+                )
             folder, name, number, subfolder, _ = folder_paths.get_save_image_path(filename_prefix, str(root))
             path = Path(folder) / f"{name}_{number:05}_{kind.suffix}"
             lost = write_camera(path, camera, kind, exo_camera=exo_camera, fps=fps)

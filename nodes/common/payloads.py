@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
-from enum import Enum
-from functools import cache
-from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from torch import Tensor
 
 from ...common.messages import arrived, few
+from ...common.typed_fields import wrong_field
 from ...geometry.cameras.camera import Camera
 from ...geometry.depth.depth import Depth
 from ...geometry.finite import first_not_finite
 from ...geometry.plucker import PluckerMaps
 from ...geometry.points.point_cloud import PointCloud
-from ...networks.components.files import LoadedComponent
-from ...networks.components.metadata import Component
 from ...networks.components.set import SynComponents
+from ...networks.components.shapes import check_tensors
 from ...wan.exo2egosyn.views import ExoViews
 from .checks import Rule, is_plain, label, unfit
 
@@ -41,8 +38,8 @@ def _rule(
         if not isinstance(value, kind):
             raise unfit(declared, what, arrived(value), advice)
         try:
-            _check_fields(value)
             again = rebuilt(value)
+            _check_fields(again)
         except ValueError as error:
             raise ValueError(
                 f"{label(declared)} got {what} that is not in order: {str(error)[:_LONGEST]} {advice}"
@@ -69,34 +66,18 @@ def _refuse_not_finite(declared: Any, name: str, values: Any) -> None:
 
 
 def _check_fields(value: Any) -> None:
-    """Check that the fields that a payload declares as tensors or choices are some.
+    """Check that the fields of a payload are what it declares, and its tensors plain ones.
 
     Raises:
         TypeError: if one is something else.
     """
-    for name, choices in _choices(type(value)):
-        if not isinstance(getattr(value, name), choices):
-            raise TypeError(name)
+    if (name := wrong_field(value)) is not None:
+        raise TypeError(name)
     for field in fields(value):
         held = getattr(value, field.name)
-        if "Tensor" in str(field.type) and not (held is None and "None" in str(field.type)):
-            parts = held if "tuple" in str(field.type) else (held,)
-            if not isinstance(parts, tuple) or not all(is_plain(part) for part in parts):
+        for part in held if isinstance(held, tuple) else (held,):
+            if isinstance(part, Tensor) and not is_plain(part):
                 raise TypeError(field.name)
-
-
-@cache
-def _choices(kind: type) -> tuple[tuple[str, tuple[type, ...]], ...]:
-    """Return the fields of a payload that are declared as an Enum, and the types that each may have."""
-    declared = {
-        name: get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-        for name, hint in get_type_hints(kind).items()
-    }
-    return tuple(
-        (name, types)
-        for name, types in declared.items()
-        if any(isinstance(part, type) and issubclass(part, Enum) for part in types)
-    )
 
 
 def _camera(value: Camera) -> Camera:
@@ -104,11 +85,9 @@ def _camera(value: Camera) -> Camera:
 
 
 def _components(value: SynComponents) -> SynComponents:
-    if not isinstance(value.parts, Mapping):
-        raise TypeError("parts")
     for component, part in value.parts.items():
-        if not isinstance(component, Component) or not isinstance(part, LoadedComponent):
-            raise TypeError("part")
+        if part.component is not component or check_tensors(part.metadata, part.state_dict) != part.config:
+            raise TypeError(component.value)
     return value
 
 

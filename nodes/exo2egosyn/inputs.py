@@ -123,8 +123,8 @@ class Exo2EgoAlignPredict(io.ComfyNode):
             align = components.get(Component.ALIGN)
             if align is None:
                 raise ValueError(
-                    "There is no first ego frame: choose an align file in Exo2EgoSyn Loader, or connect a real first "
-                    "frame."
+                    "The components have no EgoExo-Align, so there is no first ego frame: choose an align file in "
+                    "Exo2EgoSyn Loader, or connect a real first frame."
                 )
             if views is None or ego_camera is None:
                 missing = "exo views" if views is None else "ego camera"

@@ -183,6 +183,13 @@ def test_a_name_that_is_no_camera(root, name, message):
         CAMERAS.load(root, name, role=CameraRole.EGO, lens=LENS)
 
 
+@pytest.mark.parametrize("text", ["[]", '{"format": "other"}', '{"format": "exo2ego.camera", "version": 1}'])
+def test_what_is_wrong_in_a_file_is_told_with_its_name(root, text):
+    (root / "path.json").write_text(text)
+    with pytest.raises(ValueError, match=r"path\.json"):
+        CAMERAS.load(root, "path.json", role=CameraRole.EGO, lens=LENS)
+
+
 def test_the_example_camera_keeps_its_clip_s_shape(root):
     assert CAMERAS.load(root, EXAMPLE_ROOM, role=CameraRole.EXO, lens=LENS, width=392).height == 224
     assert CAMERAS.load(root, EXAMPLE_ROOM, role=CameraRole.EGO, lens=LENS, width=224).height == 224

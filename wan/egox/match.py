@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any
 
 from ...attention.bias import RELEASE_STRENGTH
+from ...common.messages import arrived
 from ...geometry.directions.directions import GGAGeometry
 
 # The released training code runs GGA with a lambda of 1.
@@ -70,6 +71,6 @@ def match_of_latent(latent: dict[str, Any]) -> Match | None:
     except ValueError:
         known = " or ".join(f"'{match.value}'" for match in Match)
         raise ValueError(
-            f"The exo latent states that it was made as {told!r}; expected {known}. Make it with EgoX Conditioning of "
-            "this version."
+            f"The exo latent states that it was made as {arrived(told)}; expected {known}. Make it with EgoX "
+            "Conditioning of this version."
         ) from None

@@ -14,6 +14,9 @@ from typing import Any
 
 from torch import Tensor
 
+from ...common.messages import arrived
+from ...common.typed_fields import wrong_field
+
 FIRST_FRAME_KEY = "exo2ego_first_frame"
 
 
@@ -48,8 +51,17 @@ class FirstFrame:
 
 
 def first_frame_of(latent: dict[str, Any]) -> FirstFrame:
-    """Return what a LATENT holds: the frame that `as_latent` put there, or the bare samples of another node."""
+    """Return what a LATENT holds: the frame that `as_latent` put there, or the bare samples of another node.
+
+    Raises:
+        ValueError: if something else lies where `as_latent` puts it.
+    """
     samples, known = latent["samples"], latent.get(FIRST_FRAME_KEY)
     if known is None:
         return FirstFrame(samples)
+    if not isinstance(known, FirstFrame) or wrong_field(known) is not None:
+        raise ValueError(
+            f"The first latent carries {arrived(known)} that is not what EgoExo-Align Predict leaves in it. Connect "
+            "first_latent of EgoExo-Align Predict again."
+        )
     return known if samples is known.latent else FirstFrame(samples, cond_tail=known.cond_tail)

@@ -18,8 +18,8 @@ from torch import Tensor
 _CAUSES = (
     "Likely causes, the most frequent first: fp16 that overflows (load the base model as bf16 or fp8); SageAttention "
     "or another attention patch (start ComfyUI without --use-sage-attention, and remove attention nodes); a broken "
-    "LoRA or base model file, or one of another model; a LoRA strength or CFG that is far too large. Change one of "
-    "them and queue again."
+    "LoRA or base model file, or one of another model; a LoRA strength, CFG or prompt that is far too large. Change "
+    "one of them and queue again."
 )
 
 

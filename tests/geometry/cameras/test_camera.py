@@ -128,6 +128,11 @@ def test_bad_poses_say_what_is_wrong(pose, message):
         (trajectory().to_json().replace('"width"', '"wide"'), "has no key 'width'"),
         (trajectory().to_json().replace('"pinhole"', '"mirror"'), "lens of type"),
         (trajectory().to_json().replace('"fx"', '"gx"'), "wrong kind"),
+        (
+            trajectory().to_json().replace("[0.0, 0.0, 0.0, 1.0]", "[0.0, 0.0, 1.0]"),
+            "world_to_camera as rows of numbers",
+        ),
+        (trajectory().to_json().replace("[0.0, 0.0, 0.0, 1.0]", '"up"'), "world_to_camera as rows of numbers"),
     ],
 )
 def test_bad_json_says_what_is_wrong(text, message):
