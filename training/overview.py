@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+from ..common.messages import gigabytes
 from ..common.paths import is_file
 from ..networks.components.files import files_of
 from ..networks.weights.safetensors_file import read_safetensors
 from ..networks.weights.wan_kinds import WAN21_I2V, wan_kind, wan_prefix
 from .data.sources import clips_of
-from .memory.plan import plan_lines
+from .memory.plan import Planner, plan_lines
 from .memory.scaled_files import split_scaled
 from .memory.settings import FP8
 from .method import Method
@@ -65,6 +66,26 @@ def memory(recipe: Recipe, cards: int = 1) -> list[str]:
     size = WanSize() if expected == WAN21_I2V else WanSize(image=0)
     missing = f"There is no file {base} yet: planned with the sizes of {expected}, 14B."
     return [missing, *plan_lines(recipe, size, cards)]
+
+
+def memory_at_start(recipe: Recipe, cards: int = 1, free: int | None = None) -> list[str]:
+    """Return what a training takes that is about to start, in a line, and where it does not fit, what to do.
+
+    Args:
+        recipe: all settings; its base model is there.
+        cards: processes, each with a card.
+        free: bytes that are free on this process's card, None without one.
+    """
+    expected = method_of(recipe).base_kind
+    planner = Planner(None if expected is None else _size(recipe, expected), cards)
+    plan = planner.plan(recipe)
+    lines = [f"memory{' of each card' if cards > 1 else ''}: {plan.describe()}"]
+    if free is not None and plan.total > free:
+        lines.append(
+            f"The card has {gigabytes(free)} free: it will probably not do. `check --memory` names the settings that "
+            "take less."
+        )
+    return lines
 
 
 def _size(recipe: Recipe, expected: str) -> WanSize:

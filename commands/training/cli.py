@@ -91,10 +91,16 @@ def _screen(options: argparse.Namespace) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
+    from ...training.overview import memory_at_start
     from ...training.session import open_trainer, train
     from ...training.trainer import TrainingFailedError
 
-    trainer = open_trainer(_recipe(options), options.recipe.parent, on_cpu=options.cpu)
+    recipe = _recipe(options)
+    index, cards = _part_of_launch()
+    if index == 1:
+        for line in memory_at_start(recipe, cards, _free(_device(options))):
+            print(line, flush=True)
+    trainer = open_trainer(recipe, options.recipe.parent, on_cpu=options.cpu)
 
     def stop(number: int, frame: object) -> None:
         trainer.stop_asked = True
@@ -182,6 +188,13 @@ def _device(options: argparse.Namespace) -> Any:
     if options.cpu or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def _free(device: Any) -> int | None:
+    """Return the bytes that are free on a GPU; None for the CPU."""
+    import torch
+
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
 
 
 def _part_of_launch() -> tuple[int, int]:

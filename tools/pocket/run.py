@@ -41,6 +41,9 @@ def main() -> None:
     )
     parser.add_argument("--shards", type=int, default=plan.n_shards, help="of rooms, the first one is held out")
     parser.add_argument("--vae-steps", type=int, default=plan.vae_steps, help="of the VAE's training")
+    parser.add_argument(
+        "--encoder-steps", type=int, default=plan.encoder_steps, help="of these, after which the encoder stays"
+    )
     parser.add_argument("--steps", type=int, default=plan.steps, help="of the transformer's training")
     parser.add_argument("--batch", type=int, default=plan.batch, help="clips a step")
     parser.add_argument("--device", default=plan.device, help="where both are trained: cpu or cuda")
@@ -52,6 +55,7 @@ def main() -> None:
         folder=given.folder,
         n_shards=given.shards,
         vae_steps=given.vae_steps,
+        encoder_steps=given.encoder_steps,
         steps=given.steps,
         batch=given.batch,
         device=given.device,

@@ -33,6 +33,7 @@ from ...takes.random_rooms.take import TakeSize
 from ..data.cache import ClipCache
 from ..data.clips import ClipBatch
 from ..data.rooms import PER_SHARD, shards_in, write_rooms
+from ..memory.optimizers import ADAMW, MUON
 from ..network.constant_text import ignore_text
 from ..network.egox import EgoX
 from ..network.egox_method import EgoXMethod
@@ -51,6 +52,7 @@ from ..recipe import (
 from ..session import train
 from ..state import checkpoint_files, newest_checkpoint
 from ..trainer import CHECKPOINTS, Trainer
+from .bfloat16 import is_fast_in_bfloat16
 from .encode_rooms import IGNORED_WIDTH, LatentScale, encode_shard, measure_scale
 from .export import stock_transformer
 from .start import fit_head, start_quiet
@@ -75,6 +77,7 @@ class PocketPlan:
         per_shard: rooms in each.
         size: of the takes; their ego images are as high as the exo images.
         vae_steps, steps: of the VAE's and the transformer's training.
+        encoder_steps: of the VAE's, after which its encoder stays.
         batch: clips a step of the transformer.
         width, ffn, blocks: sizes of the transformer.
         device: where both are trained.
@@ -86,6 +89,7 @@ class PocketPlan:
     per_shard: int = PER_SHARD
     size: TakeSize = field(default_factory=TakeSize)
     vae_steps: int = 20_000
+    encoder_steps: int = 8_000
     steps: int = 40_000
     batch: int = 8
     width: int = 256
@@ -94,15 +98,19 @@ class PocketPlan:
     device: str = "cpu"
     until: float = math.inf
 
+    def vae_recipe(self) -> VaeRecipe:
+        """Return the VAE's recipe."""
+        return VaeRecipe(steps=self.vae_steps, encoder_steps=self.encoder_steps)
+
     def recipe(self) -> Recipe:
         """Return the transformer's recipe: levels near 1, since few steps are sampled."""
-        half = "bf16" if torch.device(self.device).type == "cuda" else "fp32"
+        is_fast = is_fast_in_bfloat16(self.device)
         return Recipe(
             run=RunSettings(
                 out=self.folder / TRANSFORMER,
                 steps=self.steps,
                 batch=self.batch,
-                precision=half,
+                precision="bf16" if is_fast else "fp32",
                 gradient_checkpointing=False,
             ),
             model=ModelSettings(trained=ALL),
@@ -116,7 +124,13 @@ class PocketPlan:
             ),
             egox=EgoXSettings(gga=GGAForm.PAPER.value, geometry=GGAGeometry.PHYSICAL.value, strength=1.0),
             noise=LevelSettings(shift=30.0),
-            optimizer=OptimizerSettings(lr=1e-3, schedule="cosine", ema=0.999, weight_decay=0.01),
+            optimizer=OptimizerSettings(
+                method=MUON if is_fast else ADAMW,  # Muon iterates in bfloat16
+                lr=3e-3 if is_fast else 1e-3,
+                schedule="cosine",
+                ema=0.999,
+                weight_decay=0.01,
+            ),
             checkpoints=CheckpointSettings(every=500, keep=2, log_every=50, held_out_every=500),
         )
 
@@ -133,8 +147,7 @@ def make_rooms(plan: PocketPlan, n_workers: int | None = None) -> None:
 
 def train_vae(plan: PocketPlan) -> None:
     """Train the VAE to its last step, or until the plan's time is over."""
-    recipe = VaeRecipe(steps=plan.vae_steps)
-    VaeTraining(recipe, plan.folder / ROOMS, plan.folder / VAE, device=plan.device).run(plan.until)
+    VaeTraining(plan.vae_recipe(), plan.folder / ROOMS, plan.folder / VAE, device=plan.device).run(plan.until)
 
 
 def trained_vae(plan: PocketPlan) -> tuple[AutoencoderKLWan, LatentScale]:
@@ -145,7 +158,7 @@ def trained_vae(plan: PocketPlan) -> tuple[AutoencoderKLWan, LatentScale]:
     """
     if not (plan.folder / VAE).is_file():
         raise ValueError(f"There is no VAE {plan.folder / VAE}: run the stage vae first.")
-    training = VaeTraining(VaeRecipe(steps=plan.vae_steps), plan.folder / ROOMS, plan.folder / VAE, device=plan.device)
+    training = VaeTraining(plan.vae_recipe(), plan.folder / ROOMS, plan.folder / VAE, device=plan.device)
     vae = training.averaged()
     return vae, measure_scale(vae, shards_in(plan.folder / ROOMS)[0])
 

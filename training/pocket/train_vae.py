@@ -15,7 +15,8 @@ from torch import Tensor
 from ...common.whole_file import whole_file
 from ..data.rooms import shards_in
 from ..muon import Muon
-from .vae import BASE_CHANNELS, decode, encode, pocket_vae
+from .bfloat16 import is_fast_in_bfloat16
+from .vae import BASE_CHANNELS, decode, encode, is_of_encoder, pocket_vae
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLWan
@@ -30,6 +31,7 @@ class VaeRecipe:
 
     Attributes:
         steps: optimizer steps; a training may be resumed with more, as long as its rates do not fall yet.
+        encoder_steps: after these the encoder stays: the transformer can be trained on its latents, beside the decoder.
         images, clips: how many of either a batch holds; batches alternate.
         crop: side of the crops in pixels; `last_crop` in the last fifth, since the attention in the middle sees all.
         chroma: weight of the squared error of the color differences.
@@ -40,6 +42,7 @@ class VaeRecipe:
     """
 
     steps: int = 20_000
+    encoder_steps: int = 8_000
     images: int = 12
     clips: int = 3
     clip_frames: int = 5
@@ -63,7 +66,7 @@ class VaeTraining:
         folder: where the rooms' shards lie.
         checkpoint: where the state is written.
         base_channels: of the VAE.
-        device: where it trains; in bfloat16 on a GPU, in float32 on a CPU, where bfloat16 is often emulated.
+        device: where it trains; in bfloat16 where the device computes with it, not where it is emulated.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class VaeTraining:
         torch.manual_seed(recipe.seed)
         self.recipe, self.checkpoint, self._base_channels = recipe, checkpoint, base_channels
         self.device = torch.device(device)
+        self._autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=is_fast_in_bfloat16(self.device))
         self.vae = pocket_vae(base_channels).to(self.device)
         self.step, self.loss = 0, math.nan
         trained = {name: value for name, value in self.vae.named_parameters() if value.requires_grad}
@@ -142,12 +146,13 @@ class VaeTraining:
             for group in optimizer.param_groups:
                 group["lr"] = highest * rate
         frames = self._batches.next(self.step, recipe.crop if share < 0.8 else recipe.last_crop).to(self.device)
-        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
-        with autocast:
+        if self.step == recipe.encoder_steps:
+            self._keep_encoder()
+        with torch.set_grad_enabled(self.step < recipe.encoder_steps), self._autocast:
             latent = encode(self.vae, frames)
         latent = latent.float()
         noisy = latent + recipe.noise * latent.detach().std() * torch.randn_like(latent)
-        with autocast:
+        with self._autocast:
             decoded = decode(self.vae, noisy)
         loss = self._loss(decoded.float() - frames, latent)
         loss.backward()
@@ -162,6 +167,13 @@ class VaeTraining:
         with torch.no_grad():
             for name, value in self._trained.items():
                 self.average[name].lerp_(value, 1 - decay)
+
+    @torch.no_grad()
+    def _keep_encoder(self) -> None:
+        """Put the average in the encoder's place: what is exported is what the decoder sees from now on."""
+        for name, value in self._trained.items():
+            if is_of_encoder(name):
+                value.copy_(self.average[name])
 
     def _loss(self, error: Tensor, latent: Tensor) -> Tensor:
         """Return the weighted error of frames [B, 3, T, H, W], and a pull of the latent to mean 0 and deviation 1."""

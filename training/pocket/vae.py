@@ -8,6 +8,7 @@ trained. Time is mixed at an eighth of the size and where time itself is halved 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -36,6 +37,8 @@ def pocket_vae(base_channels: int = BASE_CHANNELS) -> AutoencoderKLWan:
 
     vae = AutoencoderKLWan(base_dim=base_channels)
     for name, module in vae.named_modules():
+        if type(module).__name__ == "WanRMS_norm":
+            module.forward = partial(_normalized, module)
         if name.startswith(_IDENTITIES) and name in _IDENTITIES:
             nn.init.zeros_(module.conv2.weight)
             nn.init.zeros_(module.conv2.bias)
@@ -67,12 +70,24 @@ def decode(vae: AutoencoderKLWan, latent: Tensor) -> Tensor:
     return torch.cat(decoded, dim=2)
 
 
+def is_of_encoder(name: str) -> bool:
+    """Whether a parameter belongs to the encoder, by its name."""
+    return name.startswith(("encoder.", "quant_conv."))
+
+
 def _is_causal(module: nn.Module) -> bool:
     return type(module).__name__ == "WanCausalConv3d"
 
 
 def _unchanged(x: Tensor, feat_cache: Any = None, feat_idx: Any = None) -> Tensor:
     return x
+
+
+def _normalized(norm: nn.Module, x: Tensor) -> Tensor:
+    """Do what the norm's own forward pass does, for x [B, C, ...], in half the time."""
+    with torch.autocast(x.device.type, enabled=False):
+        length = torch.rsqrt((x * x).sum(dim=1, keepdim=True, dtype=torch.float32) + 1e-12)
+        return x * length.to(x.dtype) * (norm.gamma * norm.scale).to(x.dtype)
 
 
 def _frame_by_frame(convolution: nn.Conv3d) -> Any:

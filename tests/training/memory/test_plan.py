@@ -13,6 +13,7 @@ from exo2ego.training.memory.footprint import footprint
 from exo2ego.training.memory.plan import Planner, _as_in_training, _losses_of
 from exo2ego.training.methods import method_of
 from exo2ego.training.network.transformer import WanSize
+from exo2ego.training.overview import memory_at_start
 from exo2ego.training.session import build_network
 from exo2ego.training.toml_file import read_recipe
 from support.training import IMAGE_WIDTH, TEXT_WIDTH, tiny_recipe
@@ -111,3 +112,13 @@ def test_the_lora_fits_its_card(name, card, gga):
     assert lasting < plan.total - plan.activations
     n_tokens = 13 * (recipe.data.exo_size[1] // 16) * ((recipe.data.exo_size[0] + recipe.data.ego_size[0]) // 16)
     assert plan.kept >= 40 * n_tokens * 5120 * 2  # every block's input, in bfloat16
+
+
+def test_a_start_tells_where_the_card_has_less(tmp_path):
+    recipe = tiny_recipe(tmp_path)
+    (line,) = memory_at_start(recipe, free=1 << 36)
+    assert line.startswith("memory: weights ")
+    assert memory_at_start(recipe, free=int(1e9)) == [
+        line,
+        "The card has 1.0 GB free: it will probably not do. `check --memory` names the settings that take less.",
+    ]
