@@ -25,6 +25,7 @@ from .example.views import example_views
 from .files import check_inside, load_array, resolve_inside, resolve_named
 from .keypoint_files import example_frames, read_keypoints
 from .listing import Memo, file_or_files_in, names_inside
+from .resize import resized_take, whole_tokens
 from .take import Take
 from .views import MultiViewTake
 
@@ -137,17 +138,23 @@ def _find_take(root: Path, name: str) -> tuple[Path, str | None]:
     return folder, take
 
 
-def _load_take(found: tuple[Path, str | None], **settings: Any) -> Take:
-    folder, take = found
-    return read_take(folder, **settings) if take is None else read_dataset_take(folder, take, **settings)
+def _load_take(found: tuple[Path, str | None], height: int = 0, **settings: Any) -> Take:
+    folder, name = found
+    take = read_take(folder, **settings) if name is None else read_dataset_take(folder, name, **settings)
+    return resized_take(take, height) if height else take
 
 
-def _example_take(max_frames: int, **settings: Any) -> Take:
-    return example_take(min(max_frames, EXAMPLE_FRAMES), **settings)
+def _example_take(max_frames: int, height: int = 0, **settings: Any) -> Take:
+    count = min(max_frames, EXAMPLE_FRAMES)
+    if not height:
+        return example_take(count, **settings)
+    width = whole_tokens(*RELEASE_EXO_SIZE, height)
+    return example_take(count, exo_width=width, exo_height=height, ego_size=height, **settings)
 
 
-# Settings: `lens` of the ego camera, `max_frames` from the start (of the example room `EXAMPLE_FRAMES` at most), and
-# `progress`, called with (done, total) after each frame that is read or made.
+# Settings: `lens` of the ego camera, `max_frames` from the start (of the example room `EXAMPLE_FRAMES` at most),
+# `height` of all views as in `resized_take`, 0 for that of the take, and `progress`, called with (done, total) after
+# each frame that is read or made.
 TAKES: NamedInputs[tuple[Path, str | None], Take] = NamedInputs(
     FileKind.TAKE, _list_takes, _find_take, lambda found: files_of_take(*found), _load_take, _example_take
 )

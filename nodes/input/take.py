@@ -47,6 +47,16 @@ class Exo2EgoLoadTake(io.ComfyNode):
                     step=4,
                     tooltip="Frames to load from the start. Wan samples 4n+1 frames; EgoX was trained on 49.",
                 ),
+                io.Int.Input(
+                    "height",
+                    default=0,
+                    min=0,
+                    max=8192,
+                    step=16,
+                    optional=True,
+                    tooltip="Height of all views in pixels, a multiple of 16; 0 keeps the take's own. Cameras and "
+                    "depth follow. The pocket model wants 128, EgoX 448.",
+                ),
             ],
             outputs=[
                 io.Image.Output("exo", display_name="exo video", tooltip="The third-person clip."),
@@ -70,9 +80,14 @@ class Exo2EgoLoadTake(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, take: str, ego_lens: str, max_frames: int) -> io.NodeOutput:
+    def execute(cls, take: str, ego_lens: str, max_frames: int, height: int = 0) -> io.NodeOutput:
         loaded = TAKES.load(
-            input_folder(), take, lens=LensPreset(ego_lens), max_frames=max_frames, progress=progress_bar()
+            input_folder(),
+            take,
+            lens=LensPreset(ego_lens),
+            max_frames=max_frames,
+            height=height,
+            progress=progress_bar(),
         )
         kind = loaded.exo_camera.take_kind
         name = f"{loaded.name} ({kind.value})" if kind else loaded.name

@@ -36,6 +36,7 @@ def pocket_vae(base_channels: int = BASE_CHANNELS) -> AutoencoderKLWan:
     from diffusers import AutoencoderKLWan
 
     vae = AutoencoderKLWan(base_dim=base_channels)
+    _start_near_identity(vae)
     for name, module in vae.named_modules():
         if type(module).__name__ == "WanRMS_norm":
             module.forward = partial(_normalized, module)
@@ -73,6 +74,44 @@ def decode(vae: AutoencoderKLWan, latent: Tensor) -> Tensor:
 def is_of_encoder(name: str) -> bool:
     """Whether a parameter belongs to the encoder, by its name."""
     return name.startswith(("encoder.", "quant_conv."))
+
+
+@torch.no_grad()
+def _start_near_identity(vae: AutoencoderKLWan) -> None:
+    """Let every block begin as what passes its input on, so that the first steps train the ends already."""
+    for name, module in vae.named_modules():
+        if _is_causal(module):
+            taps = module.weight.shape[2] if any(part in name for part in _MIX_TIME) else 1
+            nn.init.normal_(module.weight, std=(taps * module.weight[0, :, 0].numel()) ** -0.5)
+            nn.init.zeros_(module.bias)
+    for module in vae.modules():
+        kind = type(module).__name__
+        if kind == "WanAttentionBlock":
+            nn.init.zeros_(module.proj.weight)
+            nn.init.zeros_(module.proj.bias)
+        elif kind == "WanResidualBlock":
+            nn.init.zeros_(module.conv2.weight)
+            if _is_causal(module.conv_shortcut):
+                module.conv_shortcut.weight.mul_(0.3)
+                _add_identity(module.conv_shortcut.weight[:, :, -1, 0, 0])
+        elif kind == "WanResample" and hasattr(module, "time_conv"):
+            weight = module.time_conv.weight[..., 0, 0]  # [out, in, 3]
+            weight.mul_(0.3)
+            if len(weight) == weight.shape[1]:  # halves the frames: their mean
+                for tap, share in enumerate((0.2, 0.4, 0.4)):
+                    _add_identity(weight[:, :, tap], share)
+            else:  # doubles them: both are the frame of now
+                for half in weight.chunk(2):
+                    _add_identity(half[:, :, -1])
+    for convolution in (vae.quant_conv, vae.post_quant_conv):
+        nn.init.zeros_(convolution.weight)
+        _add_identity(convolution.weight[:, :, -1, 0, 0])
+        convolution.requires_grad_(False)
+
+
+def _add_identity(matrix: Tensor, share: float = 1.0) -> None:
+    """Add what passes the first channels on to a matrix [out, in], in place."""
+    matrix.diagonal().add_(share)
 
 
 def _is_causal(module: nn.Module) -> bool:
