@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import folder_paths
 from comfy_api.latest import ComfyExtension, io
 
+from ..networks.pocket_files import FOLDERS, POCKET
 from .camera import camera, camera_editor, camera_export, head_pose
 from .common.guard import guarded
 from .common.texts import with_safe_texts
 from .depth import depth, depth_pro
-from .egox import attention_map, compare, egox, gga, prompt, score
+from .egox import attention_map, compare, egox, gga, pocket, prompt, score
 from .exo2egosyn import exo2egosyn, plucker
 from .exo2egosyn import inputs as exo2egosyn_inputs
 from .input import ego_exo4d, keypoints, take
@@ -27,6 +29,7 @@ _THEMES = (
     prior,
     preview_prior,
     prompt,
+    pocket,
     egox,
     gga,
     attention_map,
@@ -44,5 +47,7 @@ class Exo2EgoExtension(ComfyExtension):
     """What ComfyUI loads."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """Return every node of the pack."""
+        """Return every node of the pack; from now on ComfyUI's own loaders offer the pocket model, too."""
+        for kind in FOLDERS:
+            folder_paths.add_model_folder_path(kind, str(POCKET / kind))
         return NODES

@@ -60,10 +60,7 @@ class PointCloud:
             if points.ndim != 2 or points.shape[1] != 3 or points.shape != colors.shape:
                 raise ValueError(f"Expected points and colors [N, 3], got {list(points.shape)}, {list(colors.shape)}.")
             if not (points.is_floating_point() and colors.is_floating_point()):
-                raise ValueError(
-                    f"Expected points and colors as floating-point numbers, got {arrived(points)} and "
-                    f"{arrived(colors)}."
-                )
+                raise ValueError(f"Expected points and colors as floats, got {arrived(points)}, {arrived(colors)}.")
 
     @property
     def n_frames(self) -> int:

@@ -62,8 +62,11 @@ class EgoXLoraHeader:
     @classmethod
     def of(cls, strings: Mapping[str, str]) -> EgoXLoraHeader | None:
         """Return what a file's header says; None for a file of another trainer."""
-        if strings.get("format") != FORMAT:
-            return None
+        return cls.told_by(strings) if strings.get("format") == FORMAT else None
+
+    @classmethod
+    def told_by(cls, strings: Mapping[str, str]) -> EgoXLoraHeader:
+        """Return what a header says, whatever its format: that of a whole model has the same attributes."""
         return cls(**{item.name: strings[item.name] for item in fields(cls) if item.name in strings})
 
     def differences(self, used: Mapping[str, str]) -> list[str]:

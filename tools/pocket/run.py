@@ -12,6 +12,9 @@ from __future__ import annotations
 
 import argparse
 import math
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -21,37 +24,59 @@ import pack
 
 pack.register()
 
+TOOLS = Path(__file__).resolve().parents[1]
+
 from exo2ego.training.pocket import stages  # noqa: E402
 
-STAGES = {
-    "rooms": stages.make_rooms,
-    "vae": stages.train_vae,
-    "clips": stages.make_clips,
-    "transformer": stages.train_transformer,
-    "export": stages.export,
-}
+# In the order in which they are run. What several processes share, they do as so many parts.
+STAGES = ("rooms", "vae", "clips", "transformer", "export")
+_SHARED = ("rooms", "clips")
 
 
 def main() -> None:
     """Run the stages that the command line names, in their order."""
-    plan, parser = stages.PocketPlan, argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("stages", nargs="*", metavar="STAGE", help=f"{', '.join(STAGES)}; all of them without one")
-    parser.add_argument(
-        "--folder", type=Path, default=environment.cache_root() / "pocket", help="where everything lies"
-    )
-    parser.add_argument("--shards", type=int, default=plan.n_shards, help="of rooms, the first one is held out")
-    parser.add_argument("--vae-steps", type=int, default=plan.vae_steps, help="of the VAE's training")
-    parser.add_argument(
-        "--encoder-steps", type=int, default=plan.encoder_steps, help="of these, after which the encoder stays"
-    )
-    parser.add_argument("--steps", type=int, default=plan.steps, help="of the transformer's training")
-    parser.add_argument("--batch", type=int, default=plan.batch, help="clips a step")
-    parser.add_argument("--device", default=plan.device, help="where both are trained: cpu or cuda")
-    parser.add_argument("--minutes", type=float, default=math.inf, help="after which a training is left")
+    parser = _parser()
     given = parser.parse_args()
     if unknown := sorted(set(given.stages) - set(STAGES)):
         parser.error(f"there is no stage {unknown[0]}: choose of {', '.join(STAGES)}")
-    plan = stages.PocketPlan(
+    until = time.time() + 60 * given.minutes
+    for stage in (name for name in STAGES if not given.stages or name in given.stages):
+        print(f"== {stage}", flush=True)
+        count = given.processes if stage in _SHARED and given.part is None else 1
+        if count > 1:
+            _in_processes(stage, count)
+        elif (done := _run(stage, _plan(given, until), given.part or (1, 1))) is not None:
+            print(done, flush=True)
+
+
+def _run(stage: str, plan: stages.PocketPlan, part: tuple[int, int]) -> str | None:
+    if stage == "rooms":
+        stages.make_rooms(plan, part)
+    elif stage == "vae":
+        stages.train_vae(plan)
+    elif stage == "clips":
+        stages.make_clips(plan, lambda line: print(line, flush=True), part)
+    elif stage == "transformer":
+        return stages.train_transformer(plan, lambda line: print(line, flush=True))
+    else:
+        return "\n".join(map(str, stages.export(plan)))
+    return None
+
+
+def _in_processes(stage: str, count: int) -> None:
+    """Run a stage in several processes of one thread each: small work on many threads costs more than it brings."""
+    options = [word for word in sys.argv[1:] if word not in STAGES]
+    command = [sys.executable, str(TOOLS / "run.py"), "pocket", stage, *options]
+    surroundings = os.environ | {"OMP_NUM_THREADS": "1"}
+    parts = [
+        subprocess.Popen([*command, "--part", f"{index}/{count}"], env=surroundings) for index in range(1, count + 1)
+    ]
+    if any([process.wait() for process in parts]):  # all of them are waited for
+        raise SystemExit(f"The stage {stage} failed: see above. The same command goes on from there.")
+
+
+def _plan(given: argparse.Namespace, until: float) -> stages.PocketPlan:
+    return stages.PocketPlan(
         folder=given.folder,
         n_shards=given.shards,
         vae_steps=given.vae_steps,
@@ -59,14 +84,34 @@ def main() -> None:
         steps=given.steps,
         batch=given.batch,
         device=given.device,
-        until=time.time() + 60 * given.minutes,
+        until=until,
     )
-    for name, stage in STAGES.items():
-        if not given.stages or name in given.stages:
-            print(f"== {name}", flush=True)
-            done = stage(plan)
-            if done is not None:
-                print(done, flush=True)
+
+
+def _part(text: str) -> tuple[int, int]:
+    index, _, count = text.partition("/")
+    if not (index.isdigit() and count.isdigit() and 1 <= int(index) <= int(count)):
+        raise argparse.ArgumentTypeError(f"a part is I/N, from 1/N to N/N, got {text}")
+    return int(index), int(count)
+
+
+def _parser() -> argparse.ArgumentParser:
+    plan, parser = stages.PocketPlan, argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    cores = len(os.sched_getaffinity(0))
+    folder = environment.cache_root() / "pocket"
+    add = parser.add_argument
+    add("stages", nargs="*", metavar="STAGE", help=f"{', '.join(STAGES)}; all of them without one")
+    add("--folder", type=Path, default=folder, help="where everything lies")
+    add("--shards", type=int, default=plan.n_shards, help="of rooms, the first one is held out")
+    add("--vae-steps", type=int, default=plan.vae_steps, help="of the VAE's training")
+    add("--encoder-steps", type=int, default=plan.encoder_steps, help="of these, after which the encoder stays")
+    add("--steps", type=int, default=plan.steps, help="of the transformer's training")
+    add("--batch", type=int, default=plan.batch, help="clips a step")
+    add("--device", default=plan.device, help="where both are trained: cpu or cuda")
+    add("--minutes", type=float, default=math.inf, help="after which a training is left")
+    add("--processes", type=int, default=cores, metavar="N", help=f"that share {' and '.join(_SHARED)}")
+    add("--part", type=_part, metavar="I/N", help="do the I-th of N parts of them in this process")
+    return parser
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ class EgoXMethod(Method):
 
     def export(self, checkpoint: Checkpoint, path: Path, names: str = COMFYUI) -> str:
         """Write the LoRA, or the whole transformer."""
-        recipe, header = self.recipe, self._header(checkpoint.step)
+        recipe, header = self.recipe, self.header(checkpoint.step)
         if recipe.model.trained == ALL:
             tensors = _whole_model(checkpoint.best)
             strings = {key: value for key, value in header.to_strings().items() if value}
@@ -120,7 +120,7 @@ class EgoXMethod(Method):
             guided = f"{form}, directions {self.recipe.egox.resolved_geometry.value}"
         return [f"{self.recipe.egox.match}; GGA: {guided}"]
 
-    def _header(self, step: int) -> EgoXLoraHeader:
+    def header(self, step: int) -> EgoXLoraHeader:
         """Return what the file's header says."""
         recipe = self.recipe
         egox, data, base = recipe.egox, recipe.data, recipe.model.base

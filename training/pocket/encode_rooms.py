@@ -25,6 +25,7 @@ from ...geometry.lenses.pinhole import Pinhole
 from ...wan.egox.prompt import TEXT_TOKENS
 from ..data.cache import write_shard
 from ..data.clips import TrainingClip
+from .bfloat16 import is_fast_in_bfloat16
 from .vae import encode
 
 if TYPE_CHECKING:
@@ -56,8 +57,7 @@ def measure_scale(vae: AutoencoderKLWan, shard: Path) -> LatentScale:
     """Measure the latents of true ego views and exo views, of whole clips, equally weighted."""
     with np.load(shard) as arrays:
         views = [_video(clip) for name in ("exo", "truth") for clip in arrays[name]]
-    device = next(vae.parameters()).device
-    latents = torch.cat([encode(vae, view.to(device)).flatten(2) for view in views], dim=2)[0]  # [16, all]
+    latents = torch.cat([_encoded(vae, view).flatten(2) for view in views], dim=2)[0]  # [16, all]
     return LatentScale(latents.mean(dim=1).cpu(), latents.std(dim=1).cpu())
 
 
@@ -127,11 +127,10 @@ def _clip(
     part: slice,
     flipped: bool,
 ) -> TrainingClip:
-    device = next(vae.parameters()).device
     latents = {}
     for name, view in _VIEWS.items():
-        video = _video(room[view][part]).to(device)
-        latents[name] = scale.unit(encode(vae, video.flip(-1) if flipped else video))[0].half().cpu()
+        video = _video(room[view][part])
+        latents[name] = scale.unit(_encoded(vae, video.flip(-1) if flipped else video))[0].half().cpu()
     exo, ego = latents["exo"], latents["ego"]
     layout = TokenLayout(exo.shape[1], exo.shape[2] // PATCH, exo.shape[3] // PATCH, ego.shape[3] // PATCH)
     directions = _geometry(room, part, geometry).directions(layout)
@@ -146,6 +145,13 @@ def _clip(
         ego_queries=ego_queries.contiguous(),
         exo_keys=exo_keys.contiguous(),
     )
+
+
+def _encoded(vae: AutoencoderKLWan, video: Tensor) -> Tensor:
+    """Return the latent of a video [1, 3, F, H, W], on the VAE's device."""
+    device = next(vae.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16, enabled=is_fast_in_bfloat16(device)):
+        return encode(vae, video.to(device)).float()
 
 
 def _geometry(room: Mapping[str, np.ndarray], part: slice, kind: GGAGeometry) -> ClipGeometry:

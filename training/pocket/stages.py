@@ -10,14 +10,10 @@ export       both as files of stock loaders               files/
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
-from functools import partial
-from multiprocessing import get_context
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +24,7 @@ from ...attention.bias import GGAForm
 from ...common.wan_grid import TEMPORAL_STRIDE
 from ...common.whole_file import whole_file
 from ...geometry.directions.directions import GGAGeometry
+from ...networks.pocket_files import pocket_file
 from ...networks.weights.safetensors_file import write_safetensors
 from ...takes.random_rooms.take import TakeSize
 from ..data.cache import ClipCache
@@ -47,6 +44,7 @@ from ..recipe import (
     ModelSettings,
     OptimizerSettings,
     Recipe,
+    ReleaseSettings,
     RunSettings,
 )
 from ..session import train
@@ -63,7 +61,6 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKLWan
 
 ROOMS, VAE, CLIPS, TRANSFORMER, FILES = "rooms", "vae.pt", "clips", "transformer", "files"
-VAE_FILE, TRANSFORMER_FILE = "exo2ego_pocket_vae.safetensors", "exo2ego_pocket_i2v.safetensors"
 _MOST_HELD_OUT = 8  # clips, of the first shard, which nothing is trained on
 
 
@@ -131,18 +128,17 @@ class PocketPlan:
                 ema=0.999,
                 weight_decay=0.01,
             ),
+            release=ReleaseSettings(license="Apache-2.0", trained_by="make pocket"),
             checkpoints=CheckpointSettings(every=500, keep=2, log_every=50, held_out_every=500),
         )
 
 
-def make_rooms(plan: PocketPlan, n_workers: int | None = None) -> None:
-    """Render the rooms that are not there yet, a process for each core."""
-    n_workers = n_workers or len(os.sched_getaffinity(0))
-    share = partial(write_rooms, plan.folder / ROOMS, plan.n_shards, plan.size, per_shard=plan.per_shard)
-    with ProcessPoolExecutor(n_workers, get_context("fork")) as pool:
-        waiting = [pool.submit(share, worker=worker, n_workers=n_workers) for worker in range(n_workers)]
-        for one in waiting:
-            one.result()
+def make_rooms(plan: PocketPlan, part: tuple[int, int] = (1, 1)) -> None:
+    """Render the rooms that are not there yet, or the I-th of N parts of them."""
+    index, parts = part
+    write_rooms(
+        plan.folder / ROOMS, plan.n_shards, plan.size, per_shard=plan.per_shard, worker=index - 1, n_workers=parts
+    )
 
 
 def train_vae(plan: PocketPlan) -> None:
@@ -163,13 +159,13 @@ def trained_vae(plan: PocketPlan) -> tuple[AutoencoderKLWan, LatentScale]:
     return vae, measure_scale(vae, shards_in(plan.folder / ROOMS)[0])
 
 
-def make_clips(plan: PocketPlan, show: Callable[[str], None] = print) -> None:
-    """Encode the rooms that are not in the cache yet, or there by another VAE."""
+def make_clips(plan: PocketPlan, show: Callable[[str], None] = print, part: tuple[int, int] = (1, 1)) -> None:
+    """Encode the rooms that are not in the cache yet, or there by another VAE, or the I-th of N parts of them."""
     vae, scale = trained_vae(plan)
     geometry = plan.recipe().egox.resolved_geometry
     cache = ClipCache(plan.folder / CLIPS, may_be_empty=True)
     frames = tuple(range(0, plan.size.n_frames, TEMPORAL_STRIDE))  # which are clips of one frame by themselves, too
-    for shard in shards_in(plan.folder / ROOMS):
+    for shard in shards_in(plan.folder / ROOMS)[part[0] - 1 :: part[1]]:
 
         def is_due(number: int, shard: Path = shard) -> bool:
             name = f"{shard.stem}-{number:02d}"
@@ -235,14 +231,18 @@ def export(plan: PocketPlan, dtype: torch.dtype = torch.float16) -> list[Path]:
     config = vae.config
     like = {"mean": torch.tensor(config.latents_mean), "std": torch.tensor(config.latents_std)}
     files = {
-        VAE_FILE: wan_state_dict({name: value.cpu() for name, value in vae.state_dict().items()}, *scale, like),
-        TRANSFORMER_FILE: stock_transformer(network),
+        "vae": wan_state_dict({name: value.cpu() for name, value in vae.state_dict().items()}, *scale, like),
+        "diffusion_models": stock_transformer(network),
     }
+    # Clips of any length go well together with it.
+    header = replace(EgoXMethod(recipe).header(checkpoint.step), num_frames="").to_strings()
     paths = []
-    for name, tensors in files.items():
-        path = plan.folder / FILES / name
+    for kind, tensors in files.items():
+        path = pocket_file(kind, plan.folder / FILES)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        strings = (header if kind == "diffusion_models" else {}) | {"format": "pt"}
         with whole_file(path) as unfinished:
-            write_safetensors(unfinished, {key: value.to(dtype) for key, value in tensors.items()}, {"format": "pt"})
+            write_safetensors(unfinished, {key: value.to(dtype) for key, value in tensors.items()}, strings)
         paths.append(path)
     return paths
 

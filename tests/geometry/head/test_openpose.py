@@ -108,7 +108,7 @@ def test_the_size_may_come_from_elsewhere():
         ([frame({"pose_keypoints_2d": [1.0] * 51})], "17 body joints; expected 18 or 25"),
         ([frame({"pose_keypoints_2d": [1.0] * 53})], "not triples"),
         ([frame({"pose_keypoints_2d": ["a"] * 54})], "not a list of numbers"),
-        ([frame("somebody")], "a person of frame 0"),
+        ([frame("somebody")], "every person of the keypoints' frame 0 as a dictionary"),
         ([frame(), frame(size=(10, 10))], "canvas sizes differ"),
     ],
 )

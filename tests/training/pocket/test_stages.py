@@ -29,7 +29,7 @@ def plan(tmp_path_factory):
 def test_all_stages(plan):
     with pytest.raises(ValueError, match="run the stage vae first"):
         stages.make_clips(plan)
-    stages.make_rooms(plan, n_workers=1)
+    stages.make_rooms(plan)
     stages.train_vae(plan)
     lines = []
     stages.make_clips(plan, lines.append)

@@ -1,0 +1,1 @@
+"""The pocket model: a small EgoX of our own, trained on random rooms."""

@@ -1,0 +1,59 @@
+"""Load the pocket model as ComfyUI's own loaders would, and let the MODEL say how it was trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import comfy.sd
+import comfy.utils
+import torch
+
+from ...common.wan_grid import TEXT_WIDTH
+from ...networks.pocket_files import POCKET, TRANSFORMER_FILE, pocket_file
+from ...networks.weights.egox_lora import EgoXLoraHeader
+from ...networks.weights.safetensors_file import read_safetensors
+from ..egox.prompt import TEXT_TOKENS
+from ..egox.trained import add_trained
+
+if TYPE_CHECKING:
+    from comfy.model_patcher import ModelPatcher
+
+_WHAT = "It comes with the pack: pull its folder pocket/ again."
+
+
+class Pocket(NamedTuple):
+    """The pocket model.
+
+    Attributes:
+        model: a Wan 2.1 I2V with EgoX's layout trained in; no LoRA goes on it.
+        vae: its own VAE, of Wan 2.1's shape. Latents of Wan's VAE mean nothing to it.
+        conditioning: zeros in the place of a text, which the model ignores.
+        header: how it was trained.
+    """
+
+    model: ModelPatcher
+    vae: Any
+    conditioning: list[list[Any]]
+    header: EgoXLoraHeader
+
+
+def load_pocket(folder: Path = POCKET, report: Callable[[str], None] | None = None) -> Pocket:
+    """Load the pocket model.
+
+    Args:
+        folder: a models folder with its two files.
+        report: called with the differences when sampling starts otherwise than it was trained; None for the log.
+
+    Raises:
+        ValueError: if a file is missing or damaged.
+    """
+    transformer, decoder = (pocket_file(kind, folder) for kind in ("diffusion_models", "vae"))
+    header = EgoXLoraHeader.told_by(read_safetensors(transformer, _WHAT)[1])
+    read_safetensors(decoder, _WHAT)
+    model = comfy.sd.load_diffusion_model(str(transformer))
+    vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(decoder)))
+    vae.throw_exception_if_invalid()
+    add_trained(model, TRANSFORMER_FILE, header, report)
+    return Pocket(model, vae, [[torch.zeros(1, TEXT_TOKENS, TEXT_WIDTH), {}]], header)
