@@ -11,10 +11,11 @@ export OMP_WAIT_POLICY ?= PASSIVE
 TAKE ?=
 BACKGROUND ?=
 MODELS ?=
+STAND_INS ?=
 STEPS ?=
 WORKERS ?= 2
 DEMO_ARGUMENTS = $(if $(TAKE),--take "$(TAKE)") $(if $(BACKGROUND),--background "$(BACKGROUND)") \
-	$(if $(MODELS),--models "$(MODELS)") $(if $(STEPS),--steps "$(STEPS)")
+	$(if $(MODELS),--models "$(MODELS)") $(if $(STAND_INS),--stand-ins) $(if $(STEPS),--steps "$(STEPS)")
 
 .PHONY: help environment demo test pocket lint format benchmark
 
@@ -24,7 +25,7 @@ help: ## list the targets
 environment: ## prepare the Python environment and ComfyUI
 	@$(PREPARE)
 
-demo: environment ## run the whole graph once: make demo [TAKE=DIR[#NAME]] [BACKGROUND=mean|per_frame] [MODELS=DIR] [STEPS=N]
+demo: environment ## make an ego video: make demo [TAKE=DIR[#NAME]] [BACKGROUND=mean|per_frame] [MODELS=DIR | STAND_INS=1] [STEPS=N]
 	@$(RUN) tools/run.py demo $(DEMO_ARGUMENTS)
 
 test: environment ## run all tests, in two processes: make test [WORKERS=N]

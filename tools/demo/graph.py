@@ -13,7 +13,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 API_WORKFLOWS = ROOT / "workflows" / "api"
 
-# The workflow for a clip with files of its own, and the one for a take.
+# The workflow of the pocket model, the one for a clip with files of its own, and the one for a take.
+POCKET_WORKFLOW = API_WORKFLOWS / "1_pocket.json"
 CLIP_WORKFLOW = API_WORKFLOWS / "egox.json"
 TAKE_WORKFLOW = API_WORKFLOWS / "egox_take.json"
 

@@ -1,4 +1,4 @@
-"""The demo's models: real ones from a folder, or tiny random stand-ins."""
+"""The demo's models for the whole EgoX graph: real ones from a folder, or tiny random stand-ins."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TESTS = ROOT / "tests"
 STAND_IN_NODES = TESTS / "support" / "standin_nodes"
 
-STAND_INS = "random stand-ins"
+STAND_INS, POCKET = "random stand-ins", "pocket model"
 
 
 @dataclass(frozen=True)

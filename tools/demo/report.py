@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import tomllib
 
+from exo2ego.evaluation.fills import mean_color_fill
 from exo2ego.evaluation.images import psnr
 from exo2ego.evaluation.regions import covered, iou
+from exo2ego.evaluation.scores import score_clips
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -50,6 +53,23 @@ def score_prior(
     return scores
 
 
+def score_ego(ego: Tensor, truth: Tensor | None, prior: Tensor) -> dict[str, Any]:
+    """Score an ego video, and beside it the prior whose holes have its mean color, which invents nothing.
+
+    Args:
+        ego: [F, H, W, 3] in [0, 1].
+        truth: the true ego view, of that shape; None or of another shape for no scores.
+        prior: the rendered prior, of that shape.
+    """
+    if truth is None or truth.shape != ego.shape:
+        return {}
+    unseen = ~covered(prior)
+    videos = {"ego_video": ego, "prior_filled_with_mean_color": mean_color_fill(prior, unseen)}
+    scores = {name: score_clips(video, truth, protocol="EgoX", unseen=unseen).means for name, video in videos.items()}
+    wanted = ("psnr", "psnr_seen", "psnr_unseen", "ssim")
+    return {name: {key: _rounded(values[key]) for key in wanted} for name, values in scores.items()}
+
+
 def seen_by_both(take: Take) -> Tensor:
     """Return where the ego view of the example room shows a surface that its exo camera sees as well [F, H, W]."""
     import torch
@@ -88,4 +108,4 @@ def versions(system_stats: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 3)
+    return None if value is None or math.isnan(value) else round(value, 3)

@@ -30,14 +30,15 @@ class VaeRecipe:
     """How the VAE is trained.
 
     Attributes:
-        steps: optimizer steps; a training may be resumed with more, as long as its rates do not fall yet.
+        steps: optimizer steps; a training may be resumed with others, as long as its rates do not fall yet.
         encoder_steps: after these the encoder stays: the transformer can be trained on its latents, beside the decoder.
         images, clips: how many of either a batch holds; batches alternate.
         crop: side of the crops in pixels; `last_crop` in the last fifth, since the attention in the middle sees all.
         chroma: weight of the squared error of the color differences.
         noise: standard deviation of what is added to the latent, in its own.
         rate, matrix_rate: highest learning rates of AdamW, and of Muon for convolutions.
-        warmup, cooldown: steps in which the rates rise, and share of the steps, at the end, in which they fall to 0.
+        warmup, cooldown: steps in which the rates rise, and share of the steps, at the end, in which they fall to 0:
+            once for all of it, and once more for the decoder alone.
         average: decay of the moving average of the weights, which is what is exported.
     """
 
@@ -56,6 +57,14 @@ class VaeRecipe:
     cooldown: float = 0.4
     average: float = 0.999
     seed: int = 0
+
+    def rate_at(self, step: int) -> float:
+        """Return the share of the highest rates at a step."""
+        first, last = (
+            (0, min(self.encoder_steps, self.steps)) if step < self.encoder_steps else (self.encoder_steps, self.steps)
+        )
+        done = (step - first) / (last - first)
+        return min(1.0, (step - first + 1) / self.warmup, (1 - done) / self.cooldown)
 
 
 class VaeTraining:
@@ -140,12 +149,14 @@ class VaeTraining:
 
     def train_step(self) -> None:
         """Take one step of the optimizers."""
-        recipe, share = self.recipe, self.step / self.recipe.steps
-        rate = min(1.0, (self.step + 1) / recipe.warmup, (1 - share) / recipe.cooldown)
+        recipe = self.recipe
+        rate = recipe.rate_at(self.step)
         for optimizer, highest in zip(self.optimizers, (recipe.matrix_rate, recipe.rate)):
             for group in optimizer.param_groups:
                 group["lr"] = highest * rate
-        frames = self._batches.next(self.step, recipe.crop if share < 0.8 else recipe.last_crop).to(self.device)
+        frames = self._batches.next(self.step, recipe.crop if self.step < 0.8 * recipe.steps else recipe.last_crop).to(
+            self.device
+        )
         if self.step == recipe.encoder_steps:
             self._keep_encoder()
         with torch.set_grad_enabled(self.step < recipe.encoder_steps), self._autocast:

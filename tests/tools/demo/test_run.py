@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from demo import graph as graphs
-from demo.run import RESULTS, Job, given_take, run_demo
+from demo.job import Job
+from demo.run import RESULTS, given_take, run_demo
 
 from exo2ego.takes.egox.write import write_take
 from exo2ego.takes.example.room import example_take
@@ -22,7 +23,7 @@ TOOL = Path(sys.modules["pack"].__file__).parent / "run.py"
 
 def test_the_example_from_end_to_end(tmp_path):
     (tmp_path / "ego.mp4").write_text("of an earlier run")
-    run_demo(Job(output=tmp_path, frames=5, steps=1))
+    run_demo(Job(output=tmp_path, stand_ins=True, frames=5, steps=1))
     assert {path.name for path in tmp_path.iterdir()} == set(RESULTS)
     for name in ("ego_prior.mp4", "ego.mp4"):
         frames, fps = read_video(tmp_path / name)
@@ -61,7 +62,18 @@ def test_a_stopped_demo_leaves_no_server_and_no_half_result(tmp_path, number):
     work, output = tmp_path / "work", tmp_path / "output"
     work.mkdir()
     process = subprocess.Popen(
-        [sys.executable, str(TOOL), "demo", "--frames", "1", "--steps", "100000", "--output", str(output)],
+        [
+            sys.executable,
+            str(TOOL),
+            "demo",
+            "--stand-ins",
+            "--frames",
+            "1",
+            "--steps",
+            "100000",
+            "--output",
+            str(output),
+        ],
         stderr=subprocess.PIPE,
         env={**os.environ, "TMPDIR": str(work), "OMP_NUM_THREADS": "1"},
         text=True,
@@ -92,7 +104,7 @@ def _processes_with(text):
 
 
 def _edited(edit):
-    graph = edit(graphs.load_graph(graphs.TAKE_WORKFLOW))
+    graph = edit(graphs.load_graph(graphs.TAKE_WORKFLOW))  # a Take has the same title in that of the pocket model
     return graph[graphs.node_id(graph, graphs.TAKE)]["inputs"]
 
 
