@@ -32,6 +32,7 @@ NODE_IDS = [
     "Exo2EgoLoadTake",
     "Exo2EgoMultiExoTokens",
     "Exo2EgoPlucker",
+    "Exo2EgoPocket",
     "Exo2EgoPointCloud",
     "Exo2EgoPreviewPrior",
     "Exo2EgoPrompt",
@@ -73,6 +74,7 @@ def test_help_pages_are_served(comfy_client):
 def test_templates_are_offered(comfy_client):
     offered = set(comfy_client.get("/workflow_templates")["ComfyUI-Exo2Ego"])
     assert offered == {
+        "1_pocket",
         "attention_map",
         "ego_camera",
         "ego_prior",

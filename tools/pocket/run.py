@@ -26,10 +26,10 @@ pack.register()
 
 TOOLS = Path(__file__).resolve().parents[1]
 
-from exo2ego.training.pocket import stages  # noqa: E402
+from exo2ego.training.pocket import report, stages  # noqa: E402
 
 # In the order in which they are run. What several processes share, they do as so many parts.
-STAGES = ("rooms", "vae", "clips", "transformer", "export")
+STAGES = ("rooms", "vae", "clips", "transformer", "export", "score")
 _SHARED = ("rooms", "clips")
 
 
@@ -58,8 +58,10 @@ def _run(stage: str, plan: stages.PocketPlan, part: tuple[int, int]) -> str | No
         stages.make_clips(plan, lambda line: print(line, flush=True), part)
     elif stage == "transformer":
         return stages.train_transformer(plan, lambda line: print(line, flush=True))
-    else:
+    elif stage == "export":
         return "\n".join(map(str, stages.export(plan)))
+    else:
+        return "\n".join(report.score(plan))
     return None
 
 

@@ -115,18 +115,30 @@ def _clips(
 ) -> Iterator[tuple[str, TrainingClip]]:
     for suffix, part in [("", slice(None)), *((f"-{frame}", slice(frame, frame + 1)) for frame in frames)]:
         for flipped in (False, True)[: 1 + mirrored]:
-            clip = _clip(vae, scale, room, geometry, part, flipped)
+            clip = encode_clip(vae, scale, room, geometry, part, flipped=flipped)
             yield suffix + ("-mirrored" if flipped else ""), clip
 
 
-def _clip(
+@torch.no_grad()
+def encode_clip(
     vae: AutoencoderKLWan,
     scale: LatentScale,
     room: Mapping[str, np.ndarray],
     geometry: GGAGeometry,
-    part: slice,
-    flipped: bool,
+    part: slice = slice(None),
+    *,
+    flipped: bool = False,
 ) -> TrainingClip:
+    """Encode frames of a room.
+
+    Args:
+        vae: of `pocket_vae`.
+        scale: of its latents.
+        geometry: of GGA's directions.
+        room: its arrays, as a shard has them, without their first dimension.
+        part: which frames.
+        flipped: whether left and right are exchanged.
+    """
     latents = {}
     for name, view in _VIEWS.items():
         video = _video(room[view][part])

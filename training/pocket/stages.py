@@ -58,7 +58,7 @@ from .train_vae import VaeRecipe, VaeTraining
 from .vae_file import wan_state_dict
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKLWan
+    from diffusers import AutoencoderKLWan, WanTransformer3DModel
 
 ROOMS, VAE, CLIPS, TRANSFORMER, FILES = "rooms", "vae.pt", "clips", "transformer", "files"
 _MOST_HELD_OUT = 8  # clips, of the first shard, which nothing is trained on
@@ -213,11 +213,11 @@ def train_transformer(plan: PocketPlan, show: Callable[[str], None] = print) -> 
             timer.cancel()
 
 
-def export(plan: PocketPlan, dtype: torch.dtype = torch.float16) -> list[Path]:
-    """Write both files as trained so far; returns them.
+def trained_transformer(plan: PocketPlan) -> tuple[WanTransformer3DModel, int]:
+    """Return the transformer as trained so far, its average, and the number of its steps.
 
     Raises:
-        ValueError: if one has not been trained.
+        ValueError: if it has not been trained.
     """
     recipe = plan.recipe()
     network = new_transformer(recipe.new, recipe.run.seed)
@@ -227,6 +227,16 @@ def export(plan: PocketPlan, dtype: torch.dtype = torch.float16) -> list[Path]:
         raise ValueError(f"There is no checkpoint in {recipe.run.out / CHECKPOINTS}: run the stage transformer first.")
     best = {name.removeprefix("transformer."): value for name, value in checkpoint.best.items()}
     network.load_state_dict(best, strict=False)
+    return network, checkpoint.step
+
+
+def export(plan: PocketPlan, dtype: torch.dtype = torch.float16) -> list[Path]:
+    """Write both files as trained so far; returns them.
+
+    Raises:
+        ValueError: if one has not been trained.
+    """
+    network, step = trained_transformer(plan)
     vae, scale = trained_vae(plan)
     config = vae.config
     like = {"mean": torch.tensor(config.latents_mean), "std": torch.tensor(config.latents_std)}
@@ -235,7 +245,7 @@ def export(plan: PocketPlan, dtype: torch.dtype = torch.float16) -> list[Path]:
         "diffusion_models": stock_transformer(network),
     }
     # Clips of any length go well together with it.
-    header = replace(EgoXMethod(recipe).header(checkpoint.step), num_frames="").to_strings()
+    header = replace(EgoXMethod(plan.recipe()).header(step), num_frames="").to_strings()
     paths = []
     for kind, tensors in files.items():
         path = pocket_file(kind, plan.folder / FILES)

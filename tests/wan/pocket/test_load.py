@@ -1,0 +1,94 @@
+"""The pocket model's files in ComfyUI's own loaders, and what its MODEL carries."""
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from exo2ego.networks.pocket_files import FOLDERS, POCKET, pocket_file
+from exo2ego.wan.egox.trained import TRAINED_KEY
+from exo2ego.wan.pocket.load import load_pocket
+
+
+@pytest.fixture(scope="module")
+def pocket():
+    return load_pocket()
+
+
+def test_all_together_are_small():
+    assert sum(path.stat().st_size for path in POCKET.rglob("*") if path.is_file()) < 30e6
+
+
+def test_it_is_a_stock_wan(pocket):
+    assert type(pocket.model.model).__name__ == "WAN21"
+    assert pocket.model.model.model_config.unet_config["model_type"] == "i2v"
+    weights = pocket.model.model.state_dict()
+    for name, value in load_file(pocket_file("diffusion_models")).items():
+        assert torch.equal(weights[f"diffusion_model.{name}"].float(), value.float()), name
+
+
+def test_its_vae_brings_a_picture_back(pocket):
+    """What it learnt: an image of the example room comes back at 22 dB or more, its colors included."""
+    from exo2ego.takes.example.room import example_take
+
+    take = example_take(5, exo_width=224, exo_height=128, ego_size=128)
+    for view in (take.exo, take.ego_truth):
+        latent = pocket.vae.encode(view)
+        assert latent.shape == (1, 16, 2, *(side // 8 for side in view.shape[1:3]))
+        back = pocket.vae.decode(latent)[0]
+        error = (back - view).square().mean(dim=(0, 1, 2))  # by channel
+        assert (-10 * error.log10() > 22).all(), error
+
+
+def test_its_file_says_how_it_was_trained(pocket):
+    with safe_open(pocket_file("diffusion_models"), "pt") as file:
+        strings = file.metadata()
+    assert strings["format"] == "pt"  # as transformers' loaders want it
+    assert (strings["gga"], strings["gga_geometry"], strings["exo_size"]) == ("paper", "physical", "224x128")
+    assert pocket.header.ego_size == "128x128"
+    (trained,) = pocket.model.get_wrappers("outer_sample", TRAINED_KEY)
+    assert trained.header is pocket.header
+
+
+def test_stock_loaders_offer_it(comfy_client):
+    info = comfy_client.get("/object_info")
+    assert FOLDERS["diffusion_models"] in info["UNETLoader"]["input"]["required"]["unet_name"][0]
+    assert FOLDERS["vae"] in info["VAELoader"]["input"]["required"]["vae_name"][0]
+
+
+def test_a_missing_or_damaged_file(tmp_path):
+    with pytest.raises(ValueError, match=r"exo2ego_pocket_i2v.safetensors(?s:.*)pull its folder pocket/ again"):
+        load_pocket(tmp_path)
+    for kind in FOLDERS:
+        path = pocket_file(kind, tmp_path)
+        path.parent.mkdir()
+        path.write_bytes(pocket_file(kind).read_bytes()[:-100])
+    with pytest.raises(ValueError, match="pull its folder pocket/ again"):
+        load_pocket(tmp_path)
+
+
+def test_diffusers_reads_both_files(pocket, tmp_path):
+    from diffusers import AutoencoderKLWan, WanTransformer3DModel
+
+    from exo2ego.training.network.transformer import WanSize, empty_transformer
+    from exo2ego.training.pocket.vae import BASE_CHANNELS
+
+    empty_transformer(WanSize(256, 768, 7)).save_config(tmp_path / "transformer")
+    AutoencoderKLWan(base_dim=BASE_CHANNELS).save_config(tmp_path / "vae")
+    transformer = WanTransformer3DModel.from_single_file(
+        str(pocket_file("diffusion_models")), config=str(tmp_path / "transformer")
+    )
+    assert all(value.isfinite().all() for value in transformer.parameters())
+    vae = AutoencoderKLWan.from_single_file(str(pocket_file("vae")), config=str(tmp_path / "vae")).float()
+    video = torch.rand(1, 3, 5, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        latent = vae.encode(2 * video - 1).latent_dist.mode()
+    ours = pocket.vae.encode(video[0].movedim(0, -1))
+    assert torch.allclose(latent, ours.float(), atol=2e-2 * float(latent.std()))
+
+
+def test_half_precision_costs_nothing(pocket):
+    """What fp16 files give, in float32 arithmetic, is what the MODEL gives: the weights are exact in both."""
+    for name, value in load_file(pocket_file("vae")).items():
+        assert value.dtype == torch.float16, name
+        assert value.float().abs().max() < 6e4, name

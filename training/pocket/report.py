@@ -1,0 +1,47 @@
+"""The pocket model's scores as a table and sheets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from ...common.whole_file import whole_file
+from ...nodes.drawings.contact_sheet import contact_sheet
+from ..data.rooms import shards_in
+from ..network.egox import EgoX
+from ..network.sampling import SampleSettings
+from .score import PocketParts, score_rooms
+from .stages import FILES, ROOMS, PocketPlan, trained_transformer, trained_vae
+
+# As the template samples.
+AS_SHIPPED = SampleSettings(steps=1, shift=8.0, cfg=1.0)
+
+
+def score(plan: PocketPlan, settings: SampleSettings = AS_SHIPPED, shards: Sequence[Path] = ()) -> list[str]:
+    """Score the model as trained so far on rooms held out, beside baselines and with parts left out.
+
+    Args:
+        plan: the plan.
+        settings: of the sampler.
+        shards: other rooms that it was not trained on; none given: the plan's first shard.
+
+    Returns:
+        A table in Markdown. It lies in files/ too, with sheets of some rooms.
+    """
+    vae, scale = trained_vae(plan)
+    guided, plain = (trained_transformer(plan)[0] for _ in range(2))
+    egox = plan.recipe().egox
+    parts = PocketParts(vae, scale, EgoX(guided, egox.guidance()), EgoX(plain, None), egox.resolved_geometry, settings)
+    scored = score_rooms(parts, shards or shards_in(plan.folder / ROOMS)[:1])
+    folder = plan.folder / FILES
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = scored.lines()
+    (folder / "score.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    for number, videos in enumerate(scored.videos):
+        pixels = contact_sheet(list(videos.items()), times=5)[0].mul(255).round().to(torch.uint8).numpy()
+        with whole_file(folder / f"room_{number}.png") as unfinished:
+            Image.fromarray(pixels).save(unfinished)
+    return lines
