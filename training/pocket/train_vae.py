@@ -213,12 +213,11 @@ class _Batches:
 
     def __init__(self, folder: Path, recipe: VaeRecipe) -> None:
         self.random = np.random.default_rng(recipe.seed)
-        self._folder, self._recipe, self._shards = folder, recipe, []
-        self._scan()
+        self._folder, self._recipe, self._shards = folder, recipe, []  # read when they are needed
 
     def next(self, step: int, crop: int) -> Tensor:
         """Return a batch [B, 3, T, crop, crop] in [-1, 1]: images and clips in turn."""
-        if step % 2000 == 1999:
+        if step % 2000 == 1999 or not self._shards:
             self._scan()
         count, n_frames = (self._recipe.images, 1) if step % 2 else (self._recipe.clips, self._recipe.clip_frames)
         count = max(1, count * self._recipe.crop**2 // crop**2)
@@ -226,6 +225,8 @@ class _Batches:
 
     def held_out(self, n_clips: int) -> dict[str, Tensor]:
         """Return whole clips [N, 3, T, H, W] of the first shard, which is kept for measuring, by view."""
+        if not self._shards:
+            self._scan()
         clips = {view: torch.from_numpy(self._test[view][:n_clips]).movedim(-1, 1) for view in self._VIEWS}
         return {view: value.float() / 127.5 - 1 for view, value in clips.items()}
 
