@@ -10,7 +10,7 @@ from .camera import camera, camera_editor, camera_export, head_pose
 from .common.guard import guarded
 from .common.texts import with_safe_texts
 from .depth import depth, depth_pro
-from .egox import attention_map, compare, egox, gga, pocket, prompt, score
+from .egox import attention_map, compare, egox, gga, long_clip, pocket, prompt, score
 from .exo2egosyn import exo2egosyn, plucker
 from .exo2egosyn import inputs as exo2egosyn_inputs
 from .input import ego_exo4d, keypoints, take
@@ -32,6 +32,7 @@ _THEMES = (
     pocket,
     egox,
     gga,
+    long_clip,
     attention_map,
     exo2egosyn,
     exo2egosyn_inputs,

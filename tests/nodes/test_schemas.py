@@ -30,6 +30,7 @@ NODE_IDS = [
     "Exo2EgoLoadEgoExo4D",
     "Exo2EgoLoadKeypoints",
     "Exo2EgoLoadTake",
+    "Exo2EgoLongClip",
     "Exo2EgoMultiExoTokens",
     "Exo2EgoPlucker",
     "Exo2EgoPocket",

@@ -24,6 +24,8 @@ from ..shared.finite_steps import FiniteSteps
 from ..shared.memory import WideMemoryEstimate
 from ..shared.wrappers import (
     EGOX_KEY,
+    GGA_KEY,
+    WINDOWS_KEY,
     model_call_wrapper,
     prepared,
     refuse_appended_frames,
@@ -249,9 +251,14 @@ def _text(shape: Sequence[int]) -> str:
 
 
 def _with_egox_innermost(wrappers: dict[str, dict]) -> dict[str, dict]:
-    """Return wrappers in an order in which caches and others see the ego view alone, wherever their node stands."""
+    """Return wrappers in an order in which caches and others see the ego view alone, wherever their node stands.
+
+    Caches see all of a long clip, GGA a window of it.
+    """
     model_calls = dict(wrappers[WrappersMP.DIFFUSION_MODEL])
-    model_calls[EGOX_KEY] = model_calls.pop(EGOX_KEY)
+    for key in (WINDOWS_KEY, GGA_KEY, EGOX_KEY) if WINDOWS_KEY in model_calls else (EGOX_KEY,):
+        if key in model_calls:
+            model_calls[key] = model_calls.pop(key)
     return {**wrappers, WrappersMP.DIFFUSION_MODEL: model_calls}
 
 

@@ -21,9 +21,9 @@ from ...attention.layout import TokenLayout
 from ...attention.probe import AttentionMap, AttentionProbe, EgoToken, bias_of_token
 from ...common.wan_grid import latent_frame_of, video_frames
 from ..shared.base_model import require_wan21_i2v
-from ..shared.wrappers import ModelCall
+from ..shared.wrappers import GGA_KEY, WINDOWS_KEY, ModelCall, model_call_wrapper
 from .apply import applied_egox
-from .gga import GGA_KEY, GGARun
+from .gga import GGARun
 from .gga_hooks import HookCounts, SelfAttentionHooks
 from .gga_settings import block_range
 
@@ -94,10 +94,10 @@ def probed_layout(model: ModelPatcher, latent: dict[str, Any]) -> TokenLayout:
             "Attention from the ego to the exo view needs both, but no exo view is applied to this model: put EgoX "
             "Apply on it."
         )
-    if model.model_options.get("context_handler") is not None:
+    if model.model_options.get("context_handler") is not None or model_call_wrapper(model, WINDOWS_KEY) is not None:
         raise ValueError(
             "With context windows the model never sees all frames at once, so there is no map over the whole clip: "
-            "take the model before the context-windows node, and a clip that fits."
+            "take the model before the node that makes windows, and a clip that fits."
         )
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
     if samples.shape[0] != 1:

@@ -23,7 +23,14 @@ from ...common.safe_text import safe_logger
 from ..shared.base_model import require_wan21_i2v
 from ..shared.progress import progress_bar
 from ..shared.replayed_graphs import outside_replayed_graphs
-from ..shared.wrappers import ModelCall, model_call_wrapper, set_wrappers, transformer_options_of_run, window_frames
+from ..shared.wrappers import (
+    GGA_KEY,
+    ModelCall,
+    model_call_wrapper,
+    set_wrappers,
+    transformer_options_of_run,
+    window_frames,
+)
 from .apply import applied_egox
 from .gga_hooks import GGAHooks, HookCounts
 from .gga_settings import DirectionSource, GGASettings, Guidance
@@ -31,8 +38,6 @@ from .match import Match
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
-
-GGA_KEY = "exo2ego_gga"
 
 _log = safe_logger(__name__)
 

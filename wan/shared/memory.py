@@ -30,13 +30,13 @@ _MANY_CELLS = 10**6
 
 _CELLS_OF_A_TOKEN = 4  # of Wan's patch, 2 x 2
 
-# Set while an estimate is made from a shape that is corrected already. Loading swaps object patches late, so an
+# The corrections that the shape has already of which an estimate is made. Loading swaps object patches late, so an
 # estimate before loading may or may not meet `memory_required` of this run or of the run before.
-_is_corrected: ContextVar[bool] = ContextVar("exo2ego_shape_is_corrected", default=False)
+_corrections: ContextVar[frozenset[type]] = ContextVar("exo2ego_corrections_of_the_shape", default=frozenset())
 
 
 class MemoryEstimate(ABC):
-    """Enlarges the latent shape from which ComfyUI estimates memory, once however often it is applied.
+    """Changes the latent shape from which ComfyUI estimates memory, once however often it is applied.
 
     Args:
         memory_required: the model's own estimate, or another pack's patch of it.
@@ -69,12 +69,12 @@ class MemoryEstimate(ABC):
 
     @contextmanager
     def _corrected(self, shape: Sequence[int]) -> Iterator[list[int]]:
-        was_corrected = _is_corrected.get()
-        token = _is_corrected.set(True)
+        before = _corrections.get()
+        token = _corrections.set(before | {type(self)})
         try:
-            yield list(shape) if was_corrected else self.enlarged(list(shape))
+            yield list(shape) if type(self) in before else self.enlarged(list(shape))
         finally:
-            _is_corrected.reset(token)
+            _corrections.reset(token)
 
 
 class WideMemoryEstimate(MemoryEstimate):

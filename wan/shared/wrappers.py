@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # Key of EgoX's wrappers; during a model call, key of the `TokenLayout` of its joined tokens in transformer_options.
 EGOX_KEY = "exo2ego"
+GGA_KEY = "exo2ego_gga"
+WINDOWS_KEY = "exo2ego_windows"
 
 
 def set_wrappers(patched: ModelPatcher, key: str, wrappers: Mapping[str, Callable]) -> None:
