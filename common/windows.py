@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 
 @dataclass(frozen=True)
 class Windows:
@@ -41,7 +38,7 @@ class Windows:
         starts = [round(number * last / (count - 1)) for number in range(count)]
         return [range(start, start + self.length) for start in starts]
 
-    def weighted(self, n_frames: int) -> Iterator[tuple[range, Tensor]]:
+    def weighted(self, n_frames: int) -> Iterator[tuple[range, list[float]]]:
         """Give each window of a clip with the weight of its frames [length]: of a clip's frame they add up to 1.
 
         From its ends inward a window's weight rises linearly over what it shares with its neighbour, as the
@@ -50,16 +47,17 @@ class Windows:
         windows = self.over(n_frames)
         raw = []
         for number, frames in enumerate(windows):
-            weight = torch.ones(len(frames))
-            for other, is_before in ((number - 1, True), (number + 1, False)):
-                if 0 <= other < len(windows):
-                    shared = windows[other].stop - frames.start if is_before else frames.stop - windows[other].start
-                    ramp = torch.arange(1, shared + 1) / (shared + 1)
-                    part = slice(0, shared) if is_before else slice(len(frames) - shared, None)
-                    weight[part] = torch.minimum(weight[part], ramp if is_before else ramp.flip(0))
-            raw.append(weight)
-        total = torch.zeros(n_frames)
-        for frames, weight in zip(windows, raw):
-            total[frames.start : frames.stop] += weight
-        for frames, weight in zip(windows, raw):
-            yield frames, weight / total[frames.start : frames.stop]
+            before = windows[number - 1].stop - frames.start if number else 0
+            after = frames.stop - windows[number + 1].start if number + 1 < len(windows) else 0
+            raw.append(
+                [
+                    min(1.0, (place + 1) / (before + 1), (len(frames) - place) / (after + 1))
+                    for place in range(len(frames))
+                ]
+            )
+        total = [0.0] * n_frames
+        for frames, weights in zip(windows, raw):
+            for frame, weight in zip(frames, weights):
+                total[frame] += weight
+        for frames, weights in zip(windows, raw):
+            yield frames, [weight / total[frame] for frame, weight in zip(frames, weights)]

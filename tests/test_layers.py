@@ -58,7 +58,9 @@ FLOORS = {
     "takes/ego_exo4d/layout": Floor(may=("common", "takes/files", "takes/listing"), never=COMFYUI | TORCH),
     **{name: Floor(may=("common", "geometry", "attention")) for name in PURE_WAN},
     "wan": Floor(may=("common", "geometry", "attention", "networks", *PURE_WAN), never=frozenset()),
-    "training": Floor(may=("common", "geometry", "attention", "networks", "takes", "nodes/drawings", *PURE_WAN)),
+    "training": Floor(
+        may=("common", "geometry", "attention", "networks", "takes", "evaluation", "nodes/drawings", *PURE_WAN)
+    ),
     "evaluation": Floor(may=("common", "geometry", "takes", *TORCH_FREE_TAKES)),
     "nodes/drawings": Floor(may=("common", "geometry")),
     "nodes": Floor(may=(*_BELOW_NODES, "nodes/drawings"), never=frozenset()),

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from PIL import Image
 
 from ...common.whole_file import whole_file
 from ...nodes.drawings.contact_sheet import contact_sheet
@@ -31,6 +30,8 @@ def score(plan: PocketPlan, settings: SampleSettings = AS_SHIPPED, shards: Seque
     Returns:
         A table in Markdown. It lies in files/ too, with sheets of some rooms.
     """
+    from PIL import Image
+
     vae, scale = trained_vae(plan)
     guided, plain = (trained_transformer(plan)[0] for _ in range(2))
     egox = plan.recipe().egox

@@ -71,13 +71,14 @@ class InWindows:
         if n_frames <= self.windows.length or window_frames(call.options) is not None:
             return call.run(call.options)
         blended = None
-        for frames, weight in self.windows.weighted(n_frames):
+        for frames, weights in self.windows.weighted(n_frames):
             comfy.model_management.throw_exception_if_processing_interrupted()
             part = replace(call, x=call.x[:, :, frames.start : frames.stop])
             out = part.run({**call.options, "context_window": FramesOfClip(frames)})
             if blended is None:
                 blended = torch.zeros(*out.shape[:2], n_frames, *out.shape[3:], dtype=torch.float32, device=out.device)
-            blended[:, :, frames.start : frames.stop] += weight.to(out.device).view(-1, 1, 1) * out.float()
+            weight = torch.tensor(weights, device=out.device).view(-1, 1, 1)
+            blended[:, :, frames.start : frames.stop] += weight * out.float()
         assert blended is not None
         return blended.to(call.x.dtype)
 
