@@ -41,6 +41,21 @@ def test_the_example_from_end_to_end(tmp_path):
     assert {"pack", "comfyui", "torch", "python"} <= set(report["versions"])
 
 
+def test_the_pocket_model_from_end_to_end(tmp_path):
+    """By default the demo shows an ego video, which beats a filled prior on the room that it never saw."""
+    run_demo(Job(output=tmp_path, frames=9))
+    assert {path.name for path in tmp_path.iterdir()} == set(RESULTS)
+    frames, _ = read_video(tmp_path / "ego.mp4")
+    assert frames.shape == (9, 128, 128, 3)
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["weights"]["kind"] == "pocket model"
+    assert "not EgoX" in report["weights"]["notice"]
+    result, filled = report["result"]["ego_video"], report["result"]["prior_filled_with_mean_color"]
+    assert result["psnr"] > filled["psnr"] + 1.5
+    assert result["psnr_unseen"] > filled["psnr_unseen"] + 3
+    assert result["ssim"] > filled["ssim"]
+
+
 @pytest.mark.parametrize(
     ("job", "message"),
     [
