@@ -16,7 +16,7 @@ from .score import PocketParts, score_rooms
 from .stages import FILES, ROOMS, PocketPlan, trained_transformer, trained_vae
 
 # As the template samples.
-AS_SHIPPED = SampleSettings(steps=1, shift=8.0, cfg=1.0)
+AS_SHIPPED = SampleSettings(steps=4, shift=8.0, cfg=1.0)
 
 
 def score(plan: PocketPlan, settings: SampleSettings = AS_SHIPPED, shards: Sequence[Path] = ()) -> list[str]:

@@ -28,16 +28,16 @@ def test_it_is_a_stock_wan(pocket):
 
 
 def test_its_vae_brings_a_picture_back(pocket):
-    """What it learnt: an image of the example room comes back at 22 dB or more, its colors included."""
+    """What it learnt: images of the example room, which it never saw, come back, and so do their colors."""
     from exo2ego.takes.example.room import example_take
 
-    take = example_take(5, exo_width=224, exo_height=128, ego_size=128)
+    take = example_take(1, exo_width=224, exo_height=128, ego_size=128)
     for view in (take.exo, take.ego_truth):
         latent = pocket.vae.encode(view)
-        assert latent.shape == (1, 16, 2, *(side // 8 for side in view.shape[1:3]))
+        assert latent.shape == (1, 16, 1, *(side // 8 for side in view.shape[1:3]))
         back = pocket.vae.decode(latent)[0]
         error = (back - view).square().mean(dim=(0, 1, 2))  # by channel
-        assert (-10 * error.log10() > 22).all(), error
+        assert (-10 * error.log10() > 25).all(), error  # dB
 
 
 def test_its_file_says_how_it_was_trained(pocket):
