@@ -151,7 +151,7 @@ def _require_memory(
 
 @contextmanager
 def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file for decoding; gives its container and its first video stream.
+    """Open a file for decoding; gives its container and its first video stream that is no cover picture.
 
     Raises:
         ValueError: if the file is missing, holds no video, or turns out torn or corrupt inside the block.
@@ -165,13 +165,18 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, V
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise ValueError(f"{path} contains no video stream. Give a video file, such as an MP4.")
-            stream = container.streams.video[0]
+            stream = _main_stream(container.streams.video)
             stream.thread_type = "AUTO"
             yield container, stream
     except av.FFmpegError as error:
         raise ValueError(
             f"{path} is not a readable video ({error.strerror}). Copy it again, or re-encode it to H.264 in an MP4."
         ) from error
+
+
+def _main_stream(streams: Sequence[VideoStream]) -> VideoStream:
+    covers = [stream for stream in streams if "attached_pic" in str(getattr(stream, "disposition", "")).lower()]
+    return next((stream for stream in streams if stream not in covers), streams[0])
 
 
 def write_video(path: str | os.PathLike[str], frames: Tensor, fps: float, crf: int = DEFAULT_CRF) -> None:
