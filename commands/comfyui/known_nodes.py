@@ -21,6 +21,7 @@ FILE_INPUTS: dict[tuple[str, str], FileInput] = {
     ("Exo2EgoDepth", "file"): FileInput(FileKind.FILE, "none"),
     ("Exo2EgoLoadTake", "take"): FileInput(FileKind.TAKE, "example room"),
     ("Exo2EgoLoadEgoExo4D", "take"): FileInput(FileKind.EGO_EXO4D, "example room"),
+    ("Exo2EgoLoadClip", "file"): FileInput(FileKind.CLIP, "example room"),
     ("Exo2EgoLoadKeypoints", "file"): FileInput(FileKind.KEYPOINTS, "example room"),
 }
 

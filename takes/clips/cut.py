@@ -218,8 +218,8 @@ class Cut:
         if self.orientation.turns % 2 and any(abs(given * shape - 1) <= _SHAPE for shape in shapes):
             return True
         raise ValueError(
-            f"The clip's picture has {width} x {height} pixels, and the {what} {size[0]} x {size[1]}: another shape, so "
-            "that it shows another part. Give it for the whole picture of the clip's file, at any size."
+            f"The clip's picture has {width} x {height} pixels, and the {what} {size[0]} x {size[1]}: another shape, "
+            "so it shows another part. Give it for the whole picture of the clip's file, at any size."
         )
 
 
@@ -228,8 +228,9 @@ def _under(count: int, first: int, width: int, whole: int, size: int) -> Tensor:
 
     Args:
         count: pixels that show the window.
-        first, width: the window, in pixels of a picture that has `whole` along this axis.
-        whole: see there.
+        first: where the window begins, in pixels of a picture.
+        width: the window's pixels.
+        whole: the picture's.
         size: cells that stand for the whole picture.
     """
     centres = (torch.arange(count, dtype=torch.float64) + 0.5) / count * width + first

@@ -71,7 +71,8 @@ def frame_picture(width: int, height: int, pixel_aspect: float, wanted: Wanted) 
     """Return which window of a picture is shown, and where.
 
     Args:
-        width, height: of the upright picture, in its pixels.
+        width: of the upright picture, in its pixels.
+        height: likewise.
         pixel_aspect: width of a pixel over its height.
         wanted: the size.
     """

@@ -31,10 +31,17 @@ class Orientation:
     Attributes:
         turns: quarter turns clockwise, 0 to 3.
         mirrored: whether left and right change places before that.
+
+    Raises:
+        ValueError: if there is no such number of turns.
     """
 
     turns: int = 0
     mirrored: bool = False
+
+    def __post_init__(self) -> None:
+        if self.turns not in range(4):
+            raise ValueError(f"There are 0 to 3 quarter turns, got {self.turns}.")
 
     def size(self, width: int, height: int) -> tuple[int, int]:
         """Return width and height of the upright picture of a stored one."""

@@ -101,7 +101,7 @@ def choose(times: Sequence[float], rate: float, part: Part) -> Choice:
     if not fits_wan(min(part.frames, there)):
         remarks.append(f"Cut to {count}, as Wan samples 4n+1 frames.")
     frames = tuple(_nearest(times, part.start + index / fps) for index in range(count))
-    if repeated := sum(a == b for a, b in zip(frames, frames[1:])):
+    if repeated := len(frames) - len(set(frames)):
         remarks.append(f"{repeated} frames stand twice or more: the clip has fewer a second than {fps:.5g}.")
     return Choice(frames, fps, tuple(remarks))
 

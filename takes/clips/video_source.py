@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Each thread holds frames of its own: of 4K in 10 bit, four more than the decoder itself needs are 0.1 GB.
 _MOST_THREADS = 4
+# Containers without times of their own: what FFmpeg makes up for them is in the order of decoding.
+_UNTIMED = ("avi", "h264", "hevc", "m4v", "mpegvideo", "vvc", "obu", "mjpeg")
 # A single file with more frames than this would take minutes to look through.
 _MOST_FRAMES = 2_000_000
 
@@ -57,7 +59,7 @@ class VideoSource:
         with open_video(path) as (container, stream):
             self._base = stream.time_base or Fraction(1, 90_000)
             rate = float(stream.average_rate or stream.guessed_rate or 0)
-            self._timeline = _read_timeline(container, stream)
+            self._timeline = _read_timeline(container, stream, counted=container.format.name in _UNTIMED)
         first = self._first_frame()
         stamps = self._timeline.stamps
         self._zero = stamps[0] * self._base if stamps else None
@@ -168,10 +170,10 @@ class VideoSource:
                         return
 
 
-def _read_timeline(container: InputContainer, stream: VideoStream) -> _Timeline:
+def _read_timeline(container: InputContainer, stream: VideoStream, counted: bool) -> _Timeline:
     """Read when frames are shown, without decoding any: as edit lists have it, whatever the rate."""
     stamps: set[int] = set()
-    count, complete = 0, True
+    count, complete = 0, not counted
     for packet in container.demux(stream):
         cancel_point()
         if not packet.size or packet.is_discard:
