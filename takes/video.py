@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
+# FFmpeg's mark of a stream that is a cover.
+_ATTACHED_PICTURE = 0x400
 # x264's constant rate factor: 0 is lossless, 51 the worst. 18 is about where an eye sees no loss.
 DEFAULT_CRF = 18
 
@@ -165,7 +167,7 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, V
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise ValueError(f"{path} contains no video stream. Give a video file, such as an MP4.")
-            stream = _main_stream(container.streams.video)
+            stream = _main_stream(container)
             stream.thread_type = "AUTO"
             yield container, stream
     except av.FFmpegError as error:
@@ -174,9 +176,12 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, V
         ) from error
 
 
-def _main_stream(streams: Sequence[VideoStream]) -> VideoStream:
-    covers = [stream for stream in streams if "attached_pic" in str(getattr(stream, "disposition", "")).lower()]
-    return next((stream for stream in streams if stream not in covers), streams[0])
+def _main_stream(container: InputContainer) -> VideoStream:
+    """Return the stream that a player shows: a cover picture may come first."""
+    streams = container.streams.video
+    moving = [stream for stream in streams if not int(getattr(stream.disposition, "value", 0)) & _ATTACHED_PICTURE]
+    best = container.streams.best("video")
+    return best if best in moving else (moving or streams)[0]
 
 
 def write_video(path: str | os.PathLike[str], frames: Tensor, fps: float, crf: int = DEFAULT_CRF) -> None:

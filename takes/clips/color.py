@@ -44,7 +44,7 @@ def has_alpha(frame: VideoFrame) -> bool:
 def pixels_of(frame: VideoFrame) -> Tensor:
     """Return a frame's colors [H, W, 3] float32 in [0, 1] as they are coded; what is transparent lies over black."""
     deep, alpha = bits_of(frame) > 8, has_alpha(frame)
-    # FFmpeg's way to packed 16-bit colors overflows (seen in 8.0: a saturated green became black); to planes it does not.
+    # To planes: FFmpeg's way to packed 16-bit colors is wrong (in 8.0 a green that is not quite pure became one).
     kind = ("gbrap16le" if alpha else "gbrp16le") if deep else ("rgba" if alpha else "rgb24")
     from_full = {"src_color_range": "JPEG"} if int(frame.color_range) == 2 else {}
     array = frame.reformat(format=kind, dst_color_range="JPEG", **from_full).to_ndarray()

@@ -48,7 +48,9 @@ def number_of(image: Any) -> int:
     pixels = np.asarray(image)
     height, width = pixels.shape[:2]
     row = pixels[round(0.42 * height) : max(round(0.58 * height), round(0.42 * height) + 1)].mean(axis=(0, 2))
-    cells = [row[round((bit + 0.3) * width / BITS) : round((bit + 0.7) * width / BITS) + 1].mean() for bit in range(BITS)]
+    cells = [
+        row[round((bit + 0.3) * width / BITS) : round((bit + 0.7) * width / BITS) + 1].mean() for bit in range(BITS)
+    ]
     return sum(1 << bit for bit, value in enumerate(cells) if value > 0.45)
 
 
