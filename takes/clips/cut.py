@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...common.cancel import cancel_point
 from ...common.memory import FLOAT, require_memory
+from ...geometry.cameras.aspect import ASPECT_TOLERANCE
 from ...geometry.cameras.camera import Camera
 from ...geometry.depth.depth import Depth, DepthMeaning
 from ..video import squeezed
@@ -76,6 +77,12 @@ class Cut:
         """Width and height of the upright picture in pixels."""
         return self.orientation.size(*self.stored)
 
+    @property
+    def shown(self) -> tuple[int, int]:
+        """Width and height at which a player shows the whole picture, its pixels made square."""
+        width, height = self.upright
+        return max(1, round(width * self.pixel_aspect)), height
+
     # Time -------------------------------------------------------------------------------------------------------
 
     def in_time(self, frames: Frames, what: str) -> Frames:
@@ -89,6 +96,7 @@ class Cut:
             ValueError: if there are not as many as the whole clip has frames.
         """
         if len(frames) != self.n_source:
+            more = "or more " if len(frames) > self.n_source else ""
             already = (
                 " They seem to be made from the frames of Load Clip: then they follow already, and `cut` must not be "
                 "connected."
@@ -96,8 +104,8 @@ class Cut:
                 else ""
             )
             raise ValueError(
-                f"The whole clip has {self.n_source} frames, and there are {len(frames)} {what}. Give one for each "
-                f"frame of the clip's file.{already}"
+                f"The whole clip has {self.n_source} frames, and there are {len(frames)} {more}{what}. Give one "
+                f"for each frame of the clip's file.{already}"
             )
         picked = list(self.frames)
         return [frames[index] for index in picked] if isinstance(frames, list) else frames[picked]
@@ -184,7 +192,7 @@ class Cut:
                 follow.
         """
         size = (camera.width, camera.height)
-        if self._is_stored(size, "camera"):
+        if self._is_stored(size, "camera", ASPECT_TOLERANCE):
             if self.orientation.mirrored:
                 raise ValueError(
                     "The clip is stored mirrored, and so is this camera, which no lens can follow. Give the camera of "
@@ -200,11 +208,20 @@ class Cut:
         return replace(camera, lens=lens, width=self.size[0], height=self.size[1])
 
     def mask(self, mask: Tensor) -> Tensor:
-        """Bring masks [F, H, W] of the whole clip, or one [1, H, W] for all its frames, to [F, h, w]; bars are 0."""
+        """Bring masks of the whole clip to [F, h, w]; bars are 0.
+
+        Args:
+            mask: [F, H, W] or [F, H, W, 1]; or [1, H, W] or [H, W], which count for all frames.
+
+        Raises:
+            ValueError: as `in_time` and `maps`.
+        """
+        mask = mask[..., 0] if mask.ndim == 4 else mask
+        mask = mask[None] if mask.ndim == 2 else mask
         masks = mask.expand(len(self.frames), -1, -1) if len(mask) == 1 else self.in_time(mask, "masks")
         return self.maps(masks, 0, "masks")
 
-    def _is_stored(self, size: tuple[int, int], what: str) -> bool:
+    def _is_stored(self, size: tuple[int, int], what: str, tolerance: float = _SHAPE) -> bool:
         """Return whether a picture of a size lies as stored; those that have both shapes count as upright.
 
         Raises:
@@ -213,9 +230,9 @@ class Cut:
         width, height = self.upright
         shapes = (width / height, width / height * self.pixel_aspect)
         given = size[0] / size[1]
-        if any(abs(given / shape - 1) <= _SHAPE for shape in shapes):
+        if any(abs(given / shape - 1) <= tolerance for shape in shapes):
             return False
-        if self.orientation.turns % 2 and any(abs(given * shape - 1) <= _SHAPE for shape in shapes):
+        if self.orientation.turns % 2 and any(abs(given * shape - 1) <= tolerance for shape in shapes):
             return True
         raise ValueError(
             f"The clip's picture has {width} x {height} pixels, and the {what} {size[0]} x {size[1]}: another shape, "

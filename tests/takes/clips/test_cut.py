@@ -232,5 +232,5 @@ def test_keypoints_that_are_none(frames):
     ],
 )
 def test_contradictions_are_refused(change):
-    with pytest.raises(ValueError, match="cut|Sizes"):
+    with pytest.raises(ValueError, match=r"cut|Sizes"):
         replace(cut_of(Orientation(), Wanted()), **change)
