@@ -29,7 +29,7 @@ _PROMPTS = ("CLIPTextEncode", "Exo2EgoEncodePrompt")
 # Short names of inputs, where a workflow has one such node: the node's types, its title where several may be there,
 # and the input.
 SHORT_NAMES: dict[str, tuple[tuple[str, ...], str | None, str]] = {
-    "video": (("LoadVideo",), None, "file"),
+    "video": (("LoadVideo", "Exo2EgoLoadClip"), None, "file"),
     "image": (("LoadImage",), None, "image"),
     "camera": (("Exo2EgoCameraFile",), None, "file"),
     "take": (("Exo2EgoLoadTake",), None, "take"),

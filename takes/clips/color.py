@@ -41,14 +41,19 @@ def has_alpha(frame: VideoFrame) -> bool:
     return frame.format.has_palette or any(component.is_alpha for component in frame.format.components)
 
 
-def pixels_of(frame: VideoFrame) -> Tensor:
-    """Return a frame's colors [H, W, 3] float32 in [0, 1] as they are coded; what is transparent lies over black."""
-    deep, alpha = bits_of(frame) > 8, has_alpha(frame)
+def pixels_of(frame: VideoFrame, deep: bool) -> Tensor:
+    """Return a frame's colors [H, W, 3] float32 in [0, 1] as they are coded; what is transparent lies over black.
+
+    Args:
+        frame: as it was decoded.
+        deep: whether more than 8 bits count, as where dark HDR colors are stretched; it takes twice the memory.
+    """
+    alpha = has_alpha(frame)
     # To planes: FFmpeg's way to packed 16-bit colors is wrong (in 8.0 a green that is not quite pure became one).
     kind = ("gbrap16le" if alpha else "gbrp16le") if deep else ("rgba" if alpha else "rgb24")
     from_full = {"src_color_range": "JPEG"} if int(frame.color_range) == 2 else {}
     array = frame.reformat(format=kind, dst_color_range="JPEG", **from_full).to_ndarray()
-    pixels = torch.from_numpy(array.astype("float32")) / (65535 if deep else 255)
+    pixels = torch.from_numpy(array.astype("float32")).div_(65535 if deep else 255)
     return pixels[..., :3] * pixels[..., 3:] if alpha else pixels
 
 

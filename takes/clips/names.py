@@ -23,7 +23,7 @@ _EXAMPLE_RATE = 16.0  # as the example take has it
 
 def _list_clips(root: Path) -> list[str]:
     """List videos, folders of pictures, and pictures."""
-    files, _ = names_inside(root)
+    files, _ = names_inside(root, levels=3)
     pictures = [name for name in files if is_picture(name.rpartition("/")[2])]
     folders = sorted({name.rpartition("/")[0] for name in pictures} - {""})
     return [*(name for name in files if is_video(name.rpartition("/")[2])), *folders, *pictures]

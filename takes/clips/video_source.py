@@ -81,7 +81,7 @@ class VideoSource:
                     f"{frame.height}. Re-encode it to H.264 in an MP4."
                 )
             given += 1
-            yield pixels_of(frame)
+            yield pixels_of(frame, deep=bool(self.header.curve))
         if given < len(frames):
             raise ValueError(
                 f"{self._path.name} ends or is damaged after frame {frames[given - 1] if given else 0} of its "
