@@ -7,7 +7,9 @@ from enum import Enum
 
 from ...geometry.cameras.aspect import same_aspect
 
+# Pixels: that can be asked for, and that a side may have which follows the other one.
 LARGEST_SIDE = 8192
+_LONGEST_SIDE = 32_768
 
 
 class Fit(str, Enum):
@@ -75,9 +77,17 @@ def frame_picture(width: int, height: int, pixel_aspect: float, wanted: Wanted) 
         height: likewise.
         pixel_aspect: width of a pixel over its height.
         wanted: the size.
+
+    Raises:
+        ValueError: if a side that follows the other one would be too long.
     """
     shown = (max(1, round(width * pixel_aspect)), height)
     size = _size(shown, wanted)
+    if max(size) > _LONGEST_SIDE:
+        raise ValueError(
+            f"At this size the clip of {shown[0]} x {shown[1]} would have {size[0]} x {size[1]} pixels; expected at "
+            f"most {_LONGEST_SIDE:,} a side. Give width and height."
+        )
     whole, full = (0, 0, width, height), (0, 0, *size)
     if wanted.fit is Fit.SQUEEZE or same_aspect(shown, size):
         return Framing(whole, size, full)

@@ -203,6 +203,8 @@ def _header(frame: VideoFrame, times: tuple[float, ...], rate: float, codec: tup
     aspect = aspect if 0.05 < aspect < 20 else 1.0
     curve, bits = curve_of(transfer), bits_of(frame)
     kind = ", ".join([name, *([f"{bits} bit"] if bits > 8 else []), *([curve] if curve else [])])
+    if getattr(frame, "interlaced_frame", False):
+        remarks.append("It is interlaced: each frame holds the lines of two moments. Deinterlace it where things move.")
     if has_alpha(frame):
         remarks.append("Transparent parts lie over black.")
     return Header(

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
+from exo2ego.takes.clips.color import toned_down
 from exo2ego.takes.clips.framing import Wanted
 from exo2ego.takes.clips.names import CLIPS
 from exo2ego.takes.clips.timing import Part
@@ -213,6 +215,29 @@ def test_hdr_is_toned_down_and_said(tmp_path, transfer, word):
     assert f"10 bit, {word}" in clip.report
     assert f"{word} toned down" in clip.report
     assert corners_of(clip.images[0]) == UPRIGHT
+
+
+def test_the_levels_of_hdr():
+    """ITU-R BT.2408, table 1: white on paper is HLG 0.75 and PQ 0.58, grey of 18 percent 0.38 in both."""
+    for curve, paper in (("HLG", 0.75), ("PQ", 0.58)):
+        grey, white, peak = toned_down(torch.tensor([[0.38] * 3, [paper] * 3, [1.0] * 3]), curve)[:, 1].tolist()
+        assert grey == pytest.approx(1.055 * (26 / 203) ** (1 / 2.4) - 0.055, abs=0.02)  # as sRGB codes it
+        assert 0.94 < white < 0.98
+        assert white < peak <= 1
+    assert toned_down(torch.tensor([0.3, 0.2, 0.1]), "").tolist() == pytest.approx([0.3, 0.2, 0.1])
+
+
+def test_interlaced_is_said(tmp_path):
+    write_clip(tmp_path / "camcorder.mts", **{"x264-params": "tff=1"})
+    clip = load(tmp_path, "camcorder.mts")
+    assert numbers(clip) == list(range(9))
+    assert "interlaced" in clip.report
+
+
+def test_a_side_that_would_be_too_long(tmp_path):
+    Image.fromarray(np.zeros((4000, 8, 3), np.uint8)).save(tmp_path / "strip.png")
+    with pytest.raises(ValueError, match=r"8 x 4000 would have 8192 x 4096000 pixels.*Give width and height"):
+        load(tmp_path, "strip.png", wanted=Wanted(8192, 0))
 
 
 def test_full_and_limited_range_look_alike(tmp_path):
