@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import isfinite
 from typing import TypeVar
 
 import torch
@@ -61,6 +62,8 @@ class Cut:
     def __post_init__(self) -> None:
         if not self.frames or len(self.frames) != len(self.times):
             raise ValueError("A cut has a time for each of its frames, and at least one.")
+        if not all(isfinite(time) for time in self.times) or list(self.times) != sorted(self.times):
+            raise ValueError("The times of a cut rise from one frame to the next.")
         if min(self.frames) < 0 or max(self.frames) >= self.n_source:
             raise ValueError(f"The frames of a cut are among the {self.n_source} of the clip.")
         if not 0 < self.fps < 1e5 or not 1e-3 < self.pixel_aspect < 1e3:
@@ -105,7 +108,7 @@ class Cut:
             )
             raise ValueError(
                 f"The whole clip has {self.n_source} frames, and there are {len(frames)} {more}{what}. Give one "
-                f"for each frame of the clip's file.{already}"
+                f"for each frame of the clip's file, or disconnect cut.{already}"
             )
         picked = list(self.frames)
         return [frames[index] for index in picked] if isinstance(frames, list) else frames[picked]
@@ -236,7 +239,8 @@ class Cut:
             return True
         raise ValueError(
             f"The clip's picture has {width} x {height} pixels, and the {what} {size[0]} x {size[1]}: another shape, "
-            "so it shows another part. Give it for the whole picture of the clip's file, at any size."
+            "so it shows another part. Give it for the whole picture of the clip's file, at any size, or disconnect "
+            "cut."
         )
 
 

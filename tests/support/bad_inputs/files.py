@@ -34,7 +34,8 @@ def write_wrong_files(base: Path, seed: int = 0) -> dict[str, list[str]]:
     """Write them below a server's folder.
 
     Returns:
-        Names by the mark of an input in `/object_info` ("file", "take", "ego-exo4d", "keypoints", "clip"), or by node type.
+        Names by the mark of an input in `/object_info` ("file", "take", "ego-exo4d", "keypoints", "clip"), or by node
+        type.
     """
     rng = random.Random(f"files {seed}")
     folder = base / "input" / FOLDER

@@ -225,6 +225,8 @@ def test_keypoints_that_are_none(frames):
         {"frames": ()},
         {"frames": (0, 9)},
         {"times": (0.0,)},
+        {"times": (0.5, 0.1)},
+        {"times": (0.0, float("nan"))},
         {"fps": float("nan")},
         {"stored": (0, 4)},
         {"window": (0, 0, 161, 96)},
