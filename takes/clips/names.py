@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ...common.file_inputs import FileKind
+from ...common.paths import entries
 from ..camera_formats.read import RELEASE_EXO_SIZE
 from ..example.room import ExampleRoom
 from ..files import check_inside, resolve_inside
@@ -23,10 +24,14 @@ _EXAMPLE_RATE = 16.0  # as the example take has it
 
 def _list_clips(root: Path) -> list[str]:
     """List videos, folders of pictures, and pictures."""
-    files, _ = names_inside(root, levels=3)
+    files, folders = names_inside(root)
     pictures = [name for name in files if is_picture(name.rpartition("/")[2])]
-    folders = sorted({name.rpartition("/")[0] for name in pictures} - {""})
-    return [*(name for name in files if is_video(name.rpartition("/")[2])), *folders, *pictures]
+    with_pictures = {name.rpartition("/")[0] for name in pictures} - {""}
+    # Of folders in folders the files are not listed, but a shot may be one of them.
+    with_pictures |= {
+        name for name in folders if "/" in name and any(is_picture(path.name) for path in entries(root / name))
+    }
+    return [*(name for name in files if is_video(name.rpartition("/")[2])), *sorted(with_pictures), *pictures]
 
 
 def _find_clip(root: Path, name: str) -> ClipFiles:
