@@ -22,12 +22,14 @@ class FileKind(str, Enum):
         TAKE: a folder in EgoX's layout; `FOLDER#NAME` for one take of a dataset.
         EGO_EXO4D: `FOLDER#TAKE`, one take of a folder in Ego-Exo4D's layout.
         KEYPOINTS: a JSON file, or a folder with one a frame.
+        CLIP: a video, a picture, a folder of pictures, or a pattern of their names.
     """
 
     FILE = "file"
     TAKE = "take"
     EGO_EXO4D = "ego-exo4d"
     KEYPOINTS = "keypoints"
+    CLIP = "clip"
 
 
 @dataclass(frozen=True)

@@ -13,10 +13,11 @@ from .depth import depth, depth_pro
 from .egox import attention_map, compare, egox, gga, long_clip, pocket, prompt, score
 from .exo2egosyn import exo2egosyn, plucker
 from .exo2egosyn import inputs as exo2egosyn_inputs
-from .input import ego_exo4d, keypoints, take
+from .input import clip, ego_exo4d, keypoints, take
 from .prior import preview_prior, prior
 
 _THEMES = (
+    clip,
     take,
     ego_exo4d,
     keypoints,

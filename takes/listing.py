@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from ..common.paths import NOT_THERE, files_in, is_file, is_folder, real_path
+from ..common.paths import NOT_THERE, entries, files_in, is_file, is_folder, real_path
 from ..common.safe_text import safe_logger
 from .files import resolve_inside
 
@@ -21,6 +21,13 @@ Result = TypeVar("Result")
 # Nanoseconds after which a changed time stamp is sure to differ from an earlier one on any file system (FAT: 2 s).
 _SETTLED = 2_000_000_000
 _MOST_FILES = 10_000
+
+# Names of clips that are offered; others may be named.
+VIDEO_SUFFIXES = (
+    *(".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".mxf", ".wmv"),
+    *(".flv", ".3gp", ".ogv", ".gif", ".apng"),
+)
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif")
 
 # Folders that could not be read when they were last listed, and why.
 _unreadable: dict[Path, str] = {}
@@ -116,6 +123,64 @@ def file_or_files_in(path: Path, suffix: str, name: str) -> list[Path]:
     return sorted(files, key=_by_numbers)
 
 
+def pictures_of(root: Path, text: str, find: Callable[[str], Path]) -> list[Path] | None:
+    """Return the files behind a name that may mean a video, a picture, a folder of pictures or a pattern of them.
+
+    A pattern is a name below a folder with `*`, `?`, `####` or `%04d` in it. Of a folder all pictures count; they come
+    in the order of the numbers in their names.
+
+    Args:
+        root: the folder below which names count, for messages.
+        text: what the user called it.
+        find: turns a path into one that exists; raises ValueError if there is none.
+
+    Returns:
+        The pictures; None where it is a single file, which may be anything.
+
+    Raises:
+        ValueError: of `find`, or if there is no picture, or too many.
+    """
+    try:
+        path = find(text)
+    except ValueError:
+        folder, _, pattern = text.strip().replace("\\", "/").rpartition("/")
+        if not (matches := _pattern(pattern)):
+            raise
+        path = find(folder) if folder else root
+        found = [entry for entry in entries(path) if matches(entry.name) and is_file(entry)]
+        where = f"matches {text!r}"
+    else:
+        if is_file(path):
+            return None
+        found = [entry for entry in entries(path) if is_picture(entry.name) and is_file(entry)]
+        where = f"lies in the folder {text!r}"
+    if not found:
+        raise ValueError(f"No picture {where}. Expected one file a frame: {', '.join(PICTURE_SUFFIXES)}.")
+    if len(found) > _MOST_FILES:
+        raise ValueError(f"{len(found):,} files are in {text!r}; expected at most {_MOST_FILES:,}. Name fewer.")
+    return sorted(found, key=_by_numbers)
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file's name is that of a picture; hidden files, as some systems leave them, are none."""
+    return not name.startswith(".") and name.lower().endswith(PICTURE_SUFFIXES)
+
+
+def is_video(name: str) -> bool:
+    """Whether a file's name is that of a video."""
+    return not name.startswith(".") and name.lower().endswith(VIDEO_SUFFIXES)
+
+
+def _pattern(pattern: str) -> Callable[[str], object] | None:
+    """Return what tells whether a name matches a pattern; None where it is none."""
+    parts = re.split(r"(\*|\?|#+|%0?\d*d)", pattern)
+    if len(parts) == 1:
+        return None
+    words = {"*": ".*", "?": "."}
+    text = "".join(words.get(part, r"\d+") if place % 2 else re.escape(part) for place, part in enumerate(parts))
+    return re.compile(text + r"\Z", re.DOTALL).match
+
+
 def _by_numbers(path: Path) -> tuple[list[int], str]:
     return [int(number) for number in re.findall(r"\d+", path.name)], path.name
 
@@ -144,8 +209,8 @@ def _entries_or_none(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...], tu
 def _read_entries(folder: Path) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Return the names of a folder's files, folders and links; where a link leads may change without it."""
     files, folders, links = [], [], []
-    with os.scandir(folder) as entries:
-        for entry in entries:
+    with os.scandir(folder) as found:
+        for entry in found:
             # Windows' junctions are links that `is_symlink` does not know; Python tells them apart from 3.12 on.
             with suppress(OSError):  # of a mount that is gone, which has no kind
                 if entry.is_symlink() or (hasattr(entry, "is_junction") and entry.is_junction()):

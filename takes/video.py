@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
+# FFmpeg's mark of a stream that is a cover.
+_ATTACHED_PICTURE = 0x400
 # x264's constant rate factor: 0 is lossless, 51 the worst. 18 is about where an eye sees no loss.
 DEFAULT_CRF = 18
 
@@ -151,7 +153,7 @@ def _require_memory(
 
 @contextmanager
 def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, VideoStream]]:
-    """Open a file for decoding; gives its container and its first video stream.
+    """Open a file for decoding; gives its container and its first video stream that is no cover picture.
 
     Raises:
         ValueError: if the file is missing, holds no video, or turns out torn or corrupt inside the block.
@@ -165,13 +167,21 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, V
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise ValueError(f"{path} contains no video stream. Give a video file, such as an MP4.")
-            stream = container.streams.video[0]
+            stream = _main_stream(container)
             stream.thread_type = "AUTO"
             yield container, stream
     except av.FFmpegError as error:
         raise ValueError(
             f"{path} is not a readable video ({error.strerror}). Copy it again, or re-encode it to H.264 in an MP4."
         ) from error
+
+
+def _main_stream(container: InputContainer) -> VideoStream:
+    """Return the stream that a player shows: a cover picture may come first."""
+    streams = container.streams.video
+    moving = [stream for stream in streams if not int(getattr(stream.disposition, "value", 0)) & _ATTACHED_PICTURE]
+    best = container.streams.best("video")
+    return best if best in moving else (moving or streams)[0]
 
 
 def write_video(path: str | os.PathLike[str], frames: Tensor, fps: float, crf: int = DEFAULT_CRF) -> None:

@@ -13,7 +13,7 @@ from ...common.file_inputs import FileInput, FileKind
 from ...takes.ego_exo4d.layout import open_take, takes_on_disk
 from ...takes.egox.layout import EXO_FILE, META_FILE, VIDEOS_FOLDER, files_of_take, names_in_meta
 from ...takes.files import split_named
-from ...takes.listing import Memo, file_or_files_in
+from ...takes.listing import Memo, file_or_files_in, pictures_of
 from ..comfyui.client import Upload
 from .errors import ClipError
 
@@ -131,11 +131,29 @@ def _keypoints(value: str, here: Here) -> Source:
     return _file(value, here) if path.is_file() else _below(path, {file.name: file for file in files})
 
 
+def _clip(value: str, here: Here) -> Source:
+    def find(text: str) -> Path:
+        path = _existing(here, text)
+        if path is None:
+            raise ValueError(str(_missing(value, here)))
+        return path
+
+    try:
+        pictures = pictures_of(here.folder, value, find)
+    except (ValueError, OSError) as error:
+        raise ClipError(str(error)) from error
+    if pictures is None:
+        return _file(value, here)
+    # A pattern becomes a folder with the files that match it.
+    return _below(pictures[0].parent, {file.name: file for file in pictures})
+
+
 _FINDERS = {
     FileKind.FILE: _file,
     FileKind.TAKE: _take,
     FileKind.EGO_EXO4D: _ego_exo4d,
     FileKind.KEYPOINTS: _keypoints,
+    FileKind.CLIP: _clip,
 }
 
 

@@ -21,6 +21,7 @@ FILE_INPUTS: dict[tuple[str, str], FileInput] = {
     ("Exo2EgoDepth", "file"): FileInput(FileKind.FILE, "none"),
     ("Exo2EgoLoadTake", "take"): FileInput(FileKind.TAKE, "example room"),
     ("Exo2EgoLoadEgoExo4D", "take"): FileInput(FileKind.EGO_EXO4D, "example room"),
+    ("Exo2EgoLoadClip", "file"): FileInput(FileKind.CLIP, "example room"),
     ("Exo2EgoLoadKeypoints", "file"): FileInput(FileKind.KEYPOINTS, "example room"),
 }
 
@@ -28,7 +29,7 @@ _PROMPTS = ("CLIPTextEncode", "Exo2EgoEncodePrompt")
 # Short names of inputs, where a workflow has one such node: the node's types, its title where several may be there,
 # and the input.
 SHORT_NAMES: dict[str, tuple[tuple[str, ...], str | None, str]] = {
-    "video": (("LoadVideo",), None, "file"),
+    "video": (("LoadVideo", "Exo2EgoLoadClip"), None, "file"),
     "image": (("LoadImage",), None, "image"),
     "camera": (("Exo2EgoCameraFile",), None, "file"),
     "take": (("Exo2EgoLoadTake",), None, "take"),

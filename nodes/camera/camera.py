@@ -8,8 +8,10 @@ from torch import Tensor
 from ...geometry.cameras.presets import NAMED_PRESETS, OWN_NUMBERS, LensPreset
 from ...geometry.cameras.settings import camera_from_numbers, describe_camera
 from ...takes.camera_formats.read import CameraRole
+from ...takes.clips.cut import Cut
 from ...takes.library import CAMERAS
 from ..common.input_files import NamedInput, input_folder
+from ..common.own_inputs import cut_input
 from ..common.progress import show_text, warn
 from ..common.schema import schema
 from ..common.sockets import CameraSocket
@@ -92,6 +94,7 @@ class Exo2EgoCamera(io.ComfyNode):
                 io.Image.Input(
                     "size_from", optional=True, tooltip="Optional: take width and height from this video or image."
                 ),
+                cut_input("the camera", " Without coefficients the size is the whole clip's, whatever stands above."),
             ],
             outputs=[CameraSocket.Output("camera", display_name="camera")],
             hidden=[io.Hidden.unique_id],
@@ -113,9 +116,12 @@ class Exo2EgoCamera(io.ComfyNode):
         coefficients: str = "",
         matrices: str = "",
         size_from: Tensor | None = None,
+        cut: Cut | None = None,
     ) -> io.NodeOutput:
         if size_from is not None:
             height, width = size_from.shape[1:3]
+        if cut is not None and not coefficients.strip():
+            width, height = cut.shown
         camera = camera_from_numbers(
             LensPreset(lens),
             width,
@@ -126,6 +132,7 @@ class Exo2EgoCamera(io.ComfyNode):
             coefficients=coefficients,
             matrices=matrices,
         )
+        camera = camera if cut is None else cut.camera(camera)
         show_text(cls, describe_camera(camera))
         return io.NodeOutput(camera)
 
@@ -180,15 +187,17 @@ class Exo2EgoCameraFile(io.ComfyNode):
                     step=1,
                     tooltip="Resize the camera to this image height in pixels; 0 follows the width.",
                 ),
+                cut_input("the camera"),
             ],
             outputs=[CameraSocket.Output("camera", display_name="camera")],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def execute(cls, file: str, role: str, lens: str, width: int, height: int) -> io.NodeOutput:
+    def execute(cls, file: str, role: str, lens: str, width: int, height: int, cut: Cut | None = None) -> io.NodeOutput:
         settings = {"role": CameraRole(role), "lens": LensPreset(lens), "width": width, "height": height}
         camera = CAMERAS.load(input_folder(), file, **settings)
+        camera = camera if cut is None else cut.camera(camera)
         if file == CAMERAS.built_in:
             warn(cls, f"{_EXAMPLE_HINT}. {describe_camera(camera)}")
         else:

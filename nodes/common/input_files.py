@@ -31,13 +31,16 @@ class NamedInput(io.Combo.Input):
         name: the input's name.
         inputs: the kind.
         tooltip: what the artist reads.
+        upload: the kind of files that the editor offers to upload, if any.
     """
 
-    def __init__(self, name: str, inputs: NamedInputs[Any, Any], tooltip: str) -> None:
+    def __init__(
+        self, name: str, inputs: NamedInputs[Any, Any], tooltip: str, upload: io.UploadType | None = None
+    ) -> None:
         options = inputs.names(input_folder())
         if unreadable := unreadable_inside(input_folder()):
             tooltip += f" Not offered, as ComfyUI may not read it: {for_page(few(unreadable))}."
-        super().__init__(name, options=options, default=inputs.built_in, tooltip=tooltip)
+        super().__init__(name, options=options, default=inputs.built_in, tooltip=tooltip, upload=upload)
         self._inputs = inputs
 
     def as_dict(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .checks import frames, naming, text
+from .sockets import CutSocket
 
 
 class ReadText(io.String.Input):
@@ -35,6 +36,21 @@ class ReadText(io.String.Input):
         with naming(self):
             self._reader(written)
         return written
+
+
+def cut_input(what: str, more: str = "") -> io.Input:
+    """Return the optional input `cut` of a node that takes something made for a whole clip.
+
+    Args:
+        what: that is, for the tooltip.
+        more: a further sentence of it.
+    """
+    return CutSocket.Input(
+        "cut",
+        optional=True,
+        tooltip=f"Optional: cut of Load Clip, for {what} of the whole clip as its file is, at any size. It follows the "
+        f"same frames, turn and crop.{more}",
+    )
 
 
 class DepthImages(io.Image.Input):

@@ -17,6 +17,7 @@ from ...geometry.plucker import PluckerMaps
 from ...geometry.points.point_cloud import PointCloud
 from ...networks.components.set import SynComponents
 from ...networks.components.shapes import check_tensors
+from ...takes.clips.cut import Cut
 from ...wan.exo2egosyn.views import ExoViews
 from .checks import Rule, is_plain, label, unfit
 
@@ -108,6 +109,7 @@ PAYLOAD_RULES: dict[str, Rule] = {
     "EXO2EGO_CAMERA": _rule(Camera, "a camera", f"Camera, Camera from File, Head Pose, {_LOADERS}", rebuilt=_camera),
     # Its constructor marks what is invalid, inverse depth by NaN.
     "EXO2EGO_DEPTH": _rule(Depth, "depth", "Depth, Align Depth or Load Take", has_holes=True),
+    "EXO2EGO_CUT": _rule(Cut, "what was cut from a clip", "cut of Load Clip"),
     "EXO2EGO_POINTS": _rule(PointCloud, "points", "Point Cloud"),
     "EXO2EGO_PLUCKER": _rule(PluckerMaps, "Pluecker maps", "Pluecker Maps"),
     "EXO2EGO_SYN": _rule(SynComponents, "components of Exo2EgoSyn", "Exo2EgoSyn Loader", rebuilt=_components),

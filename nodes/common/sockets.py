@@ -10,6 +10,7 @@ from comfy_api.latest import io
 CameraSocket = io.Custom("EXO2EGO_CAMERA")
 DepthSocket = io.Custom("EXO2EGO_DEPTH")
 PointsSocket = io.Custom("EXO2EGO_POINTS")
+CutSocket = io.Custom("EXO2EGO_CUT")
 PluckerSocket = io.Custom("EXO2EGO_PLUCKER")
 SynSocket = io.Custom("EXO2EGO_SYN")
 ExoViewsSocket = io.Custom("EXO2EGO_EXO_VIEWS")

@@ -8,9 +8,10 @@ from torch import Tensor
 from ...geometry.depth.align import AlignmentMethod, align_depth
 from ...geometry.depth.depth import Depth, DepthMeaning
 from ...geometry.depth.dynamic_mask import mask_to_frames
+from ...takes.clips.cut import Cut
 from ...takes.library import DEPTH_ARRAYS
 from ..common.input_files import NamedInput, input_folder
-from ..common.own_inputs import DepthImages
+from ..common.own_inputs import DepthImages, cut_input
 from ..common.previews import depth_preview, image_preview
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema
@@ -63,22 +64,36 @@ class Exo2EgoDepth(io.ComfyNode):
                     tooltip="Metres that black stands for; 0: unknown.",
                 ),
                 DepthImages("images", optional=True, tooltip="The depth as another pack gives it, one image a frame."),
+                cut_input("depth"),
             ],
             outputs=[DepthSocket.Output("depth", display_name="depth")],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def execute(cls, meaning: str, file: str, near: float, far: float, images: Tensor | None = None) -> io.NodeOutput:
+    def execute(
+        cls,
+        meaning: str,
+        file: str,
+        near: float,
+        far: float,
+        images: Tensor | None = None,
+        cut: Cut | None = None,
+    ) -> io.NodeOutput:
         if (file == DEPTH_ARRAYS.built_in) == (images is None):
             given = "neither is" if images is None else "both are"
             raise ValueError(f"Give either depth images or a depth file: {given} given. Unplug one or choose one.")
         known = {"near": near or None, "far": far or None}
         declared = DepthMeaning(meaning)
         if images is not None:
+            images = images if cut is None else cut.in_time(images, "depth images")
             depth = Depth.from_images(images, declared, **known)
         else:
-            depth = Depth.from_array(DEPTH_ARRAYS.load(input_folder(), file), declared, **known)
+            array = DEPTH_ARRAYS.load(input_folder(), file)
+            if cut is not None:
+                array = cut.in_time(array[None] if array.ndim == 2 else array, "depth maps")
+            depth = Depth.from_array(array, declared, **known)
+        depth = depth if cut is None else cut.depth(depth)
         _report(cls, depth)
         return io.NodeOutput(depth, ui=depth_preview(depth))
 
@@ -124,6 +139,7 @@ class Exo2EgoAlignDepth(io.ComfyNode):
                     tooltip="How much of the previous frame's fit is kept. 0.99 as in ViPE; 0 fits each frame for "
                     "itself.",
                 ),
+                cut_input("a mask", " Only the mask follows: give depth as Depth hands it out."),
             ],
             outputs=[
                 DepthSocket.Output("depth", display_name="depth"),
@@ -141,8 +157,11 @@ class Exo2EgoAlignDepth(io.ComfyNode):
         momentum: float,
         temporal: Depth | None = None,
         moving: Tensor | None = None,
+        cut: Cut | None = None,
     ) -> io.NodeOutput:
         n_frames, height, width = metric.values.shape
+        if moving is not None and cut is not None:
+            moving = cut.mask(moving)
         dynamic = None if moving is None else mask_to_frames(moving, n_frames, height, width)
         alignment = align_depth(temporal, metric, dynamic, AlignmentMethod(method), momentum, progress=progress_bar())
         chart = alignment_chart(alignment)

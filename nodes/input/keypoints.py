@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+from ...takes.clips.cut import Cut
+from ...takes.clips.cut_keypoints import keypoints_through
 from ...takes.library import KEYPOINTS
 from ..common.input_files import NamedInput, input_folder
+from ..common.own_inputs import cut_input
 from ..common.progress import show_text
 from ..common.schema import schema
 from ..common.sockets import PoseKeypointSocket
@@ -52,14 +55,18 @@ class Exo2EgoLoadKeypoints(io.ComfyNode):
                     max=8192,
                     tooltip="Height in pixels of that image. 0: taken from the file.",
                 ),
+                cut_input("keypoints", " max_frames does not count then."),
             ],
             outputs=[PoseKeypointSocket.Output("keypoints", display_name="keypoints")],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def execute(cls, file: str, max_frames: int, width: int, height: int) -> io.NodeOutput:
+    def execute(cls, file: str, max_frames: int, width: int, height: int, cut: Cut | None = None) -> io.NodeOutput:
+        if cut is not None:  # the whole clip; of a file one more, which tells that it belongs to another
+            max_frames = cut.n_source + (file != KEYPOINTS.built_in)
         frames = KEYPOINTS.load(input_folder(), file, max_frames=max_frames, width=width, height=height)
+        frames = frames if cut is None else keypoints_through(cut, frames)
         counts = [len(frame["people"]) for frame in frames]
         show_text(cls, f"{len(frames)} frames, {min(counts)} to {max(counts)} people in each.")
         return io.NodeOutput(frames)

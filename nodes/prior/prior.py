@@ -14,6 +14,8 @@ from ...geometry.depth.dynamic_mask import estimate_dynamic, mask_to_frames
 from ...geometry.points.point_cloud import Background, PointCloud, build_point_cloud
 from ...geometry.points.renderer import DEFAULT_MEMORY_BUDGET, RenderBackend, render_points
 from ...geometry.take_kind import TakeKind
+from ...takes.clips.cut import Cut
+from ..common.own_inputs import cut_input
 from ..common.previews import video_preview
 from ..common.progress import logger, progress_bar, show_text, warn
 from ..common.schema import schema
@@ -100,6 +102,7 @@ class Exo2EgoPointCloud(io.ComfyNode):
                     "mean of all frames where no mask is connected), as EgoX was trained on it; film clips and all "
                     "other clips follow keep_moving. by keep_moving: keep_moving decides for every clip.",
                 ),
+                cut_input("a mask", " Only the mask follows: depth and camera have inputs of their own for it."),
             ],
             outputs=[PointsSocket.Output("points", display_name="points")],
             hidden=[io.Hidden.unique_id],
@@ -118,6 +121,7 @@ class Exo2EgoPointCloud(io.ComfyNode):
         reliability: float,
         moving: Tensor | None = None,
         moving_points: str = _BY_KEEP_MOVING,  # what graphs from before this input say
+        cut: Cut | None = None,
     ) -> io.NodeOutput:
         depth, camera = at_image_size(images, depth, camera)
         progress = progress_bar()
@@ -125,6 +129,8 @@ class Exo2EgoPointCloud(io.ComfyNode):
         kind = camera.take_kind if moving_points == _BY_TAKE else None
         alone = kind is not None and not kind.draws_moving_points
         drawn = keep_moving and not alone
+        if moving is not None and cut is not None:
+            moving = cut.mask(moving)
         mask = None if moving is None else mask_to_frames(moving, *depth.values.shape)
         dynamic = None
         if chosen is Background.MEAN and moving_parts == _ESTIMATED:

@@ -20,9 +20,8 @@ def depth_pro(comfy_server) -> str:
 @pytest.fixture
 def graph(small_take, depth_pro):
     graph = with_models(api_graph("egox"), {role: name for role, (_, name) in FILES.items()}, stand_ins=True)
-    graph = with_inputs(graph, "Exo video", file=f"{small_take.name}/exo.mp4")
-    graph = with_inputs(graph, "First 49 frames", length=5)
-    graph = with_inputs(graph, "Resize to 784 x 448", width=128, height=64)
+    clip = {"file": f"{small_take.name}/exo.mp4", "frames": 5, "width": 128, "height": 64}
+    graph = with_inputs(graph, "Exo video", **clip)
     graph = with_inputs(graph, "DepthPro", weights=depth_pro)
     graph = with_inputs(graph, "Point cloud", reliability=10.0)  # random weights give rough depth
     graph = with_inputs(graph, "Ego camera", file=f"{small_take.name}/ego_camera.json")

@@ -27,6 +27,7 @@ NODE_IDS = [
     "Exo2EgoEncodePrompt",
     "Exo2EgoGGA",
     "Exo2EgoHeadPose",
+    "Exo2EgoLoadClip",
     "Exo2EgoLoadEgoExo4D",
     "Exo2EgoLoadKeypoints",
     "Exo2EgoLoadTake",

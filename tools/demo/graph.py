@@ -20,7 +20,6 @@ TAKE_WORKFLOW = API_WORKFLOWS / "egox_take.json"
 
 # Titles of nodes whose inputs are set, or whose results are read.
 EXO_VIDEO = "Exo video"
-FIRST_FRAMES = "First 49 frames"
 METRIC_DEPTH = "Metric depth"
 EXO_CAMERA = "Exo camera"
 EGO_CAMERA = "Ego camera"

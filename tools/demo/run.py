@@ -116,8 +116,7 @@ def example(work: Path, job: Job) -> tuple[Take, list[Upload], Edit]:
     write_take(take, folder)
 
     def edit(graph: graphs.Graph) -> graphs.Graph:
-        graph = graphs.with_inputs(graph, graphs.EXO_VIDEO, file=f"{folder.name}/exo.mp4")
-        graph = graphs.with_inputs(graph, graphs.FIRST_FRAMES, length=job.n_frames)
+        graph = graphs.with_inputs(graph, graphs.EXO_VIDEO, file=f"{folder.name}/exo.mp4", frames=job.n_frames)
         # The file takes the place of a depth model's pictures, and the known angle that of its estimate.
         graph = graphs.with_inputs(
             graph, graphs.METRIC_DEPTH, file=f"{folder.name}/{DEPTH_FILE}", meaning="metric depth", images=None

@@ -183,9 +183,8 @@ def example_warnings(comfy_server, comfy_client, small_take):
         graph = with_inputs(graph, "Text encoder", clip_name=FILES["clip"][1])
         graph = with_inputs(graph, "VAE", vae_name=FILES["vae"][1])
         graph[node_id(graph, "Text encoder")]["class_type"] = "StandInCLIPLoader"
-        graph = with_inputs(graph, "Exo video", file=f"{small_take.name}/exo.mp4")
-        graph = with_inputs(graph, "First 49 frames", length=5)
-        graph = with_inputs(graph, "Resize to 784 x 448", width=128, height=64)
+        clip = {"file": f"{small_take.name}/exo.mp4", "frames": 5, "width": 128, "height": 64}
+        graph = with_inputs(graph, "Exo video", **clip)
         graph = with_inputs(graph, "Prompt", **prompt)
         text = {"clip": [node_id(graph, "Text encoder"), 0], "text": [node_id(graph, "Prompt"), 0]}
         graph = with_node(graph, "910", encoder, "Encode", **text)
@@ -204,7 +203,7 @@ def example_warnings(comfy_server, comfy_client, small_take):
     return run
 
 
-ROOM, OTHER = "Resize to 784 x 448", "Grey clip"
+ROOM, OTHER = "Exo video", "Grey clip"
 OWN = {
     "exo_scene": "A workshop.",
     "exo_action": "A woman saws.",

@@ -34,7 +34,8 @@ def write_wrong_files(base: Path, seed: int = 0) -> dict[str, list[str]]:
     """Write them below a server's folder.
 
     Returns:
-        Names by the mark of an input in `/object_info` ("file", "take", "ego-exo4d", "keypoints"), or by node type.
+        Names by the mark of an input in `/object_info` ("file", "take", "ego-exo4d", "keypoints", "clip"), or by node
+        type.
     """
     rng = random.Random(f"files {seed}")
     folder = base / "input" / FOLDER
@@ -48,11 +49,25 @@ def write_wrong_files(base: Path, seed: int = 0) -> dict[str, list[str]]:
         "file": single + keypoints + takes[:2],
         "take": [*takes, *(f"{take}#NAME" for take in takes[:4]), *single[:6], FOLDER],
         "ego-exo4d": views,
+        "clip": [*single, *takes[:2], *_spoilt_clips(folder, base / "input" / TAKE / "exo.mp4", rng), FOLDER],
         "keypoints": keypoints + single + takes[:2] + [FOLDER],
         "Exo2EgoEgoXLoader.lora_name": _weights(base / "models" / "loras", FILES["lora"][1], rng),
         "Exo2EgoSynLoader": _weights(base / "models" / "exo2egosyn", "tiny_poseinj.safetensors", rng),
         "Exo2EgoDepthPro.weights": _depth_pro(base / "models" / "depth_pro"),
     }
+
+
+def _spoilt_clips(folder: Path, video: Path, rng: random.Random) -> list[str]:
+    """Videos with some bytes changed or the end cut off, under names of videos and of pictures."""
+    whole, names = video.read_bytes(), []
+    for number in range(12):
+        spoilt = bytearray(whole)
+        for _ in range(rng.choice([1, 5, 50, 500])):
+            spoilt[rng.randrange(len(spoilt))] = rng.randrange(256)
+        name = f"{FOLDER}/clip_{number}.{rng.choice(['mp4', 'mp4', 'mov', 'mkv', 'png', 'gif'])}"
+        (folder.parent / name).write_bytes(spoilt[: rng.choice([len(spoilt), rng.randrange(len(spoilt))])])
+        names.append(name)
+    return [*names, f"{FOLDER}/clip_*.png", f"{FOLDER}/%d", f"{FOLDER}/*"]
 
 
 def spoilt_json(value: Any, rng: random.Random) -> Any:

@@ -34,6 +34,7 @@ _SMALL: dict[str, dict[str, Any]] = {
     "KSampler": {"steps": 2},
     "Exo2EgoEgoXLoader": {"lora_name": FILES["lora"][1]},
     "Exo2EgoLoadTake": {"take": TAKE},
+    "Exo2EgoLoadClip": {"file": _CLIP, "frames": 5, "width": 128, "height": 64},
     "Exo2EgoLoadKeypoints": {"max_frames": 5},
     "Exo2EgoLoadEgoExo4D": {"size": 32, "frames": 1},
     "Exo2EgoPlucker": {"width": 32, "height": 32},
