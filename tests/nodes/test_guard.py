@@ -289,6 +289,10 @@ def broken(payload, **changed: object):
     return copy
 
 
+def conditioning(**extras: object) -> list:
+    return [[torch.zeros(1, 3, TEXT_WIDTH), extras]]
+
+
 NOT_FINITE = torch.full((1, 4, 4), math.nan)
 
 
@@ -325,6 +329,10 @@ NOT_FINITE = torch.full((1, 4, 4), math.nan)
             broken(good_values()["EXO2EGO_EXO_VIEWS"], latents=torch.full((1, 16, 2, 4, 4), math.nan)),
             "latents holds NaN",
         ),
+        ("CONDITIONING", conditioning(clip_vision_output=[[]]), "an image encoder's output; got a list of 1"),
+        ("CONDITIONING", conditioning(concat_latent_image=torch.zeros(1, 16, 4, 4)), "concat_latent_image is a tensor"),
+        ("CONDITIONING", conditioning(concat_latent_image=torch.full((1, 16, 2, 4, 4), math.nan)), "NaN or infinity"),
+        ("CONDITIONING", conditioning(concat_mask="a text"), "concat_mask is a tensor"),
     ],
 )  # fmt: skip
 def test_payloads_that_are_not_in_order(socket, payload, what):
@@ -333,7 +341,7 @@ def test_payloads_that_are_not_in_order(socket, payload, what):
         checked_value(declared, payload)
     text = str(failure.value)
     assert text.startswith("The input '")
-    assert "Connect" in text or "Run the node" in text
+    assert "Connect" in text or "Run the node" in text or "run it in a higher precision" in text
     assert len(text) < 900
     assert not any(raw in text for raw in RAW), text
 
