@@ -178,8 +178,8 @@ def _check_clip(positive: list, n_frames: int) -> None:
         if prior is not None and (prior.shape[1] != LATENT_CHANNELS or prior.shape[2] != n_frames):
             raise ValueError(
                 f"The ego prior in 'positive' has {prior.shape[1]} channels and {prior.shape[2]} latent frames, "
-                f"expected {LATENT_CHANNELS} channels and the latent's {n_frames} frames. Connect positive and latent of "
-                "one EgoX Conditioning."
+                f"expected {LATENT_CHANNELS} channels and the latent's {n_frames} frames. Connect positive and latent "
+                "of one EgoX Conditioning."
             )
 
 

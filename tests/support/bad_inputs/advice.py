@@ -14,7 +14,7 @@ import re
 _VERBS = """
     add allow apply ask check choose clear close connect convert copy correct crop cut delete disconnect download draw
     empty enter exclude export fill fit free give go increase install keep leave let link load lower make match mend
-    move name open pick place plug press put raise read record reduce remove rename render repair replace resize restart
+    move name open pick place plug press put raise re-encode read record reduce remove rename render repair replace resize restart
     run save scale select send set shorten show split start stop swap switch take try turn unplug update use wait widen
     write
 """

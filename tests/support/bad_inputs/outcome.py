@@ -22,7 +22,7 @@ RAW = re.compile(
     r"|DefaultCPUAllocator|stack expects|can't allocate|Unable to allocate|integer overflow"
     r"|too large to convert|embedded null|zero-size array|expected a non-empty|expected m1|got an unexpected"
     r"|'\w+' object|slice indices|Overflow when|Python int too large|allow_pickle|UnpicklingError"
-    r"|is not a valid [A-Z]\w+|MetadataIncomplete|HeaderTooLarge|safetensors_rust"
+    r"|is not a valid [A-Z][a-z]+[A-Z]\w*|MetadataIncomplete|HeaderTooLarge|safetensors_rust"
 )
 # Refusals by ComfyUI itself before anything runs.
 _COMFYUI = {
