@@ -12,11 +12,11 @@ import re
 
 # What an artist can do to a graph, a setting, a file or a folder. A verb that is missing belongs here.
 _VERBS = """
-    add allow apply ask check choose clear close connect convert copy correct crop cut delete disconnect download draw
-    empty enter exclude export fill fit free give go increase install keep leave let link load lower make match mend
-    move name open pick place plug press put raise re-encode read record reduce remove rename render repair replace resize restart
-    run save scale select send set shorten show split start stop swap switch take try turn unplug update use wait widen
-    write
+    add allow apply ask bring check choose clear close connect convert copy correct crop cut delete disconnect
+    download draw empty encode enter exclude export fill fit fix free give go increase install keep leave let link
+    load lower make match mend move name open pick place plug press put raise re-encode read record reduce remove
+    rename render repair replace report resize restart run sample save scale select send set shorten show split
+    start stop swap switch take try turn unplug update use wait widen write
 """
 # Where a clause may begin: after the end of another one. A comma alone is none: "width, set on the node, is wrong".
 _START = r"(?:^|[.:;!?)] +|, (?:and|or|then) )"

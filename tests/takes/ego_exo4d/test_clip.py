@@ -74,7 +74,7 @@ def test_numbers_of_frames_that_wan_cannot_sample(n_frames):
 def test_the_clip_lies_inside_the_task(pristine):
     """The task ends at 1.9 s, before frame 57: the last clip starts at 57 - 33 = 24, 12 after the task's start."""
     assert frame_numbers(read(pristine, Clip(12, 9, 4, 32)).ego)[-1] == 56 % 50
-    with pytest.raises(ValueError, match=r"ends before frame 57 .* task 57\). Here start at 12 or earlier"):
+    with pytest.raises(ValueError, match=r"ends before frame 57 .* task 57\). Start at 12 or earlier"):
         read(pristine, Clip(13, 9, 4, 32))
     with pytest.raises(ValueError, match="take fewer frames"):
         read(pristine, Clip(0, 13, 4, 32))
