@@ -31,6 +31,7 @@ from exo2ego.wan.exo2egosyn.views import ExoViews  # noqa: E402
 
 BY_NAME = {node.define_schema().node_id: node for node in NODES}
 INPUTS = [(node, declared) for node in NODES for declared in node.define_schema().inputs]
+WITH_INPUTS = [node for node in NODES if node.define_schema().inputs]  # what has none refuses nothing
 # What Python, numpy and torch say when nobody looked.
 RAW = (
     "object has no attribute",
