@@ -118,7 +118,7 @@ def test_stopped_and_taken_up(inputs, folder, two_servers, tmp_path, number):
             if json.loads(line)["event"] == "done":
                 run.send_signal(number)
                 break
-        _, told = run.communicate(timeout=60)
+        _, told = run.communicate(timeout=3600)
     assert run.returncode == 130, told
     assert "same command" in told
     assert (out / "report.html").is_file()

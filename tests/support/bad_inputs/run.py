@@ -36,7 +36,7 @@ class Server:
 
     def get(self, path: str) -> Any:
         """Return the JSON behind a path."""
-        with urllib.request.urlopen(f"{self._url}{path}", timeout=120) as answer:
+        with urllib.request.urlopen(f"{self._url}{path}", timeout=3600) as answer:
             return json.load(answer)
 
     def post(self, path: str, content: Any) -> tuple[int, Any]:
@@ -45,7 +45,7 @@ class Server:
             f"{self._url}{path}", json.dumps(content).encode(), {"Content-Type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with urllib.request.urlopen(request, timeout=3600) as answer:
                 body = answer.read()
                 return answer.status, json.loads(body) if body.strip() else None
         except urllib.error.HTTPError as error:
