@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 # Of a text that somebody gave, and of a whole number.
@@ -31,6 +32,28 @@ def few(names: Sequence[str], most: int = 3) -> str:
     """Return the first names, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def sentence(text: str) -> str:
+    """Return a text that ends as a sentence does, so that another can follow it."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+@contextmanager
+def with_advice(advice: str) -> Iterator[None]:
+    """Have a reader's errors end with what to do next, which what it calls cannot know. Also decorates the reader.
+
+    Errors of a class of their own, such as those of memory, bring their advice themselves and pass as they are.
+
+    Args:
+        advice: a sentence.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if type(error) is not ValueError:
+            raise
+        raise ValueError(f"{sentence(str(error))} {advice}") from error
 
 
 def json_fault(error: Exception) -> str:

@@ -62,7 +62,7 @@ class Protocol:
         height, width = truth.shape[1:3]
         if pred.shape[1] != height or pred.shape[2] < width:
             raise ValueError(
-                f"The scored video is {pred.shape[2]} x {pred.shape[1]}, and the true ego view {width} x {height}. "
+                f"The scored video is {pred.shape[2]} x {pred.shape[1]}, and the ego truth {width} x {height}. "
                 f"The protocol {self.name} does not resize: give the video in that size, or on a wider canvas with "
                 "the ego view on its right."
             )

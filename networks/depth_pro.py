@@ -88,6 +88,11 @@ def estimate_depth(
     fields_of_view = []
     for frame in range(n_frames):
         inverse, fov = _predict(model, processor, images[frame, ..., :3], device, dtype)
+        if not bool(inverse.isfinite().all()):
+            raise ValueError(
+                f"DepthPro's depth of frame {frame} holds NaN or infinity. Check that the images are between 0 and 1; "
+                "if they are, download the weights again (apple/DepthPro-hf)."
+            )
         canonical[frame] = inverse
         if fov is not None:
             fields_of_view.append(fov)

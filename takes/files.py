@@ -37,7 +37,7 @@ def resolve_inside(root: str | os.PathLike[str], name: str) -> Path:
     base = Path(root).resolve()
     typed = name.strip()
     if not typed:
-        raise ValueError(f"Expected the name of a file or folder inside {base}, got an empty one.")
+        raise ValueError(f"Expected the name of a file or folder inside {base}, got an empty one. Choose one.")
     if ".." in (*PurePosixPath(typed).parts, *PureWindowsPath(typed).parts) or "\0" in typed:
         raise ValueError(
             f"{name!r} points outside its folder. Move the file into {base} and give its path relative to that folder."
@@ -113,6 +113,9 @@ def split_named(text: str, find: Callable[[str], Path]) -> tuple[Path, str | Non
     raise errors[1 if marks else 0]
 
 
+# What to do about a file that another program wrote wrongly.
+EXPORT_AGAIN = "Export it again, or choose another file."
+
 _ZIP_START, _PICKLE_START = b"PK\x03\x04", b"\x80"
 _PICKLED = (
     "{path} holds pickled objects, which this pack refuses: a pickle can run code. Save plain numbers with numpy.save "
@@ -168,7 +171,9 @@ def load_array(path: str | os.PathLike[str], key: str = "depth") -> np.ndarray:
     if len(arrays) == 1:
         return next(iter(arrays.values()))
     if key not in arrays:
-        raise ValueError(f"{path} holds the arrays {sorted(arrays)}; expected one named {key!r}, or a single array.")
+        raise ValueError(
+            f"{path} holds the arrays {sorted(arrays)}; expected one named {key!r}, or a single array. Save it so."
+        )
     return arrays[key]
 
 
@@ -236,7 +241,7 @@ def _read_array_header(stream: IO[bytes], path: Path, what: str) -> tuple[bool, 
     if dtype.hasobject:
         raise _RefusedError(_PICKLED.format(path=path))
     if dtype.kind not in "fiub":
-        raise _RefusedError(f"The array {what!r} of {path} holds {dtype}; expected numbers.")
+        raise _RefusedError(f"The array {what!r} of {path} holds {dtype}; expected numbers. Save it again.")
     if any(size < 0 for size in shape):
         raise ValueError(f"its header states the shape {shape}")
     return fortran, shape, dtype

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..common.messages import sentence
 from ..geometry.head.openpose import openpose_frames, read_openpose
 from .camera_formats.read import RELEASE_EXO_SIZE
 from .example.keypoints import example_keypoints
@@ -42,7 +43,8 @@ def read_keypoints(
         people = read_openpose(frames, size)
     except ValueError as error:
         name = files[0].name if len(files) == 1 else files[0].parent.name
-        raise ValueError(f"{name}: {error}") from error
+        advice = "Run the pose estimator again, or choose another file."
+        raise ValueError(f"{name}: {sentence(str(error))} {advice}") from error
     canvas = {"canvas_width": people.width, "canvas_height": people.height}
     return [{**canvas, **_of_one(frame)} for frame in frames]
 

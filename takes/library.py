@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from ..common.file_inputs import FileInput, FileKind
-from ..common.messages import few
+from ..common.messages import few, sentence
 from ..common.paths import is_file
 from ..common.safe_text import is_fit_to_list, one_line, safe_logger
 from ..geometry.cameras.camera import Camera
@@ -114,7 +114,7 @@ class NamedInputs(Generic[Found, Loaded]):
         except ValueError as error:
             if Path(name).name in str(error):
                 raise
-            raise ValueError(f"{name}: {error}") from error
+            raise ValueError(f"{name}: {sentence(str(error))} Mend the file, or choose another one.") from error
 
 
 # Takes ----------------------------------------------------------------------------------------------------------

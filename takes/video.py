@@ -164,15 +164,17 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, V
     if not is_file(path):
         raise ValueError(f"There is no video at {path}. Check the name; a take's videos keep the names of its dataset.")
     try:
-        with av.open(str(path)) as container:
+        # Titles and comments in whatever letters: nothing here reads them.
+        with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise ValueError(f"{path} contains no video stream. Give a video file, such as an MP4.")
             stream = _main_stream(container)
             stream.thread_type = "AUTO"
             yield container, stream
-    except av.FFmpegError as error:
+    except (av.FFmpegError, UnicodeError) as error:
+        why = "no text in UTF-8" if isinstance(error, UnicodeError) else error.strerror
         raise ValueError(
-            f"{path} is not a readable video ({error.strerror}). Copy it again, or re-encode it to H.264 in an MP4."
+            f"{path} is not a readable video ({why}). Copy it again, or re-encode it to H.264 in an MP4."
         ) from error
 
 

@@ -66,7 +66,10 @@ class MultiViewTake:
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.exo) <= MAX_EXO_VIEWS:
-            raise ValueError(f"The take {self.name} has {len(self.exo)} exo views; expected 1 to {MAX_EXO_VIEWS}.")
+            raise ValueError(
+                f"The take {self.name} has {len(self.exo)} exo views; expected 1 to {MAX_EXO_VIEWS}. Choose another "
+                "take."
+            )
         lengths = {view.name: len(view.frames) for view in self.exo}
         lengths |= {"ego view": len(self.ego), "ego camera": self.ego_camera.n_frames}
         if len(set(lengths.values())) != 1:

@@ -100,7 +100,7 @@ def _runner(folder: Path, cwd: Path, more: dict[str, str]) -> Run:
     def run(*words: object) -> subprocess.CompletedProcess[str]:
         script = _python(folder).with_name("exo2ego.exe" if os.name == "nt" else "exo2ego")
         command = [str(script), *map(str, words)]
-        return subprocess.run(command, cwd=cwd, env=kept | more, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, cwd=cwd, env=kept | more, capture_output=True, text=True, timeout=3600)
 
     return run
 

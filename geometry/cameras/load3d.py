@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...common.messages import with_advice
 from .camera import Camera
 from .field_of_view import lens_of_fov, vertical_fov
 from .rotations import HALF_TURN, look_at, matrices_to_quaternions, quaternions_to_matrices, rigid, y_up_swapped
@@ -25,6 +26,7 @@ from .rotations import HALF_TURN, look_at, matrices_to_quaternions, quaternions_
 VIEWER_FOV = 35.0
 
 
+@with_advice("Connect camera_info of Load 3D, Preview 3D or what makes such a camera.")
 def camera_from_load3d(info: dict[str, Any], width: int, height: int, fov_degrees: float = VIEWER_FOV) -> Camera:
     """Make a fixed camera of `width` x `height` pixels.
 

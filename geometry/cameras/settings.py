@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from ...common.messages import arrived
+from ...common.messages import arrived, with_advice
 from ..lenses import Lens
 from ..lenses.pinhole import Pinhole
 from .camera import Camera
@@ -45,8 +45,10 @@ def camera_from_numbers(
     """
     own = preset in OWN_NUMBERS
     lens = _own_lens(preset, coefficients) if own else preset_lens(preset, width, height, fov_degrees)
-    poses = _poses_from_text(matrices) if matrices.strip() else pose_from_angles(position, yaw_pitch_roll)
-    return Camera(lens, width, height, poses)
+    if not matrices.strip():
+        return Camera(lens, width, height, pose_from_angles(position, yaw_pitch_roll))
+    with with_advice("Correct the matrices, or empty the box and set position and angles."):
+        return Camera(lens, width, height, _poses_from_text(matrices))
 
 
 def pose_from_angles(position: tuple[float, float, float], yaw_pitch_roll: tuple[float, float, float]) -> Tensor:
@@ -94,7 +96,9 @@ def _own_lens(preset: LensPreset, text: str) -> Lens:
         try:
             numbers.append(float(word))
         except ValueError as error:
-            raise ValueError(f"The lens' coefficients must be numbers, got {arrived(word)} among them.") from error
+            raise ValueError(
+                f"The lens' coefficients must be numbers, got {arrived(word)} among them. Write numbers alone."
+            ) from error
     if preset is LensPreset.OWN and len(numbers) == 3:
         focal, cx, cy = numbers
         return Pinhole(focal, focal, cx, cy)

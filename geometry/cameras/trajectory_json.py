@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ...common.messages import json_fault
+from ...common.messages import json_fault, with_advice
 from ..lenses import Lens, lens_from_json, lens_to_json
 from .presets import NAMED_PRESETS, LensPreset
 from .trajectory import Keyframe, Trajectory
@@ -50,6 +50,7 @@ def trajectory_to_json(trajectory: Trajectory) -> str:
     return json.dumps(content)
 
 
+@with_advice("Empty the box, or let the camera editor write it.")
 def trajectory_from_json(text: str) -> Trajectory:
     """Read the text of a trajectory; see the module.
 
@@ -67,13 +68,12 @@ def trajectory_from_json(text: str) -> Trajectory:
         content = json.loads(text, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise ValueError(
-            f"Expected a trajectory as JSON text, as the camera editor writes it: {json_fault(error)}. Empty the box, "
-            "or let the editor write it."
+            f"Expected a trajectory as JSON text, as the camera editor writes it: {json_fault(error)}."
         ) from error
     if not isinstance(content, dict) or content.get("format") != TRAJECTORY_FORMAT:
         raise ValueError(
-            f'Expected a trajectory with "format": "{TRAJECTORY_FORMAT}"; this JSON is something else. A camera file '
-            "is read by Camera from File."
+            f'Expected a trajectory with "format": "{TRAJECTORY_FORMAT}"; this JSON is something else. Load a '
+            "camera file by Camera from File."
         )
     version = content.get("version")
     if isinstance(version, bool) or version != TRAJECTORY_VERSION:

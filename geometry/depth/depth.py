@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ...common.cancel import cancel_point
 from ...common.memory import FLOAT, require_memory
+from ...common.messages import arrived
 from .checks import Form, colour_finding, contradictions, map_parts
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Depth:
     findings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        meaning = DepthMeaning(self.meaning)
+        meaning = _known_meaning(self.meaning)
         if meaning is DepthMeaning.NORMALISED_INVERSE:
             raise ValueError("Depth holds metric or inverse depth; read a normalised input with Depth.from_array.")
         values = torch.as_tensor(self.values).detach()
@@ -106,7 +107,7 @@ class Depth:
             ValueError: if the shape or type does not fit, near and far are no distances or belong to another
                 meaning, or no pixel holds a positive finite value.
         """
-        meaning = DepthMeaning(meaning)
+        meaning = _known_meaning(meaning)
         _check_near_far(meaning, near, far)
         raw = _as_maps(array)
         findings = tuple(contradictions(raw, _FORMS[meaning]))
@@ -225,6 +226,13 @@ _FORMS = {
 }
 
 
+def _known_meaning(meaning: object) -> DepthMeaning:
+    known = [kind.value for kind in DepthMeaning]
+    if meaning not in known:
+        raise ValueError(f"The meaning of depth is one of {', '.join(map(repr, known))}; got {arrived(meaning)}.")
+    return DepthMeaning(meaning)
+
+
 def _as_maps(array: Tensor | np.ndarray) -> Tensor:
     """Bring [H, W], [F, H, W] or [F, H, W, 1] to float32 [F, H, W] on the CPU."""
     try:
@@ -247,11 +255,16 @@ def _check_near_far(meaning: DepthMeaning, near: float | None, far: float | None
     if near is None and far is None:
         return
     if meaning is not DepthMeaning.NORMALISED_INVERSE:
-        raise ValueError(f"near and far belong to {DepthMeaning.NORMALISED_INVERSE.value}, not to {meaning.value}.")
+        normalised = DepthMeaning.NORMALISED_INVERSE.value
+        raise ValueError(
+            f"near and far belong to {normalised}, not to {meaning.value}. Set both to 0, or choose {normalised}."
+        )
     if near is None or far is None:
         raise ValueError("Give both near and far in metres, or neither.")
     if not 0 < near < far:
-        raise ValueError(f"Expected 0 < near < far in metres, got near = {near} and far = {far}.")
+        raise ValueError(
+            f"Expected 0 < near < far in metres, got near = {near} and far = {far}. Swap them, or set both to 0."
+        )
 
 
 def _with_holes_marked(values: Tensor, meaning: DepthMeaning) -> Tensor:

@@ -59,7 +59,7 @@ def estimate_dynamic(
         raise ValueError(f"Expected images [F, H, W, 3], got the shape {list(images.shape)}.")
     for name, side in (("erosion", erosion), ("dilation", dilation)):
         if side < 1 or side % 2 == 0:
-            raise ValueError(f"The {name} takes an odd number of pixels, got {side}.")
+            raise ValueError(f"The {name} takes an odd number of pixels, got {side}. Choose one more or less.")
     metres = None if depth is None else _metres_of(depth, images)
     changed = _off_median(images[..., :3].to("cpu"), color_threshold)
     if metres is not None:

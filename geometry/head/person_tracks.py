@@ -51,7 +51,9 @@ def follow_person(people: People, choice: PersonChoice, number: int = 0) -> Keyp
         )
     if choice is PersonChoice.NUMBER:
         if not 0 <= number < len(tracks):
-            raise ValueError(f"There is no person {number}: the clip shows {len(tracks)}, numbered from 0.")
+            raise ValueError(
+                f"There is no person {number}: the clip shows {len(tracks)}, numbered from 0. Choose one of them."
+            )
         return tracks[number]
     middle = torch.tensor([people.width / 2, people.height / 2], dtype=torch.float64)
 

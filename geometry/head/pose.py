@@ -139,10 +139,14 @@ def _check(keypoints: Keypoints, depth: Depth, camera: Camera) -> None:
             "same frames, or cut the longer one."
         )
     if not camera.is_fixed and camera.n_frames != len(keypoints):
-        raise ValueError(f"The exo camera has {camera.n_frames} poses and the keypoints {len(keypoints)} frames.")
+        raise ValueError(
+            f"The exo camera has {camera.n_frames} poses and the keypoints {len(keypoints)} frames. "
+            "Connect those of one clip."
+        )
     if (camera.width, camera.height) != (depth.width, depth.height):
         raise ValueError(
-            f"The exo camera has {camera.width} x {camera.height} pixels and the depth {depth.width} x {depth.height}."
+            f"The exo camera has {camera.width} x {camera.height} pixels and the depth {depth.width} x {depth.height}. "
+            "Connect those of one clip."
         )
 
 

@@ -118,7 +118,7 @@ def reliable_mask(depth: Tensor, window: int = RELIABILITY_WINDOW, threshold: fl
     if depth.ndim != 3:
         raise ValueError(f"Expected depth [F, H, W], got the shape {list(depth.shape)}.")
     if window < 1 or window % 2 == 0:
-        raise ValueError(f"The reliability window takes an odd number of pixels, got {window}.")
+        raise ValueError(f"The reliability window takes an odd number of pixels, got {window}. Set an odd one.")
     half = window // 2
     reliable = torch.empty(depth.shape, dtype=torch.bool)
     for frame, one in enumerate(depth):

@@ -29,7 +29,9 @@ from .shapes import ComponentConfig, check_tensors
 MAX_SHARD_BYTES = 4 * 10**9
 
 _INDEX_SUFFIX = ".index.json"
-_WHAT_FILE = "A component of Exo2EgoSyn is a .safetensors file, or shards of one beside their .safetensors.index.json."
+_WHAT_FILE = (
+    "Choose a component of Exo2EgoSyn: a .safetensors file, or a shard of one with its .safetensors.index.json."
+)
 
 
 @dataclass(frozen=True, eq=False)

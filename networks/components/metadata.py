@@ -24,6 +24,9 @@ PAPER_GUIDANCE = 3.5
 
 # Largest size or count in a header: far above any real one, and no shape made of such sizes overflows torch's integers.
 _LARGEST = 100_000
+# What to do about a header that its exporter wrote wrongly.
+EXPORT_AGAIN = "Export the file again, or choose another one."
+_IN_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "tuple[int, int]": "WIDTHxHEIGHT"}
 
 
 class Component(str, Enum):
@@ -94,10 +97,11 @@ class ComponentMetadata:
             value, reads = getattr(self, item.name), item.metadata.get("reads", ())
             if item.metadata.get("positive") and value is not None and not 0 < value <= _LARGEST:
                 raise ValueError(
-                    f"{item.name} is {_to_text(value)}, expected a number above zero and up to {_LARGEST:,}."
+                    f"{item.name} is {_to_text(value)}, expected a number above zero and up to {_LARGEST:,}. "
+                    f"{EXPORT_AGAIN}"
                 )
             if item.metadata.get("share") and value is not None and not 0 <= value <= 1:
-                raise ValueError(f"{item.name} is {_to_text(value)}, expected a share from 0 to 1.")
+                raise ValueError(f"{item.name} is {_to_text(value)}, expected a share from 0 to 1. {EXPORT_AGAIN}")
             if reads and value not in reads:
                 known = " or ".join(_to_text(choice) for choice in reads if choice is not None)
                 raise ValueError(
@@ -105,7 +109,7 @@ class ComponentMetadata:
                     "of ComfyUI-Exo2Ego that knows it."
                 )
         if not fits_wan(self.num_frames):
-            raise ValueError(f"num_frames is {self.num_frames}, expected 4 n + 1: 1, 5, 9, ...")
+            raise ValueError(f"num_frames is {self.num_frames}, expected 4 n + 1: 1, 5, 9, ... {EXPORT_AGAIN}")
 
     def to_header(self) -> dict[str, str]:
         """Return the strings of the header; `parse_metadata` reads them back."""
@@ -223,7 +227,7 @@ def parse_metadata(header: Mapping[str, str]) -> ComponentMetadata:
     """
     if header.get("format") != FORMAT:
         raise ValueError(
-            f"not a component of Exo2EgoSyn: its header lacks format={FORMAT}. Models and LoRAs of other kinds load in "
+            f"not a component of Exo2EgoSyn: its header lacks format={FORMAT}. Load models and LoRAs of other kinds by "
             "ComfyUI's own loaders."
         )
     if (version := header.get("format_version")) != FORMAT_VERSION:
@@ -233,7 +237,9 @@ def parse_metadata(header: Mapping[str, str]) -> ComponentMetadata:
         )
     names = [component.value for component in Component]
     if header.get("component") not in names:
-        raise ValueError(f"component is {header.get('component')}, and this version reads {', '.join(names)}.")
+        raise ValueError(
+            f"component is {header.get('component')}, and this version reads {', '.join(names)}. Choose one of these."
+        )
     if (base := header.get("base_model")) != BASE_MODEL:
         raise ValueError(f"trained on {base}, and Exo2EgoSyn runs on {BASE_MODEL}: use a file trained on that.")
     kind = METADATA_OF[Component(header["component"])]
@@ -260,7 +266,7 @@ def _parse(item: Field, text: str) -> Any:
     try:
         return _PARSERS[kind](text)
     except (ValueError, KeyError) as error:
-        raise ValueError(f"{item.name} is {text!r}, expected {kind}.") from error
+        raise ValueError(f"{item.name} is {text!r}, expected {_IN_WORDS.get(kind, kind)}. {EXPORT_AGAIN}") from error
 
 
 def _parse_size(text: str) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from ..exo2egosyn.pose_injection import PoseConfig, PoseInjection
 from ..exo2egosyn.self_attention_lora import LoraConfig, lora_shapes
 from ..exo2egosyn.vawan import AC3D, NO_POSE, POSE_PREFIX, TIME_POSE, VawanConfig, patch_embedding_shapes, pose_network
 from .metadata import (
+    EXPORT_AGAIN,
     AlignMetadata,
     ComponentMetadata,
     LoraMetadata,
@@ -53,12 +54,14 @@ def check_tensors(metadata: ComponentMetadata, tensors: Mapping[str, Tensor]) ->
         if tuple(tensor.shape) != shape:
             raise ValueError(
                 f"{key} is expected as {list(shape)}, got {list(tensor.shape)}. The tensors are those of another size "
-                "than the file says, or of another model."
+                "than the file says, or of another model: export it again."
             )
         if not tensor.is_floating_point():
             raise ValueError(f"{key} holds {tensor.dtype}, expected floating-point numbers: export it in bfloat16.")
         if key.endswith(".alpha") and float(tensor) != _lora_config(config).alpha:
-            raise ValueError(f"{key} is {float(tensor):g}, and alpha is {_lora_config(config).alpha:g} elsewhere.")
+            raise ValueError(
+                f"{key} is {float(tensor):g}, and alpha is {_lora_config(config).alpha:g} elsewhere. {EXPORT_AGAIN}"
+            )
     return config
 
 
@@ -114,7 +117,9 @@ def component_shapes(config: ComponentConfig) -> Shapes:
 def _align_config(metadata: AlignMetadata, tensors: Mapping[str, Tensor]) -> AlignConfig:
     num_blocks = _count_blocks(tensors)
     if metadata.num_blocks not in (None, num_blocks):
-        raise ValueError(f"num_blocks is {metadata.num_blocks}, and the file holds tensors of {num_blocks} blocks.")
+        raise ValueError(
+            f"num_blocks is {metadata.num_blocks}, and the file holds tensors of {num_blocks} blocks. {EXPORT_AGAIN}"
+        )
     dim = metadata.dim or _size(tensors, "norm_out.weight", 0)
     dim_head = metadata.dim_head or _size(tensors, "blocks.0.spatial.attn.q_scale", 0)
     patch_channels = _size(tensors, "head.bias", 0)
@@ -138,7 +143,9 @@ def _vawan_config(metadata: VawanMetadata, tensors: Mapping[str, Tensor], lora: 
         found = (form for form, start in forms.items() if any(key.startswith(POSE_PREFIX + start) for key in tensors))
         pose = next(found, NO_POSE)
     if pose != NO_POSE and metadata.pose_reference != "exo1":
-        raise ValueError(f"pose_reference is {metadata.pose_reference}, and this version reads exo1 with pose={pose}.")
+        raise ValueError(
+            f"pose_reference is {metadata.pose_reference}, and this version reads exo1 with pose={pose}. {EXPORT_AGAIN}"
+        )
     if pose != AC3D:
         if told := [name for name in ("pose_width", "pose_shared") if getattr(metadata, name) is not None]:
             raise ValueError(f"{told[0]} belongs to pose={AC3D}, and this is a file of pose={pose}: export it again.")
@@ -170,9 +177,13 @@ def _count_blocks(keys: Iterable[str]) -> int:
 
 def _tensor(tensors: Mapping[str, Tensor], key: str, n_axes: int) -> Tensor:
     if key not in tensors:
-        raise ValueError(f"it lacks the tensor {key}. The file is not whole, or holds another component.")
+        raise ValueError(
+            f"it lacks the tensor {key}. The file is not whole, or holds another component. {EXPORT_AGAIN}"
+        )
     if tensors[key].ndim < n_axes:
-        raise ValueError(f"{key} has the shape {list(tensors[key].shape)}, expected at least {n_axes} axes.")
+        raise ValueError(
+            f"{key} has the shape {list(tensors[key].shape)}, expected at least {n_axes} axes. {EXPORT_AGAIN}"
+        )
     return tensors[key]
 
 
@@ -186,5 +197,5 @@ def _size(tensors: Mapping[str, Tensor], key: str, axis: int) -> int:
 def _number(tensors: Mapping[str, Tensor], key: str) -> float:
     tensor = _tensor(tensors, key, 0)
     if tensor.numel() != 1:
-        raise ValueError(f"{key} has the shape {list(tensor.shape)}, expected a single number.")
+        raise ValueError(f"{key} has the shape {list(tensor.shape)}, expected a single number. {EXPORT_AGAIN}")
     return float(tensor)

@@ -109,8 +109,9 @@ class EgoExoAlign(STTransformer):
             )
         if maps.shape[3] % patch or maps.shape[4] % patch:
             raise ValueError(
-                f"EgoExo-Align cuts the latent into {patch} x {patch} patches; {maps.shape[4]} x {maps.shape[3]} "
-                f"cannot be cut like that. Use images whose width and height are multiples of {8 * patch}."
+                f"EgoExo-Align cuts the views' latents into {patch} x {patch} patches; {maps.shape[4]} x "
+                f"{maps.shape[3]} cannot be cut like that. Use images whose width and height are multiples of "
+                f"{8 * patch}."
             )
         tokens = self.stem(_patchify(maps, patch))  # [B, V, h / p, w / p, dim]
         return _unpatchify(self.head(super().forward(tokens)), patch)

@@ -18,7 +18,7 @@ from .lora_keys import PATCH_EMBEDDING, block_of, blocks_of, split_key, within_b
 if TYPE_CHECKING:
     from torch import Tensor
 
-WHAT_FILE = "EgoX's LoRA is pytorch_lora_weights.safetensors of the release."
+WHAT_FILE = "Choose EgoX's LoRA: pytorch_lora_weights.safetensors of the release."
 _OTHER_LORAS = "Load LoRAs of other models or for other layers with LoraLoaderModelOnly."
 DIFFUSERS_METADATA = "lora_adapter_metadata"
 _BYTES_OF_BF16 = 2

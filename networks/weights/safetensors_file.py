@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from ...common.paths import is_file
-from .headers import PICKLES
+from .headers import PICKLES, DamagedFileError, read_header
 
 # Names of the format for the types that weights have.
 _DTYPES = {
@@ -58,9 +58,17 @@ def read_safetensors(path: str | Path, what: str) -> tuple[dict[str, Tensor], di
             return tensors, file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise ValueError(
-            f"{path.name} is truncated, corrupt or not a safetensors file ({str(error)[:200]}): download it again. "
-            f"{what}"
+            f"{path.name} is truncated, corrupt or not a safetensors file ({_damage(path)}): download it again. {what}"
         ) from error
+
+
+def _damage(path: Path) -> str:
+    """Return in plain words what is wrong with a file that the package does not read."""
+    try:
+        read_header(path)
+    except DamagedFileError as damage:
+        return damage.found
+    return "its header and its tensors do not fit"
 
 
 def write_safetensors(

@@ -7,6 +7,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ...common.messages import with_advice
 from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.presets import NAMED_PRESETS, RELEASE_SIZE, LensPreset, preset_lens
 from ...geometry.depth.depth import Depth
@@ -171,7 +172,8 @@ def _depth_pictures(depth: Depth) -> Tensor:
 def _people(keypoints: Any, mhr_pose: Any, face_landmarks: Any) -> People:
     """Read what is connected, and join it: the first of them leads."""
     given = ((keypoints, read_openpose), (mhr_pose, read_mhr), (face_landmarks, read_face_landmarks))
-    found = [read(payload) for payload, read in given if payload is not None]
+    with with_advice("Run the estimator again, or connect another one."):
+        found = [read(payload) for payload, read in given if payload is not None]
     if not found:
         raise ValueError(
             "Connect keypoints (POSE_KEYPOINT of a DWPose node, or Load Keypoints), mhr_pose or face_landmarks: "

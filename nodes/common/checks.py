@@ -182,7 +182,7 @@ def _latent(declared: Any, value: Any) -> Mapping[str, Any]:
     if not _is_floating(samples, 5) or samples.shape[1] != LATENT_CHANNELS:
         found = arrived(value) if samples is None else f"samples as {arrived(samples)}"
         expected = f"a latent of Wan, with samples [batch, {LATENT_CHANNELS}, frames, height, width]"
-        raise unfit(declared, expected, found, "Its tooltip says from which node it comes.")
+        raise unfit(declared, expected, found, "Connect the LATENT of the node that its tooltip names.")
     _refuse_not_finite(declared, samples, "item")
     return value
 
@@ -200,7 +200,31 @@ def _conditioning(declared: Any, value: Any) -> Any:
                 declared, expected, f"entry {number} with {found}" if is_pair else f"as entry {number} {found}", advice
             )
         _refuse_not_finite(declared, entry[0], "item")
+        _check_extras(declared, entry[1])
     return value
+
+
+# What conditioning carries beside the text and ComfyUI's Wan reads when it samples: which tensor, and its dimensions.
+_EXTRAS = {
+    "concat_latent_image": ("a tensor [batch, channels, frames, height, width]", 5, lambda part: part),
+    "concat_mask": ("a tensor [batch, 1 or 4, frames, height, width]", 5, lambda part: part),
+    "clip_vision_output": (
+        "an image encoder's output",
+        3,
+        lambda part: getattr(part, "penultimate_hidden_states", None),
+    ),
+}
+
+
+def _check_extras(declared: Any, extras: Mapping[str, Any]) -> None:
+    for key, (expected, dimensions, tensor_of) in _EXTRAS.items():
+        part = extras.get(key)
+        if part is None:
+            continue
+        if not _is_floating(tensor := tensor_of(part), dimensions):
+            advice = "Connect CONDITIONING of Encode Prompt, EgoX Conditioning or Exo2EgoSyn Conditioning."
+            raise unfit(declared, f"conditioning whose {key} is {expected}", arrived(part), advice)
+        _refuse_not_finite(declared, tensor, "item")
 
 
 def _model(declared: Any, value: Any) -> Any:

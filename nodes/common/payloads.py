@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...common.messages import arrived, few
+from ...common.messages import arrived, few, sentence
 from ...common.typed_fields import wrong_field
 from ...geometry.cameras.camera import Camera
 from ...geometry.depth.depth import Depth
@@ -43,7 +43,7 @@ def _rule(
             _check_fields(again)
         except ValueError as error:
             raise ValueError(
-                f"{label(declared)} got {what} that is not in order: {str(error)[:_LONGEST]} {advice}"
+                f"{label(declared)} got {what} that is not in order: {sentence(str(error)[:_LONGEST])} {advice}"
             ) from error
         except (TypeError, AttributeError, RuntimeError, LookupError) as error:
             held = few([f"{field.name} {arrived(getattr(value, field.name, None))}" for field in fields(kind)], 6)

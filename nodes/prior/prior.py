@@ -173,6 +173,8 @@ class Exo2EgoRenderPrior(io.ComfyNode):
             "Renders the points from the ego camera: the ego prior that guides the model. Look at the coverage before "
             "you pay for a long run: black is what the model has to invent.",
             search_aliases=["ego prior", "point cloud rendering", "coverage"],
+            # Newer ComfyUIs keep results of long ago: so the history of a clip that takes one tells its coverage too.
+            has_intermediate_output=True,
             inputs=[
                 PointsSocket.Input("points", tooltip="From Point Cloud."),
                 CameraSocket.Input("camera", tooltip="The ego camera: fixed, or one pose a frame."),

@@ -60,7 +60,10 @@ def read_gltf(path: str | os.PathLike[str], width: int = 0, height: int = 0) -> 
         said = (
             str(error) if isinstance(error, ValueError) else f"something is missing or of the wrong kind, {error!r:.80}"
         )
-        raise ValueError(f"{path} contains no camera that this pack can read: {said.rstrip('.')}.") from error
+        raise ValueError(
+            f"{path} contains no camera that this pack can read: {said.rstrip('.')}. Export a perspective camera as "
+            "glTF 2.0, or choose another file."
+        ) from error
 
 
 def _with_lens(entry: dict[str, Any], poses: Tensor, width: int, height: int) -> Camera:

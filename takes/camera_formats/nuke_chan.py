@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...common.messages import arrived, sentence
 from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.field_of_view import lens_of_fov, lost_without_lens, vertical_fov
 from ...geometry.cameras.rotations import rigid, y_up_swapped
-from ..files import read_whole
+from ..files import EXPORT_AGAIN, read_whole
 
 # Nuke's ZXY in scipy's words: turned about the camera's own y first, then x, then z. And where x, y, z stand in it, or
 # where y, x, z stand in x, y, z.
@@ -88,7 +89,7 @@ def read_chan(path: str | os.PathLike[str], width: int, height: int) -> Camera:
         lens = lens_of_fov(float(fov[0]), width, height)
         return Camera(lens, width, height, torch.linalg.inv(y_up_swapped(poses)))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {sentence(str(error))} {EXPORT_AGAIN}") from error
 
 
 def _row(line: str, where: str) -> list[float]:
@@ -96,14 +97,16 @@ def _row(line: str, where: str) -> list[float]:
     try:
         values = [float(word) for word in words]
     except ValueError as error:
-        raise ValueError(f"Expected numbers in {where} ({_COLUMNS}): {error}.") from error
+        raise ValueError(
+            f"Expected numbers in {where} ({_COLUMNS}), got {arrived(line.strip())}. {EXPORT_AGAIN}"
+        ) from error
     if len(values) != 8:
         raise ValueError(
             f"Expected 8 numbers in {where} ({_COLUMNS}), got {len(values)}. Export a camera: other objects have no "
             "field of view."
         )
     if not all(math.isfinite(value) for value in values):
-        raise ValueError(f"Expected finite numbers in {where}, got {line.strip():.80}.")
+        raise ValueError(f"Expected finite numbers in {where}, got {line.strip():.80}. {EXPORT_AGAIN}")
     return values
 
 

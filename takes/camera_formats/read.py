@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from ...common.messages import with_advice
 from ...geometry.cameras.aspect import same_aspect
 from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.presets import RELEASE_SIZE, LensPreset
 from ...geometry.lenses import Lens, lens_kinds
 from ..egox.meta import EgoXMeta
 from ..egox.read import DATASET_KEY, dataset_entry
-from ..files import load_arrays, load_json
+from ..files import EXPORT_AGAIN, load_arrays, load_json
 from .gltf_read import read_gltf
 from .nuke_chan import read_chan
 
@@ -70,13 +71,16 @@ def read_camera(
     """
     path = Path(path)
     if path.suffix.lower() == ".npz":
-        camera = camera_from_arrays(load_arrays(path), path)
+        arrays = load_arrays(path)
+        with with_advice(EXPORT_AGAIN):
+            camera = camera_from_arrays(arrays, path)
     elif path.suffix.lower() == ".json":
         content = load_json(path)
         if isinstance(content, dict) and {"ego_extrinsics", "camera_extrinsics", DATASET_KEY} & set(content):
             meta = EgoXMeta(content, path) if DATASET_KEY not in content else dataset_entry(path, take)
             return _camera_of_meta(meta, CameraRole(role), width, height, lens)
-        camera = Camera.from_json(json.dumps(content))
+        with with_advice(EXPORT_AGAIN):
+            camera = Camera.from_json(json.dumps(content))
     elif path.suffix.lower() == ".chan":
         if not width and not height:
             raise ValueError(f"{path} does not store the image size, as no .chan file does: give width and height.")
@@ -85,7 +89,8 @@ def read_camera(
         camera = read_gltf(path, width, height)
     else:
         raise ValueError(
-            f"{path} is not a camera file: expected {', '.join(CAMERA_SUFFIXES)}; .json is ours or EgoX's meta.json."
+            f"{path} is not a camera file: expected {', '.join(CAMERA_SUFFIXES)}; .json is ours or EgoX's meta.json. "
+            "Choose one of these."
         )
     try:
         return fit(camera, width, height)

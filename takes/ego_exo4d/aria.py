@@ -21,9 +21,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...common.messages import sentence
 from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.rotations import quaternions_to_matrices, rigid
 from ...geometry.lenses.fisheye624 import Fisheye624
+from .layout import COPY_AGAIN
 
 _RGB_LABEL = "camera-rgb"
 RGB_SIZE = 1408  # pixels: Ego-Exo4D records the colour camera at half its native resolution
@@ -184,4 +186,4 @@ def _explained(path: Path, expected: str) -> Iterator[None]:
         yield
     except _UNREADABLE as error:
         what = f"it lacks {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
-        raise ValueError(f"{path} cannot be used; expected {expected}, but {what}") from error
+        raise ValueError(f"{path} cannot be used; expected {expected}, but {sentence(what)} {COPY_AGAIN}") from error

@@ -17,9 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...common.messages import sentence
 from ...geometry.cameras.camera import Camera
 from ...geometry.lenses.pinhole import Pinhole
 from ..files import load_json
+from .layout import COPY_AGAIN
 
 EXO_SIZE = (3840, 2160)  # pixels
 LINEAR_SIZE = 512  # pixels: the glasses' undistorted image is square
@@ -35,7 +37,9 @@ class CameraPoseFile:
     def __init__(self, path: Path) -> None:
         content = load_json(path)
         if not isinstance(content, dict):
-            raise ValueError(f"{path} is not a camera_pose file: expected an object with one entry a camera.")
+            raise ValueError(
+                f"{path} is not a camera_pose file: expected an object with one entry a camera. {COPY_AGAIN}"
+            )
         self.path = path
         self._content: dict[str, Any] = content
 
@@ -90,7 +94,9 @@ class CameraPoseFile:
     def _poses(self, name: str) -> dict[str, Any]:
         poses = self._entry(name).get("camera_extrinsics")
         if not isinstance(poses, dict) or not poses or not all(key.isdecimal() for key in poses):
-            raise ValueError(f"{name} in {self.path} has no 'camera_extrinsics' by the number of the frame.")
+            raise ValueError(
+                f"{name} in {self.path} has no 'camera_extrinsics' by the number of the frame. {COPY_AGAIN}"
+            )
         return poses
 
     def _pose(self, what: str, value: Any) -> Tensor:
@@ -117,7 +123,7 @@ class CameraPoseFile:
     def _entry(self, name: str) -> dict[str, Any]:
         entry = self._content[name]
         if not isinstance(entry, dict):
-            raise ValueError(f"{name} in {self.path} is not an object with a camera's matrices.")
+            raise ValueError(f"{name} in {self.path} is not an object with a camera's matrices. {COPY_AGAIN}")
         return entry
 
     @contextmanager
@@ -126,4 +132,4 @@ class CameraPoseFile:
         try:
             yield
         except (ValueError, TypeError, RuntimeError) as error:
-            raise ValueError(f"{what} in {self.path}: {error}") from error
+            raise ValueError(f"{what} in {self.path}: {sentence(str(error))} {COPY_AGAIN}") from error

@@ -157,11 +157,11 @@ def _frames(
     begin = first + clip.start
     if begin + clip.span > stop:
         most = stop - first - clip.span
-        advice = f"start at {most} or earlier" if most >= 0 else "take fewer frames or a smaller stride"
+        advice = f"Start at {most} or earlier" if most >= 0 else "Take fewer frames or a smaller stride"
         raise ValueError(
             f"{clip.n_frames} frames with stride {clip.stride} from frame {begin} need the frames up to "
             f"{begin + clip.span - 1}, but the take {take.entry.name} ends before frame {stop} (videos {shortest}, "
-            f"poses {track.frames.stop}, task {last_of_task}). Here {advice}: the start counts from frame {first}."
+            f"poses {track.frames.stop}, task {last_of_task}). {advice}; the start counts from frame {first}."
         )
     return list(range(begin, begin + clip.span, clip.stride))
 

@@ -24,6 +24,8 @@ TAKES_FILE = "takes.json"
 TAKES_FOLDER = "takes"
 SPLITS = ("train", "val", "test")
 
+# What to do about a file that is not as the release has it.
+COPY_AGAIN = "Copy it from the Ego-Exo4D release again."
 _VIDEO_FOLDERS = ("frame_aligned_videos", "frame_aligned_videos/downscaled/448")
 _TRAJECTORY_FILES = ("gopro_calibs.csv", "closed_loop_trajectory.csv", "online_calibration.jsonl")
 _EXO_VIDEO = re.compile(r"((?:cam|gp)\d\d)\.mp4")
@@ -136,14 +138,17 @@ def open_take(limit: Path, root: Path, name: str) -> TakeFolder:
     """
     if not is_file(root / TAKES_FILE):
         raise ValueError(
-            f"{root} contains no {TAKES_FILE}, so it is not an Ego-Exo4D folder. The file comes with the "
-            "release's metadata."
+            f"{root} contains no {TAKES_FILE}, so it is not an Ego-Exo4D folder. Copy the file "
+            "there from the release's metadata."
         )
     check_inside(limit, [root / TAKES_FILE])
     entries = take_entries(real_path(root / TAKES_FILE))
     if name not in entries:
         some = ", ".join(sorted(entries)[:3])
-        raise ValueError(f"{root / TAKES_FILE} lists no take {name!r}; it has {len(entries)} takes, such as {some}.")
+        raise ValueError(
+            f"{root / TAKES_FILE} lists no take {name!r}; it has {len(entries)} takes, such as {some}. Choose "
+            "one of these."
+        )
     resolve_inside(root / TAKES_FOLDER, name)  # it exists, and its name does not climb
     return TakeFolder(limit, root, entries[name])
 
@@ -172,7 +177,9 @@ def _entry(take: dict[str, Any], path: Path) -> TakeEntry:
     """Check one entry of `takes.json`: names become paths, so each must be one."""
     name, uid = take.get("take_name"), take.get("take_uid")
     if not isinstance(name, str) or not isinstance(uid, str) or not _UID.fullmatch(uid):
-        raise ValueError(f"{path} has a take with the name {name!r} and the uid {uid!r}, which are not valid.")
+        raise ValueError(
+            f"{path} has a take with the name {name!r} and the uid {uid!r}, which are not valid. {COPY_AGAIN}"
+        )
     capture = take.get("capture")
     capture_name = capture.get("capture_name") if isinstance(capture, dict) else None
     start, end = (_number(take.get(key)) for key in ("task_start_sec", "task_end_sec"))

@@ -59,12 +59,14 @@ def entries_of(content: Any, source: str | os.PathLike[str]) -> list[dict[str, A
     """Return the entries of a dataset's meta.json; refuse anything that is no list of objects."""
     entries = content.get(DATASET_KEY) if isinstance(content, dict) else None
     if not isinstance(entries, list):
-        raise ValueError(f"{source} is not an EgoX dataset: expected a list under the key {DATASET_KEY!r}.")
+        raise ValueError(
+            f"{source} is not an EgoX dataset: expected a list under the key {DATASET_KEY!r}. Choose another folder."
+        )
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict):
             raise ValueError(
                 f"Entry {number} of {DATASET_KEY!r} in {source} is {entry!r:.40}; expected an object with the take's "
-                "cameras and prompt."
+                "cameras and prompt. Mend that entry."
             )
     return entries
 

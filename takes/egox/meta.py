@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...common.messages import arrived
 from ...geometry.cameras.camera import QUARTER_TURN_CLOCKWISE, Camera
 from ...geometry.cameras.presets import LensPreset, preset_lens
 from ...geometry.lenses import Lens
@@ -78,7 +79,7 @@ class EgoXMeta:
         if intrinsics.shape != (3, 3) or not (intrinsics[[0, 1, 0, 1], [0, 1, 2, 2]] > 0).all():
             raise ValueError(
                 f"'camera_intrinsics' of {self.source} must be a 3 x 3 matrix with positive focal lengths and "
-                f"principal point, got {intrinsics.tolist()}."
+                f"principal point, got {intrinsics.tolist()}. Mend that entry."
             )
         (fx, _, cx), (_, fy, cy), _ = intrinsics.tolist()
         return fx, fy, cx, cy
@@ -88,4 +89,6 @@ class EgoXMeta:
         try:
             return torch.tensor(value, dtype=torch.float64)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{key!r} of {self.source} is not an array of numbers: {error}.") from error
+            raise ValueError(
+                f"{key!r} of {self.source} is an array of numbers, got {arrived(value)}. Mend that entry."
+            ) from error

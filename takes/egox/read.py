@@ -23,6 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ...common.messages import sentence
 from ...common.paths import is_file, is_folder
 from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.presets import RELEASE_SIZE, LensPreset
@@ -77,11 +78,15 @@ def read_take(
         names = [name_of(take) for take in entries_of(entry, folder / META_FILE)]
         raise ValueError(f"{folder} is a dataset of takes. Name one: {folder}#NAME with NAME in {names}.")
     if not isinstance(entry, dict):
-        raise ValueError(f"{folder / META_FILE} must hold one JSON object with a take's cameras and prompt.")
+        raise ValueError(
+            f"{folder / META_FILE} must hold one JSON object with a take's cameras and prompt. Choose another folder."
+        )
     depth_files = [folder / name for name in DEPTH_FILES if is_file(folder / name)][:1]
     depth_files = depth_files or maps_in(folder / MAPS_FOLDER)
     if not depth_files:
-        raise ValueError(f"{folder} contains no depth: expected {', '.join(DEPTH_FILES)} or {MAPS_FOLDER}/*.npy.")
+        raise ValueError(
+            f"{folder} contains no depth: expected {', '.join(DEPTH_FILES)} or {MAPS_FOLDER}/*.npy. Put it there."
+        )
     meta = EgoXMeta(entry, folder / META_FILE)
     return _assemble(folder.name, meta, folder, depth_files, lens, max_frames, progress)
 
@@ -111,7 +116,7 @@ def read_dataset_take(
     maps_folder = folder / MAPS_FOLDER / name
     depth_files = maps_in(maps_folder)
     if not depth_files:
-        raise ValueError(f"The take {name} has no depth: expected .npy files in {maps_folder}.")
+        raise ValueError(f"The take {name} has no depth: expected .npy files in {maps_folder}. Put them there.")
     return _assemble(name, meta, folder / VIDEOS_FOLDER / name, depth_files, lens, max_frames, progress)
 
 
@@ -132,7 +137,7 @@ def dataset_entry(source: str | os.PathLike[str], name: str | None = None) -> Eg
     names = [name_of(entry) for entry in entries]
     if name is None:
         raise ValueError(f"{source} is a dataset of several takes. Name one: {source}#NAME with NAME in {names}.")
-    raise ValueError(f"{source} has no take {name!r}; it has {names}.")
+    raise ValueError(f"{source} has no take {name!r}; it has {names}. Choose one of these.")
 
 
 def _assemble(
@@ -187,7 +192,7 @@ def _camera_beside(path: Path, width: int, height: int) -> Camera:
     try:
         return Camera.from_json(path.read_text(encoding="utf-8")).resized(width, height)
     except (ValueError, OSError) as error:
-        raise ValueError(f"{path} is not the camera of this clip: {error}") from error
+        raise ValueError(f"{path} is not the camera of this clip: {sentence(str(error))} Export it again.") from error
 
 
 def _columns_of_clip(map_width: int, map_height: int, width: int, height: int, meta: EgoXMeta) -> tuple[int, int]:
@@ -217,7 +222,7 @@ def _read_depth(files: Sequence[Path], counter: StepCounter) -> Tensor:
     if maps.ndim != 3 or (arrays[0].ndim == 3 and len(arrays) > 1):
         raise ValueError(
             f"Expected the depth of a clip as one array [F, H, W] or one file [H, W] a frame, got {len(arrays)} of "
-            f"shape {list(arrays[0].shape)} in {files[0].parent}."
+            f"shape {list(arrays[0].shape)} in {files[0].parent}. Save it so."
         )
     return maps
 

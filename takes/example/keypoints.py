@@ -28,15 +28,15 @@ def example_keypoints(room: ExampleRoom, camera: Camera) -> Keypoints:
     """
     raised = vectors_to_matrices(torch.tensor([math.radians(DEFAULT_TILT), 0.0, 0.0], dtype=torch.float64))
     joints = room.joints(HEAD_POINTS @ raised.T)  # [F, J, 3]
-    surface, _ = room.geometry(camera)
     keypoints = Keypoints.none(room.n_frames)
     pixels, confidence = keypoints.pixels, keypoints.confidence
     for frame in range(room.n_frames):
         pixels[frame], z, visible = camera.project(joints[frame], frame)
-        column, row = pixels[frame].floor().long().unbind(-1)
-        inside = visible & (column >= 0) & (column < camera.width) & (row >= 0) & (row < camera.height)
-        met = surface[frame, row.clamp(0, camera.height - 1), column.clamp(0, camera.width - 1)]
-        hidden = z - met > _HIDDEN
+        corner, size = pixels[frame].floor(), pixels.new_tensor([camera.width, camera.height])
+        inside = visible & ((corner >= 0) & (corner < size)).all(dim=-1)
+        # Of these few pixels alone: whole depth maps of a long clip are gigabytes.
+        centers = torch.minimum(corner.clamp_min(0), size - 1) + 0.5
+        hidden = z - room.depth_at(camera, frame, centers) > _HIDDEN
         hidden[len(HEAD_JOINTS) :] = False  # estimators place shoulders and hips under clothes and behind arms
         confidence[frame] = _CONFIDENCE * (inside & ~hidden)
     return Keypoints(pixels, confidence, keypoints.rotations)

@@ -55,6 +55,17 @@ class Rays:
         spread = torch.einsum("ctp,tc->tp", directions, axes).amin(dim=1).clamp(-1, 1).acos()
         return cls(torch.zeros(3, dtype=dtype), directions, axes, spread, (height, width))
 
+    @classmethod
+    def single(cls, directions: Tensor) -> Rays:
+        """Return rays through single points of an image, each a tile of its own; they make no image.
+
+        Args:
+            directions: unit vectors [N, 3] in the camera's own frame.
+        """
+        origin = torch.zeros(3, dtype=directions.dtype)
+        count = len(directions)
+        return cls(origin, directions.T[..., None], directions, origin.new_zeros(count), (count, 1))
+
     def posed(self, camera_to_world: Tensor) -> Rays:
         """Bring rays of a camera's frame into the world by its pose [4, 4]."""
         pose = camera_to_world.to(self.directions)

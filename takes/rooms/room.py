@@ -150,6 +150,22 @@ class Room:
             dynamic.append((rays.image(hits.shape) >= len(self._static)) & seen)
         return torch.stack(depths), torch.stack(dynamic)
 
+    def depth_at(self, camera: Camera, frame: int, pixels: Tensor) -> Tensor:
+        """Measure the scene at a few pixels of one frame: what `geometry` finds there, without the rest of the clip.
+
+        Args:
+            camera: any camera.
+            frame: of the room.
+            pixels: centers of pixels [N, 2] within the lens' field, as (column, row).
+
+        Returns:
+            Exact depth z in metres [N] float64.
+        """
+        local = camera.lens.unproject(pixels.double())
+        rays = Rays.single(local).posed(self.pose_in_room(camera, frame))
+        hits = trace(rays, {**self._static, **self._moving(self.moments[frame], with_head=True)})
+        return hits.distance[:, 0] * local[:, 2]
+
     def joints(self, head: Tensor) -> Tensor:
         """Return the figure's joints in the world [F, J, 3], in the order of `geometry.head.keypoints.Joint`.
 

@@ -20,7 +20,7 @@ def custom_nodes(tmp_path):
 
 
 def run(*words, cwd):
-    return subprocess.run([sys.executable, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, *map(str, words)], cwd=cwd, capture_output=True, text=True, timeout=3600)
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from exo2ego.common.messages import arrived, few, frame_ranges, gigabytes
+from exo2ego.common.memory import NotEnoughMemoryError
+from exo2ego.common.messages import arrived, few, frame_ranges, gigabytes, with_advice
 
 
 @pytest.mark.parametrize(
@@ -50,3 +51,18 @@ def test_gigabytes_are_decimal():
 )
 def test_what_arrived_is_told_in_a_few_words(value, text):
     assert arrived(value) == text
+
+
+def test_advice_follows_a_reader_s_errors():
+    @with_advice("Copy it again.")
+    def read(error):
+        raise error
+
+    with pytest.raises(ValueError, match=r"^It is torn\. Copy it again\.$"):
+        read(ValueError("It is torn."))
+    with pytest.raises(ValueError, match=r"^It is torn\. Copy it again\.$"):
+        read(ValueError("It is torn"))
+    for of_its_own in (NotEnoughMemoryError("Lower the size."), KeyError("a")):
+        with pytest.raises(type(of_its_own)) as raised:
+            read(of_its_own)
+        assert raised.value is of_its_own

@@ -64,7 +64,7 @@ def test_egox_takes_the_right_end_of_a_canvas_and_resizes_nothing():
     canvas = torch.cat([torch.rand(2, 40, 60, 3), pred], dim=2)
     alone = score_clips(pred, truth, protocol="EgoX").means
     assert score_clips(canvas, truth, protocol="EgoX").means == alone
-    with pytest.raises(ValueError, match=r"36 x 20, and the true ego view 36 x 40.*does not resize"):
+    with pytest.raises(ValueError, match=r"36 x 20, and the ego truth 36 x 40.*does not resize"):
         score_clips(pred[:, :20], truth, protocol="EgoX")
     with pytest.raises(ValueError, match="2 frames, and the true ego view 1"):
         score_clips(pred, truth[:1], protocol="EgoX")

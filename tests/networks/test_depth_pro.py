@@ -120,6 +120,14 @@ def test_bad_input_says_what_is_wrong(folder, clip, options, message):
         estimate_depth(clip, folder, **options)
 
 
+def test_depth_that_is_not_finite(folder):
+    """Pixels far beyond 1 overflow in the network, whatever its type."""
+    clip = images()
+    clip[0, 0, 0, 0] = 1e30
+    with pytest.raises(ValueError, match=r"depth of frame 0 holds NaN or infinity\. Check that the images"):
+        estimate_depth(clip, folder)
+
+
 def test_cancelling_goes_through(folder):
     def cancel(done, total):
         raise InterruptedError

@@ -67,7 +67,7 @@ def test_without_a_truth_it_says_so_and_nothing_after_it_runs(comfy_server, comf
     ("inputs", "message"),
     [
         ({"ego": ["900", 0], "coverage": None}, "The scored video has 2 frames, and the true ego view 5. Cut both"),
-        ({"ego": ["903", 0]}, "The scored video is 64 x 32, and the true ego view 64 x 64.*does not resize"),
+        ({"ego": ["903", 0]}, "The scored video is 64 x 32, and the ego truth 64 x 64.*does not resize"),
         ({"ego_prior": ["903", 0], "coverage": None}, "Give the prior of the same camera"),
     ],
 )

@@ -96,7 +96,7 @@ def command(*arguments: object) -> list[str]:
     return [sys.executable, str(ROOT), "batch", *map(str, arguments)]
 
 
-def batch(*arguments: object, timeout: float = 200) -> subprocess.CompletedProcess[str]:
+def batch(*arguments: object, timeout: float = 3600) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
     return subprocess.run(command(*arguments), capture_output=True, text=True, timeout=timeout)
 

@@ -46,6 +46,8 @@ class CameraEditor:
     """
 
     def __init__(self, opened: Editor, renderer: str):
+        if renderer == VUE:
+            opened.require_nodes_2()
         self.opened = opened
         self.page = opened.page
         self.renderer = renderer

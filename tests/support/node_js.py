@@ -32,7 +32,7 @@ def ask(task: str, **request: Any) -> Any:
         input=json.dumps({"task": task, **request}),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=3600,
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# Seconds until a server that has to start is given up; no test may fail because a machine is slow.
+PATIENCE = 3600
+
 
 @pytest.fixture(scope="session")
 def comfy_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
@@ -27,7 +30,9 @@ def comfy_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     write_tiny_components(base / "models")
     standins = Path(__file__).parent / "standin_nodes"
     arguments = environment.device_arguments()
-    with headless.running(environment.prepare().comfyui, base, arguments, custom_nodes=[standins]) as server:
+    with headless.running(
+        environment.prepare().comfyui, base, arguments, custom_nodes=[standins], timeout=PATIENCE
+    ) as server:
         yield server
 
 

@@ -1,5 +1,6 @@
 """Videos survive the trip through a file; a bad file says what is wrong with it."""
 
+import av
 import pytest
 import torch
 
@@ -63,6 +64,21 @@ def test_torn_file(tmp_path, keep):
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * keep)])
     with pytest.raises(ValueError, match="re-encode"):
         read_video(path)
+
+
+def test_a_title_in_other_letters_than_utf_8(tmp_path):
+    """As cameras and editors of before write them: nobody needs it to see the pictures."""
+    path = tmp_path / "clip.mp4"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "TITLE"
+        stream = container.add_stream("libx264", rate=20)
+        stream.width, stream.height, stream.pix_fmt = 32, 16, "yuv420p"
+        for frame in _clip():
+            picture = av.VideoFrame.from_ndarray((255 * frame).byte().numpy(), format="rgb24").reformat(32, 16)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    path.write_bytes(path.read_bytes().replace(b"TITLE", b"T\xefTL\xe9"))
+    assert len(read_video(path)[0]) == len(_clip())
 
 
 def test_text_file(tmp_path):

@@ -19,7 +19,7 @@ from torch import Tensor
 from ...attention.guided_attention import PlainAttention
 from ...attention.layout import TokenLayout
 from ...attention.probe import AttentionMap, AttentionProbe, EgoToken, bias_of_token
-from ...common.wan_grid import latent_frame_of, video_frames
+from ...common.wan_grid import LATENT_CHANNELS, latent_frame_of, video_frames
 from ..shared.base_model import require_wan21_i2v
 from ..shared.wrappers import GGA_KEY, WINDOWS_KEY, ModelCall, model_call_wrapper
 from .apply import applied_egox
@@ -51,7 +51,10 @@ class ProbeStep:
 
     def __post_init__(self) -> None:
         if not 0 <= self.step < self.steps:
-            raise ValueError(f"A schedule of {self.steps} steps has the steps 0 to {self.steps - 1}, got {self.step}.")
+            raise ValueError(
+                f"A schedule of {self.steps} steps has the steps 0 to {self.steps - 1}, got {self.step}. Choose one of "
+                "these."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,9 +144,10 @@ def record_attention(
     layout = probed_layout(model, latent)
     last_frame = video_frames(layout.frames) - 1
     if not 0 <= frame <= last_frame:
-        raise ValueError(f"The ego clip has the frames 0 to {last_frame}, got frame {frame}.")
+        raise ValueError(f"The ego clip has the frames 0 to {last_frame}, got frame {frame}. Choose one of these.")
     token = EgoToken.at(layout, latent_frame_of(frame), x, y)
     blocks = block_range(first_block, last_block, len(require_wan21_i2v(model).blocks))
+    _check_clip(positive, layout.frames)
     recorder = _Recorder(layout, token, blocks, progress)
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
     patched = model.clone()
@@ -165,6 +169,18 @@ def record_attention(
         seed=at.seed,
     )
     return recorder.result()
+
+
+def _check_clip(positive: list, n_frames: int) -> None:
+    """Check that conditioning is of the latent's clip: ComfyUI joins the two as they are."""
+    for _, extras in positive:
+        prior = extras.get("concat_latent_image")
+        if prior is not None and (prior.shape[1] != LATENT_CHANNELS or prior.shape[2] != n_frames):
+            raise ValueError(
+                f"The ego prior in 'positive' has {prior.shape[1]} channels and {prior.shape[2]} latent frames, "
+                f"expected {LATENT_CHANNELS} channels and the latent's {n_frames} frames. Connect positive and latent "
+                "of one EgoX Conditioning."
+            )
 
 
 class _Recorder:

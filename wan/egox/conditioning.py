@@ -120,7 +120,10 @@ def check_views(exo: Tensor, ego_prior: Tensor) -> None:
     """
     n_frames, height, width = exo.shape[:3]
     if len(ego_prior) != n_frames:
-        raise ValueError(f"The exo video has {n_frames} frames, the ego prior {len(ego_prior)}: both must be one clip.")
+        raise ValueError(
+            f"The exo video has {n_frames} frames, the ego prior {len(ego_prior)}: both must be one clip. Cut the "
+            "longer one, or make the prior of this video."
+        )
     if not fits_wan(n_frames):
         raise ValueError(
             f"Wan samples 4n+1 frames, got {n_frames}. Cut the clip to {fitting_frames(n_frames)} frames (Image From "

@@ -45,7 +45,7 @@ class GGASettings:
         if not 0.0 <= self.start_percent <= self.end_percent <= 1.0:
             raise ValueError(
                 f"GGA acts from start_percent to end_percent, 0 <= start <= end <= 1, got {self.start_percent} and "
-                f"{self.end_percent}."
+                f"{self.end_percent}. Swap them, or set both so."
             )
 
     def blocks(self, count: int) -> range:

@@ -11,6 +11,7 @@ import pytest
 
 from exo2ego.commands.comfyui import headless
 from support.batch import write_inputs
+from support.server import PATIENCE
 from support.tiny_models import write_tiny_models
 
 
@@ -37,7 +38,9 @@ class Restartable:
 
         standins = Path(__file__).parents[2] / "support" / "standin_nodes"
         comfyui, arguments = environment.prepare().comfyui, environment.device_arguments()
-        context = headless.running(comfyui, self.base, arguments, custom_nodes=[standins], port=self.port)
+        context = headless.running(
+            comfyui, self.base, arguments, custom_nodes=[standins], port=self.port, timeout=PATIENCE
+        )
         self._process = self._running.enter_context(context).process
 
     def kill(self) -> None:

@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from support.bad_inputs.run import Server
 from support.batch import batch, clip_hashes, command, rows, write_manifest
 
 
@@ -60,6 +61,22 @@ def test_a_batch_its_second_run_and_a_longer_manifest(inputs, folder, two_server
     assert "other values or another workflow" in other.stderr
 
 
+def test_the_coverage_of_a_prior_that_a_server_made_long_before(inputs, two_servers, tmp_path):
+    """Newer ComfyUIs keep results for many prompts, longer than the part of the history that is asked."""
+    entries, only = rows(inputs, 1), two_servers[:1]
+    manifest = write_manifest(inputs["workflow"].parent, entries)
+    assert run(inputs, only, manifest, tmp_path / "before").returncode == 0
+    server = Server(only[0].url, 0)
+    for number in range(60):
+        graph = {"1": {"class_type": "StandInLook", "inputs": {"value_0": number}}}
+        _, answer = server.post("/prompt", {"prompt": graph})
+        server.wait(answer["prompt_id"], 1e6)
+    assert run(inputs, only, manifest, tmp_path / "after").returncode == 0
+    before, after = (status(tmp_path / name)["clips"][0]["coverage_percent"] for name in ("before", "after"))
+    assert before == after
+    assert 0 < after[0] < 100
+
+
 def test_a_failed_clip_and_its_retry(inputs, folder, two_servers, tmp_path):
     entries, out = rows(inputs, 2), tmp_path / "out"
     entries[1]["video"] = "later & <b>.mp4"
@@ -101,7 +118,7 @@ def test_stopped_and_taken_up(inputs, folder, two_servers, tmp_path, number):
             if json.loads(line)["event"] == "done":
                 run.send_signal(number)
                 break
-        _, told = run.communicate(timeout=60)
+        _, told = run.communicate(timeout=3600)
     assert run.returncode == 130, told
     assert "same command" in told
     assert (out / "report.html").is_file()

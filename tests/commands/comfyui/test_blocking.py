@@ -142,6 +142,6 @@ def test_two_threads_share_a_client(comfy_client):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(timeout=60)
+        thread.join(timeout=3600)
     assert len(runs) == 2
     assert all(run.files("2") for run in runs)

@@ -137,7 +137,7 @@ def broken(change: str) -> dict[str, torch.Tensor]:
         ("several alphas", (), "alpha is 1, 8 in 8 of 8 layers"),
         ("twice", (), "holds the factor down of blocks.0.self_attn.q twice"),
         ("nothing", ("--alpha", "3"), "alpha is 8 in the tensors of theirs.safetensors, 3 in --alpha: which?"),
-        ("nothing", ("--stage", "two"), "stage is 'two', expected int"),
+        ("nothing", ("--stage", "two"), "stage is 'two', expected a whole number"),
         ("nothing", ("--rays", "fisheye"), "rays is fisheye, and this version reads pinhole or raymap"),
     ],
 )

@@ -226,7 +226,7 @@ def changed(tmp_path):
         ({"fuse": "film"}, "fuse is film, and this version reads concat or additive"),
         ({"fuse": "additive"}, "1 tensors do not belong to the component poseinj .fuse.delta_x.weight"),
         ({"unshuffle": "8"}, r"stem.weight is expected as \[24, 384, 1\], got \[24, 1536, 1\]"),
-        ({"kernel": "three"}, "kernel is 'three', expected int"),
+        ({"kernel": "three"}, "kernel is 'three', expected a whole number"),
     ],
 )
 def test_a_header_that_does_not_fit(changed, header, message):
@@ -316,6 +316,14 @@ def test_a_torn_file(changed):
     for size in (0, 4, 100, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:size])
         refuses(path, "truncated, corrupt or not a safetensors file.*download it again")
+
+
+def test_a_damaged_header_is_told_in_plain_words(tmp_path):
+    path = tmp_path / "align.safetensors"
+    header = b'{"a": {"shape": [1], "data_offsets": [0, 4]}}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(ValueError, match=r"not a safetensors file \(its header is damaged\): download it again"):
+        read_component(path)
 
 
 class Trap:

@@ -120,10 +120,10 @@ def test_what_a_header_does_not_tell_is_none():
         (VawanMetadata, "cond_tail", "zero", "cond_tail is zero, and this version reads gray or pixel"),
         (MultiExoConMetadata, "latent_space", "wan21", "this version reads wan21_normalised"),
         (VawanMetadata, "pose", "dense", "pose is dense, and this version reads none or ac3d or time_pose"),
-        (VawanMetadata, "pose_shared", "all", "pose_shared is 'all', expected bool"),
+        (VawanMetadata, "pose_shared", "all", "pose_shared is 'all', expected true or false"),
         (VawanMetadata, "pose_width", "0", "pose_width is 0, expected a number above zero"),
-        (AlignMetadata, "kv_prenorm", "no", "kv_prenorm is 'no', expected bool"),
-        (AlignMetadata, "dim", "512.5", r"dim is '512.5', expected int"),
+        (AlignMetadata, "kv_prenorm", "no", "kv_prenorm is 'no', expected true or false"),
+        (AlignMetadata, "dim", "512.5", r"dim is '512.5', expected a whole number"),
         (AlignMetadata, "dim", "0", "dim is 0, expected a number above zero"),
         (AlignMetadata, "ff_mult", "nan", "ff_mult is nan, expected a number above zero"),
         (AlignMetadata, "ff_mult", "inf", "ff_mult is inf, expected a number above zero and up to 100,000"),
@@ -131,7 +131,7 @@ def test_what_a_header_does_not_tell_is_none():
         (LoraMetadata, "rank", "-1", "rank is -1, expected a number above zero"),
         (AlignMetadata, "num_views", "0", "num_views is 0, expected a number above zero"),
         (AlignMetadata, "num_frames", "8", r"num_frames is 8, expected 4 n \+ 1"),
-        (AlignMetadata, "image_size", "256x", "image_size is '256x', expected tuple"),
+        (AlignMetadata, "image_size", "256x", "image_size is '256x', expected WIDTHxHEIGHT"),
     ],
 )
 def test_values_that_this_version_does_not_read(kind, name, value, message):

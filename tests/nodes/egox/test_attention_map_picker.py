@@ -39,6 +39,8 @@ _SENT = "() => app.nodeOutputs['900']?.ego_frames?.[0]?.frames"
 
 @pytest.mark.parametrize("vue_nodes", [False, True])
 def test_a_click_sets_frame_and_point(page, vue_nodes):
+    if vue_nodes:
+        page.require_nodes_2()
     page.page.evaluate(_VUE_NODES, vue_nodes)
     page.page.evaluate(_LOAD, GRAPH)
     page.page.evaluate("() => app.queuePrompt(0)")

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from .advice import says_what_to_do
+
 # What Python, numpy, torch and libraries say when nobody looked.
 RAW = re.compile(
     r"object has no attribute|has no len\(|unsupported operand|not subscriptable|not iterable|not callable"
@@ -20,7 +22,7 @@ RAW = re.compile(
     r"|DefaultCPUAllocator|stack expects|can't allocate|Unable to allocate|integer overflow"
     r"|too large to convert|embedded null|zero-size array|expected a non-empty|expected m1|got an unexpected"
     r"|'\w+' object|slice indices|Overflow when|Python int too large|allow_pickle|UnpicklingError"
-    r"|MetadataIncomplete|HeaderTooLarge|safetensors_rust"
+    r"|is not a valid [A-Z][a-z]+[A-Z]\w*|MetadataIncomplete|HeaderTooLarge|safetensors_rust"
 )
 # Refusals by ComfyUI itself before anything runs.
 _COMFYUI = {
@@ -110,4 +112,6 @@ def complaint(outcome: Outcome, node: str, words: list[str]) -> str:
         return f"{len(text)} characters long: {text[:300]}"
     if not any(word.lower() in text.lower() for word in words):
         return f"does not name the input ({', '.join(words)}): {text}"
+    if not says_what_to_do(text):
+        return f"does not say what to do: {text}"
     return ""

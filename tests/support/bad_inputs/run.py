@@ -13,10 +13,12 @@ from typing import Any, TypeVar
 
 from .outcome import Outcome, ending, refusal
 
-_AHEAD = 24  # prompts that wait in the server's queue
+AHEAD = 24  # prompts that wait in the server's queue
 # What takes longer is stopped: large sizes are allowed and take their time. Only what cannot be stopped has hung.
 _PATIENCE = 20.0
 _STOP_PATIENCE = 180.0
+
+_NOTHING = {"1": {"class_type": "StandInLook", "inputs": {}}}
 
 Something = TypeVar("Something")
 
@@ -34,7 +36,7 @@ class Server:
 
     def get(self, path: str) -> Any:
         """Return the JSON behind a path."""
-        with urllib.request.urlopen(f"{self._url}{path}", timeout=120) as answer:
+        with urllib.request.urlopen(f"{self._url}{path}", timeout=3600) as answer:
             return json.load(answer)
 
     def post(self, path: str, content: Any) -> tuple[int, Any]:
@@ -43,7 +45,7 @@ class Server:
             f"{self._url}{path}", json.dumps(content).encode(), {"Content-Type": "application/json"}
         )
         try:
-            with urllib.request.urlopen(request, timeout=120) as answer:
+            with urllib.request.urlopen(request, timeout=3600) as answer:
                 body = answer.read()
                 return answer.status, json.loads(body) if body.strip() else None
         except urllib.error.HTTPError as error:
@@ -73,16 +75,36 @@ class Server:
     ) -> Iterator[tuple[Something, Outcome, int]]:
         """Run graphs in their order; yields what came with each, its outcome, and the bytes of memory it rose to.
 
-        A prompt is stopped after `patience` seconds.
+        The bytes may be those of prompts that began before they were read, `AHEAD` at most: see `alone`. A prompt is
+        stopped after `patience` seconds.
         """
         waiting: list[tuple[Something, str | Outcome]] = []
         for name, graph in cases:
             status, answer = self.post("/prompt", {"prompt": graph})
             waiting.append((name, answer["prompt_id"] if status == 200 else refusal(answer)))
-            while sum(isinstance(sent, str) for _, sent in waiting) >= _AHEAD:
+            while sum(isinstance(sent, str) for _, sent in waiting) >= AHEAD:
                 yield self._finish(*waiting.pop(0), patience)
         for entry in waiting:
             yield self._finish(*entry, patience)
+
+    def alone(self, graph: dict, patience: float = _PATIENCE) -> tuple[Outcome, int]:
+        """Run a graph with nothing beside it, no results of others kept; returns outcome and rise of memory.
+
+        Raises:
+            AssertionError: if the graph is refused, so that it never runs.
+        """
+        self.post("/free", {"free_memory": True})
+        for _ in range(2):  # the server frees between two prompts: after the second it has
+            self.wait(self._sent(_NOTHING), patience)
+        before = self.memory() or 0
+        self.forget_peak()
+        outcome = self.wait(self._sent(graph), patience)
+        return outcome, (self.memory("VmHWM") or 0) - before
+
+    def _sent(self, graph: dict) -> str:
+        status, answer = self.post("/prompt", {"prompt": graph})
+        assert status == 200, answer
+        return answer["prompt_id"]
 
     def _finish(self, name: Something, sent: str | Outcome, patience: float) -> tuple[Something, Outcome, int]:
         outcome = sent if isinstance(sent, Outcome) else self.wait(sent, patience)

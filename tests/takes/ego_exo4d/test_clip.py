@@ -74,9 +74,9 @@ def test_numbers_of_frames_that_wan_cannot_sample(n_frames):
 def test_the_clip_lies_inside_the_task(pristine):
     """The task ends at 1.9 s, before frame 57: the last clip starts at 57 - 33 = 24, 12 after the task's start."""
     assert frame_numbers(read(pristine, Clip(12, 9, 4, 32)).ego)[-1] == 56 % 50
-    with pytest.raises(ValueError, match=r"ends before frame 57 .* task 57\). Here start at 12 or earlier"):
+    with pytest.raises(ValueError, match=r"ends before frame 57 .* task 57\). Start at 12 or earlier"):
         read(pristine, Clip(13, 9, 4, 32))
-    with pytest.raises(ValueError, match="take fewer frames"):
+    with pytest.raises(ValueError, match="Take fewer frames"):
         read(pristine, Clip(0, 13, 4, 32))
 
 
@@ -89,13 +89,13 @@ def test_fewer_poses_than_frames(tmp_path):
     assert frame_numbers(take.ego) == [frame % 50 for frame in frames]
     truth = made_up.truth_camera(Pinhole(1, 1, 0, 0), 1, 1, frames)
     assert torch.allclose(take.ego_camera.world_to_camera, truth.world_to_camera, atol=1e-9)
-    with pytest.raises(ValueError, match=rf"\(videos 634, poses 632, .*start at {last} or earlier"):
+    with pytest.raises(ValueError, match=rf"\(videos 634, poses 632, .*Start at {last} or earlier"):
         read(tree, Clip(last + 1, 9, 4, 32))
 
 
 def test_a_video_that_is_shorter(tree):
     write_video(tree.videos / "cam03.mp4", torch.zeros(40, 32, 56, 3), 30)
-    with pytest.raises(ValueError, match=r"videos 40, .*take fewer frames"):
+    with pytest.raises(ValueError, match=r"videos 40, .*Take fewer frames"):
         read(tree)
     assert read(tree, Clip(0, 5, 4, 32)).n_frames == 5
 

@@ -209,9 +209,9 @@ def test_a_missing_key_is_named_with_the_file_and_what_it_has(take_folder, key):
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("camera_intrinsics", [[500, 0, 360], [0, 510]], "not an array of numbers"),
+        ("camera_intrinsics", [[500, 0, 360], [0, 510]], "is an array of numbers, got"),
         ("camera_intrinsics", [[500, 0, 0], [0, 510, 0], [0, 0, 1]], "positive focal lengths"),
-        ("ego_extrinsics", "none", "not an array of numbers"),
+        ("ego_extrinsics", "none", "is an array of numbers, got"),
         ("camera_extrinsics", [[0, 0, 0, 0]] * 3, "singular"),
         ("camera_extrinsics", [[-1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0]], "reflected"),
     ],

@@ -38,6 +38,16 @@ def test_shapes_and_ranges(take):
     assert "[Ego view]\n**Scene Overview:**\n" in take.prompt
 
 
+@pytest.mark.parametrize("of_head", [False, True])
+def test_depth_at_single_pixels_is_that_of_the_whole_image(of_head):
+    room = ExampleRoom(3)
+    camera = room.ego_camera(Pinhole.from_fov(90, 40, 40), 40, 40) if of_head else room.exo_camera(WIDTH, HEIGHT)
+    whole, _ = room.geometry(camera)
+    for frame in range(3):
+        found = room.depth_at(camera, frame, camera.pixel_grid().reshape(-1, 2))
+        assert torch.allclose(found.reshape(whole[frame].shape), whole[frame], rtol=1e-12, atol=0)
+
+
 def test_depth_and_both_cameras_agree():
     """A static exo pixel, lifted by its depth and seen by the ego camera, lies at the depth the ego camera measures.
 
