@@ -124,6 +124,21 @@ def test_what_counts_as_saying_what_to_do(text, tells):
     assert says_what_to_do(text) is tells
 
 
+def test_memory_is_that_of_the_graph_alone(comfy_server):
+    """A large picture is counted each time, and not with the small one that comes after it."""
+    server = Server(comfy_server.url, comfy_server.pid)
+    if server.memory() is None:
+        pytest.skip("no /proc on this system tells a process' memory")
+    for side in (4096, 16, 4096, 16):
+        inputs = {"width": side, "height": side, "batch_size": 2, "color": 0}
+        graph = {"1": {"class_type": "EmptyImage", "inputs": inputs}}
+        graph["2"] = {"class_type": "StandInLook", "inputs": {"value_0": ["1", 0]}}
+        outcome, rise = server.alone(graph, GOOD)
+        assert outcome.kind == "done", outcome
+        size = 2 * side * side * 3 * 4  # bytes
+        assert 0.9 * size < rise < 5 * size + 50e6, f"{side}: {rise / 1e6:.0f} MB"
+
+
 def test_good_inputs_run(broken):
     """So that what fails below fails for what is bad."""
     for graph, outcome, _ in broken.server.outcomes(((own, own.graph) for own in broken.graphs), GOOD):

@@ -68,8 +68,11 @@ def test_the_coverage_of_a_prior_that_a_server_made_long_before(inputs, two_serv
     assert run(inputs, only, manifest, tmp_path / "before").returncode == 0
     server = Server(only[0].url, 0)
     for number in range(60):
-        graph = {"1": {"class_type": "StandInLook", "inputs": {"value_0": number}}}
-        _, answer = server.post("/prompt", {"prompt": graph})
+        picture = {"width": 16, "height": 16, "batch_size": 1, "color": number}
+        graph = {"1": {"class_type": "EmptyImage", "inputs": picture}}
+        graph["2"] = {"class_type": "StandInLook", "inputs": {"value_0": ["1", 0]}}
+        status_code, answer = server.post("/prompt", {"prompt": graph})
+        assert status_code == 200, answer
         server.wait(answer["prompt_id"], 1e6)
     assert run(inputs, only, manifest, tmp_path / "after").returncode == 0
     before, after = (status(tmp_path / name)["clips"][0]["coverage_percent"] for name in ("before", "after"))
