@@ -155,7 +155,10 @@ def pictures_of(root: Path, text: str, find: Callable[[str], Path]) -> list[Path
         found = [entry for entry in entries(path) if is_picture(entry.name) and is_file(entry)]
         where = f"lies in the folder {text!r}"
     if not found:
-        raise ValueError(f"No picture {where}. Expected one file a frame: {', '.join(PICTURE_SUFFIXES)}.")
+        raise ValueError(
+            f"No picture {where}. Expected one file a frame: {', '.join(PICTURE_SUFFIXES)}. Choose another file, or a "
+            "folder or pattern that has pictures."
+        )
     if len(found) > _MOST_FILES:
         raise ValueError(f"{len(found):,} files are in {text!r}; expected at most {_MOST_FILES:,}. Name fewer.")
     return sorted(found, key=_by_numbers)

@@ -19,6 +19,7 @@ from .orientation import Orientation
 
 # How far the shape of a depth map may be from the clip's: models round sides to multiples of 14 or 16 pixels.
 _SHAPE = 0.03
+_USE = "Connect the cut that Load Clip gives."
 _MOST_PIXELS = 100_000
 
 Box = tuple[int, int, int, int]
@@ -61,19 +62,19 @@ class Cut:
 
     def __post_init__(self) -> None:
         if not self.frames or len(self.frames) != len(self.times):
-            raise ValueError("A cut has a time for each of its frames, and at least one.")
+            raise ValueError(f"A cut has a time for each of its frames, and at least one. {_USE}")
         if not all(isfinite(time) for time in self.times) or list(self.times) != sorted(self.times):
-            raise ValueError("The times of a cut rise from one frame to the next.")
+            raise ValueError(f"The times of a cut rise from one frame to the next. {_USE}")
         if min(self.frames) < 0 or max(self.frames) >= self.n_source:
-            raise ValueError(f"The frames of a cut are among the {self.n_source} of the clip.")
+            raise ValueError(f"The frames of a cut are among the {self.n_source} of the clip. {_USE}")
         if not 0 < self.fps < 1e5 or not 1e-3 < self.pixel_aspect < 1e3:
-            raise ValueError("A cut has a frame rate and pixels of a shape.")
+            raise ValueError(f"A cut has a frame rate and pixels of a shape. {_USE}")
         for size in (self.stored, self.size):
             if not all(1 <= side <= _MOST_PIXELS for side in size):
-                raise ValueError(f"Sizes are positive numbers of pixels, got {size[0]} x {size[1]}.")
+                raise ValueError(f"Sizes are positive numbers of pixels, got {size[0]} x {size[1]}. {_USE}")
         for what, box, size in (("window", self.window, self.upright), ("picture", self.placed, self.size)):
             if min(box[:2]) < 0 or min(box[2:]) < 1 or box[0] + box[2] > size[0] or box[1] + box[3] > size[1]:
-                raise ValueError(f"The {what} of a cut lies within {size[0]} x {size[1]} pixels, got {box}.")
+                raise ValueError(f"The {what} of a cut lies within {size[0]} x {size[1]} pixels, got {box}. {_USE}")
 
     @property
     def upright(self) -> tuple[int, int]:

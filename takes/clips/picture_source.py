@@ -118,7 +118,9 @@ def _opened(path: Path) -> Iterator[Image]:
     except (OSError, SyntaxError, EOFError, ValueError) as error:
         if isinstance(error, ValueError) and path.name in str(error):
             raise
-        raise ValueError(f"{path.name} is no picture that can be read, or torn. Save it again as PNG.") from error
+        raise ValueError(
+            f"{path.name} is not a picture that can be read, or it is truncated. Save it again as PNG."
+        ) from error
 
 
 def _header(image: Image, times: tuple[float, ...] | None, count: int, kind: str) -> Header:

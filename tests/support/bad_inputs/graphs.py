@@ -21,7 +21,7 @@ TAKE = "bad_inputs_take"
 DEPTH_PRO = "bad_inputs_tiny"
 _CLIP = "bad_inputs_exo.mp4"
 # Nodes are taken from the first that has them.
-_ORDER = ("ego_camera", "ego_prior", "exo2egosyn", "attention_map", "egox")
+_ORDER = ("ego_camera", "ego_prior", "exo2egosyn", "attention_map", "egox", "1_pocket")
 
 # Node type: what makes it small. Other inputs stay as the workflow has them.
 _SMALL: dict[str, dict[str, Any]] = {

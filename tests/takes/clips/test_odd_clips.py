@@ -391,7 +391,7 @@ def test_files_that_are_no_clips(tmp_path):
         "empty.mp4": "not a readable video",
         "torn.mp4": "not a readable video",
         "no.png": "no picture that can be read",
-        "torn.png": "no picture that can be read, or torn",
+        "torn.png": "not a picture that can be read, or it is truncated",
         "photo.heic": "stored in tiles",
         "light.exr": "holds light",
         "float.tif": "does not say which is white",
