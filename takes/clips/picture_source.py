@@ -31,7 +31,7 @@ class AnimationSource:
     """A GIF, or an animated WebP, PNG or AVIF; see `ClipSource`. A still is one with a single frame.
 
     Raises:
-        ValueError: if the file is no picture, torn or corrupt.
+        ValueError: if the file is not a picture, truncated or corrupt.
     """
 
     def __init__(self, path: Path) -> None:
@@ -104,7 +104,7 @@ def _opened(path: Path) -> Iterator[Image]:
     """Open a picture.
 
     Raises:
-        ValueError: if it is none, or turns out torn or corrupt inside the block.
+        ValueError: if it is none, or turns out truncated or corrupt inside the block.
     """
     from PIL import Image as pillow
 

@@ -59,7 +59,7 @@ class ClipSource(Protocol):
             frames: numbers of the clip's frames from 0, rising, each once.
 
         Raises:
-            ValueError: if a file is torn or corrupt.
+            ValueError: if a file is truncated or corrupt.
         """
 
     def sound(self, start: float, seconds: float) -> dict[str, object] | None:

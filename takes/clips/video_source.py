@@ -50,7 +50,7 @@ class VideoSource:
     """A video file; see `ClipSource`.
 
     Raises:
-        ValueError: if the file is missing, holds no video, or is torn or corrupt.
+        ValueError: if the file is missing, holds no video, or is truncated or corrupt.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:

@@ -390,7 +390,7 @@ def test_files_that_are_no_clips(tmp_path):
         "text.mp4": "not a readable video",
         "empty.mp4": "not a readable video",
         "torn.mp4": "not a readable video",
-        "no.png": "no picture that can be read",
+        "no.png": "not a picture that can be read",
         "torn.png": "not a picture that can be read, or it is truncated",
         "photo.heic": "stored in tiles",
         "light.exr": "holds light",
