@@ -43,7 +43,7 @@ def test_a_server_alone(comfy_server, visit):
     missing = [found for found in report["findings"] if found["check"] == "models"]
     assert len(missing) == len(shipped_workflows(ROOT).of("egox_take")) == report["counts"]["error"]
     (base,) = [found for found in missing if "wan2.1_i2v_480p" in found["found"]]
-    assert "does not list it; it lists tiny_" in base["found"]
+    assert "does not list it; it lists exo2ego_pocket_i2v.safetensors, tiny_" in base["found"]
     assert "models/diffusion_models" in base["remedy"]
     assert all(found["expected"] and found["remedy"] for found in report["findings"])
 

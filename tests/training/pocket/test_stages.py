@@ -10,6 +10,16 @@ from exo2ego.training.pocket import stages
 SIZE = TakeSize(5, 128, 128, 128)
 
 
+@pytest.fixture(autouse=True)
+def own_precision():
+    """A process has one precision in accelerate; the trainings of other tests have another."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory):
     return stages.PocketPlan(
