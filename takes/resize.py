@@ -6,11 +6,9 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from ..geometry.cameras.camera import Camera
+from ..common.wan_grid import SPATIAL_STRIDE
 from .take import Take
 from .video import squeezed
-
-_TOKEN = 16  # pixels; Wan's widths are whole tokens
 
 
 def resized_take(take: Take, height: int) -> Take:
@@ -22,14 +20,14 @@ def resized_take(take: Take, height: int) -> Take:
     Raises:
         ValueError: if the height is not a positive multiple of 16, or the clip is too narrow for one token.
     """
-    if height < _TOKEN or height % _TOKEN:
-        raise ValueError(f"The height of a take is a multiple of {_TOKEN} pixels, got {height}.")
+    if height < SPATIAL_STRIDE or height % SPATIAL_STRIDE:
+        raise ValueError(f"The height of a take is a multiple of {SPATIAL_STRIDE} pixels, got {height}.")
     _, old_height, old_width, _ = take.exo.shape
     width = whole_tokens(old_width, old_height, height)
     if not width:
         raise ValueError(
-            f"The exo clip is {old_width} x {old_height}: at a height of {height} it is narrower than {_TOKEN} pixels. "
-            "Give a larger height."
+            f"The exo clip is {old_width} x {old_height}: at a height of {height} it is narrower than "
+            f"{SPATIAL_STRIDE} pixels. Give a larger height."
         )
     kept = round(width * old_height / height)
     left = (old_width - kept) // 2
@@ -41,7 +39,7 @@ def resized_take(take: Take, height: int) -> Take:
     return replace(
         take,
         exo=squeezed(take.exo[:, :, left : left + kept], width, height),
-        exo_camera=_window(take.exo_camera, left, kept).resized(width, height),
+        exo_camera=take.exo_camera.cropped(left, 0, kept, old_height).resized(width, height),
         depth=take.depth.cropped(left, 0, kept, old_height).resized(width, height),
         ego_camera=take.ego_camera.resized(ego_width, height),
         ego_prior=ego(take.ego_prior),
@@ -51,8 +49,4 @@ def resized_take(take: Take, height: int) -> Take:
 
 def whole_tokens(width: int, height: int, to_height: int) -> int:
     """Return the greatest width of whole tokens that an image has at another height; 0 for less than one."""
-    return width * to_height // (height * _TOKEN) * _TOKEN
-
-
-def _window(camera: Camera, left: int, width: int) -> Camera:
-    return camera.cropped(left, 0, width, camera.height)
+    return width * to_height // (height * SPATIAL_STRIDE) * SPATIAL_STRIDE

@@ -75,9 +75,9 @@ def read_openpose(payload: Any, size: Size | None = None) -> People:
             f"Expected OpenPose keypoints as one dictionary a frame, got {arrived(payload)}. Connect POSE_KEYPOINT of "
             "a DWPose, OpenPose or SDPose node."
         )
-    frames = [_frame(frame, index) for index, frame in enumerate(payload)]
+    frames = [frame_with_people(frame, index) for index, frame in enumerate(payload)]
     raw = [_people(frame, index) for index, frame in enumerate(frames)]  # per frame: numbers [P, J, 3]
-    sizes = {found for frame in frames if (found := _canvas(frame))} or ({size} if size else set())
+    sizes = {found for frame in frames if (found := canvas_of(frame))} or ({size} if size else set())
     if len(sizes) > 1:
         raise ValueError(f"The frames' canvas sizes differ: {sorted(sizes)}. Take all keypoints from one clip.")
     if not sizes:
@@ -107,7 +107,12 @@ def openpose_frames(keypoints: Keypoints, width: int, height: int) -> list[dict[
     return frames
 
 
-def _frame(frame: Any, index: int) -> Mapping[str, Any]:
+def frame_with_people(frame: Any, index: int) -> Mapping[str, Any]:
+    """Return a frame of POSE_KEYPOINT as its dictionary.
+
+    Raises:
+        ValueError: if it is something else.
+    """
     if isinstance(frame, Sequence) and len(frame) == 1:  # a batch of one, as some nodes wrap it
         frame = frame[0]
     if not isinstance(frame, Mapping) or not isinstance(frame.get("people"), Sequence):
@@ -115,7 +120,8 @@ def _frame(frame: Any, index: int) -> Mapping[str, Any]:
     return frame
 
 
-def _canvas(frame: Mapping[str, Any]) -> Size | None:
+def canvas_of(frame: Mapping[str, Any]) -> Size | None:
+    """Return width and height in pixels of what a frame's coordinates belong to; None where it does not say."""
     try:
         width, height = int(frame["canvas_width"]), int(frame["canvas_height"])
     except (KeyError, TypeError, ValueError, OverflowError):

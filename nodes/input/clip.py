@@ -100,8 +100,8 @@ class Exo2EgoLoadClip(io.ComfyNode):
                 CutSocket.Output(
                     "cut",
                     display_name="cut",
-                    tooltip="What was done, for Depth, Camera, Load Keypoints and Cut Mask: what was made for the "
-                    "whole clip follows.",
+                    tooltip="What was done, for Depth, Align Depth, Point Cloud, the cameras and Load Keypoints: what "
+                    "was made for the whole clip follows.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],

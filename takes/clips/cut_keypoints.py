@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...common.cancel import cancel_point
-from ...common.messages import arrived
+from ...geometry.head.openpose import canvas_of, frame_with_people
 from .cut import Cut
 
 # Lists of x, y and confidence.
@@ -41,7 +41,7 @@ def keypoints_through(cut: Cut, frames: Sequence[Any]) -> list[dict[str, Any]]:
             shape than the clip.
     """
     kept = cut.in_time(list(frames), "frames of keypoints")
-    kept = [_frame(frame, number) for number, frame in zip(cut.frames, kept)]
+    kept = [frame_with_people(frame, number) for number, frame in zip(cut.frames, kept)]
     shares = _are_shares(kept)
     result = []
     for number, frame in zip(cut.frames, kept):
@@ -52,25 +52,14 @@ def keypoints_through(cut: Cut, frames: Sequence[Any]) -> list[dict[str, Any]]:
     return result
 
 
-def _frame(frame: Any, number: int) -> Mapping[str, Any]:
-    if isinstance(frame, Sequence) and len(frame) == 1:  # a batch of one, as some nodes wrap it
-        frame = frame[0]
-    if not isinstance(frame, Mapping) or not isinstance(frame.get("people"), Sequence):
-        raise ValueError(f'Expected frame {number} as a dictionary with a list "people", got {arrived(frame)}.')
-    return frame
-
-
 def _canvas(frame: Mapping[str, Any], number: int) -> tuple[int, int]:
-    try:
-        width, height = int(frame["canvas_width"]), int(frame["canvas_height"])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        width = height = 0
-    if width <= 0 or height <= 0:
+    canvas = canvas_of(frame)
+    if canvas is None:
         raise ValueError(
             f"Frame {number} of the keypoints does not state its image's size (canvas_width, canvas_height). Give the "
             "size, or use files that hold it, as DWPose saves them."
         )
-    return width, height
+    return canvas
 
 
 def _person(cut: Cut, person: Any, canvas: tuple[int, int], shares: bool) -> Any:

@@ -44,7 +44,7 @@ def main() -> None:
         print(f"== {stage}", flush=True)
         count = given.processes if stage in _SHARED and given.part is None else 1
         if count > 1:
-            _in_processes(stage, count)
+            _in_processes(stage, count, given)
         elif (done := _run(stage, _plan(given, until), given.part or (1, 1))) is not None:
             print(done, flush=True)
 
@@ -65,10 +65,11 @@ def _run(stage: str, plan: stages.PocketPlan, part: tuple[int, int]) -> str | No
     return None
 
 
-def _in_processes(stage: str, count: int) -> None:
+def _in_processes(stage: str, count: int, given: argparse.Namespace) -> None:
     """Run a stage in several processes of one thread each: small work on many threads costs more than it brings."""
-    options = [word for word in sys.argv[1:] if word not in STAGES]
-    command = [sys.executable, str(TOOLS / "run.py"), "pocket", stage, *options]
+    command = [sys.executable, str(TOOLS / "run.py"), "pocket", stage]
+    for name in ("folder", "shards", "long_shards", "vae_steps", "encoder_steps"):
+        command += [f"--{name.replace('_', '-')}", str(getattr(given, name))]
     surroundings = os.environ | {"OMP_NUM_THREADS": "1"}
     parts = [
         subprocess.Popen([*command, "--part", f"{index}/{count}"], env=surroundings) for index in range(1, count + 1)
@@ -81,6 +82,7 @@ def _plan(given: argparse.Namespace, until: float) -> stages.PocketPlan:
     return stages.PocketPlan(
         folder=given.folder,
         n_shards=given.shards,
+        n_long=given.long_shards,
         vae_steps=given.vae_steps,
         encoder_steps=given.encoder_steps,
         steps=given.steps,
@@ -105,6 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     add("stages", nargs="*", metavar="STAGE", help=f"{', '.join(STAGES)}; all of them without one")
     add("--folder", type=Path, default=folder, help="where everything lies")
     add("--shards", type=int, default=plan.n_shards, help="of rooms, the first one is held out")
+    add("--long-shards", type=int, default=plan.n_long, help="beside them, of rooms of 49 frames")
     add("--vae-steps", type=int, default=plan.vae_steps, help="of the VAE's training")
     add("--encoder-steps", type=int, default=plan.encoder_steps, help="of these, after which the encoder stays")
     add("--steps", type=int, default=plan.steps, help="of the transformer's training")

@@ -86,7 +86,6 @@ def score_rooms(
     count: int | None = None,
     *,
     n_videos: int = 5,
-    cancel_check: Callable[[], None] = lambda: None,
 ) -> Scored:
     """Score the pocket model on rooms that it was not trained on.
 
@@ -95,12 +94,10 @@ def score_rooms(
         shards: of rooms, as `write_rooms` writes them.
         count: how many rooms; None for all.
         n_videos: rooms whose videos are returned.
-        cancel_check: called before every room; may raise to stop.
     """
     truths, holes, videos = [], [], []
     made: dict[str, list[Tensor]] = {}
     for number, room in enumerate(islice(_rooms(shards), count)):
-        cancel_check()
         truth, prior = (torch.from_numpy(room[name]).float() / 255 for name in ("truth", "prior"))
         unseen = ~covered(prior)
         clip = ClipBatch.of([encode_clip(parts.vae, parts.scale, room, parts.geometry)])

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKLWan, WanTransformer3DModel
 
 ROOMS, VAE, CLIPS, TRANSFORMER, FILES = "rooms", "vae.pt", "clips", "transformer", "files"
+FIRST_LONG, LONG_FRAMES = 10_000, 49  # number of the first shard of long rooms, and EgoX's frames
 _MOST_HELD_OUT = 8  # clips, of the first shard, which nothing is trained on
 
 
@@ -71,6 +73,7 @@ class PocketPlan:
     Attributes:
         folder: where everything lies.
         n_shards: of rooms; the first one is held out.
+        n_long: shards beside them of rooms that last as long as EgoX's clips, so that times far apart are seen, too.
         per_shard: rooms in each.
         size: of the takes; their ego images are as high as the exo images.
         vae_steps, steps: of the VAE's and the transformer's training.
@@ -83,6 +86,7 @@ class PocketPlan:
 
     folder: Path
     n_shards: int = 400
+    n_long: int = 3
     per_shard: int = PER_SHARD
     size: TakeSize = field(default_factory=TakeSize)
     vae_steps: int = 20_000
@@ -136,9 +140,9 @@ class PocketPlan:
 def make_rooms(plan: PocketPlan, part: tuple[int, int] = (1, 1)) -> None:
     """Render the rooms that are not there yet, or the I-th of N parts of them."""
     index, parts = part
-    write_rooms(
-        plan.folder / ROOMS, plan.n_shards, plan.size, per_shard=plan.per_shard, worker=index - 1, n_workers=parts
-    )
+    write = partial(write_rooms, plan.folder / ROOMS, per_shard=plan.per_shard, n_workers=parts)
+    write(plan.n_shards, plan.size, worker=index - 1)
+    write(FIRST_LONG + plan.n_long, replace(plan.size, n_frames=LONG_FRAMES), worker=FIRST_LONG + index - 1)
 
 
 def train_vae(plan: PocketPlan) -> None:

@@ -5,6 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from exo2ego.takes.random_rooms.take import TakeSize
+from exo2ego.training.data.cache import ClipCache
 from exo2ego.training.pocket import stages
 
 SIZE = TakeSize(5, 128, 128, 128)
@@ -25,6 +26,7 @@ def plan(tmp_path_factory):
     return stages.PocketPlan(
         tmp_path_factory.mktemp("pocket"),
         n_shards=2,
+        n_long=1,
         per_shard=1,
         size=SIZE,
         vae_steps=2,
@@ -45,7 +47,9 @@ def test_all_stages(plan):
     stages.make_clips(plan, lines.append)
     stages.make_clips(plan, lines.append)
     # A clip and two of its frames, each mirrored, too; the second time there is nothing to do.
-    assert lines == ["rooms_00000: 6 clips", "rooms_00001: 6 clips", "rooms_00000: 0 clips", "rooms_00001: 0 clips"]
+    names = ("rooms_00000", "rooms_00001", "rooms_10000")
+    assert lines == [f"{name}: {count} clips" for count in (6, 0) for name in names]
+    assert {entry.layout.frames for entry in ClipCache(plan.folder / "clips").entries.values()} == {1, 2, 13}
     trainer = stages.open_training(plan)
     assert trainer.cache.held_out == ("rooms_00000-00",)
     assert all(name in trainer.cache.held_out or not name.startswith("rooms_00000") for name in trainer.cache.entries)
