@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from torch import Tensor
 
 from ...geometry.cameras.presets import LensPreset, preset_lens
 from ...geometry.depth.depth import Depth, DepthMeaning
@@ -13,6 +16,10 @@ from ...geometry.take_kind import take_kind
 from ..rooms.room import Room
 from ..take import Take
 from .scene import random_scene
+
+if TYPE_CHECKING:
+    from ...geometry.cameras.camera import Camera
+    from ..rooms.compiled_room import CompiledRoom
 
 _FPS = 16.0  # Wan's own rate
 
@@ -47,15 +54,9 @@ def random_take(number: int, size: TakeSize | None = None, lens: LensPreset | Le
     Returns:
         A take whose ego prior is the pack's own, per frame.
     """
-    from ..rooms.compiled_room import CompiledRoom  # numba compiles: seconds, the first time
-
     size = size or TakeSize()
-    room = Room(random_scene(number), size.n_frames, *_span(number, size.n_frames))
-    renderer = CompiledRoom(room)
-    if isinstance(lens, LensPreset):
-        lens = preset_lens(lens, size.ego_size, size.ego_size)
-    exo_camera = room.exo_camera(size.exo_width, size.exo_height)
-    ego_camera = room.ego_camera(lens, size.ego_size, size.ego_size)
+    renderer, ego_camera = _room_and_eyes(number, size, lens)
+    exo_camera = renderer.room.exo_camera(size.exo_width, size.exo_height)
     exo, depth = renderer.color(exo_camera), Depth(renderer.depth(exo_camera), DepthMeaning.METRIC)
     cloud = build_point_cloud(exo, depth, exo_camera, background=Background.PER_FRAME, stride=1)
     return Take(
@@ -69,6 +70,23 @@ def random_take(number: int, size: TakeSize | None = None, lens: LensPreset | Le
         ego_prior=render_points(cloud, ego_camera).color,
         ego_truth=renderer.color(ego_camera, with_head=False),
     )
+
+
+def visible_arms(
+    number: int, size: TakeSize | None = None, lens: LensPreset | Lens = LensPreset.EGOX_RELEASE
+) -> Tensor:
+    """Return the pixels [F, He, We] of a random room's ego images that show arms and hands; arguments as there."""
+    renderer, ego_camera = _room_and_eyes(number, size or TakeSize(), lens)
+    return renderer.arms(ego_camera)
+
+
+def _room_and_eyes(number: int, size: TakeSize, lens: LensPreset | Lens) -> tuple[CompiledRoom, Camera]:
+    from ..rooms.compiled_room import CompiledRoom  # numba compiles: seconds, the first time
+
+    room = Room(random_scene(number), size.n_frames, *_span(number, size.n_frames))
+    if isinstance(lens, LensPreset):
+        lens = preset_lens(lens, size.ego_size, size.ego_size)
+    return CompiledRoom(room), room.ego_camera(lens, size.ego_size, size.ego_size)
 
 
 _MOVEMENT_SECONDS = 3.0  # as the example's 49 frames at 16 a second

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -72,17 +73,31 @@ class CompiledRoom:
         Returns:
             [F, H, W] float32, metres, 0 outside the lens' field.
         """
-        camera.expanded(self.room.n_frames)
-        local, still, depths = _local_rays(camera.lens, camera.width, camera.height), None, []
+        ahead = _local_rays(camera.lens, camera.width, camera.height)[..., 2]
         seen = in_field(camera).numpy()
+        depths = [np.where(seen, image.distance * ahead, 0) for image in self._traced(camera, with_head)]
+        return torch.from_numpy(np.stack(depths).astype(np.float32))
+
+    def arms(self, camera: Camera) -> Tensor:
+        """Return the pixels [F, H, W] whose centers show the figure's arms and hands, to eyes that see no head."""
+        seen = in_field(camera).numpy()
+        found = []
+        for present, image in zip(self.room.moments, self._traced(camera, with_head=False)):
+            first = len(self._static.kinds) + len(present.body)
+            found.append(seen & (image.shape >= first))
+        return torch.from_numpy(np.stack(found))
+
+    def _traced(self, camera: Camera, with_head: bool) -> Iterator[_Image]:
+        """Yield what the rays through the pixel centers meet in each frame, without colors."""
+        camera.expanded(self.room.n_frames)  # raises where the lengths differ
+        local, still = _local_rays(camera.lens, camera.width, camera.height), None
         for frame, present in enumerate(self.room.moments):
             if still is None or not camera.is_fixed:
                 still = _Image.empty(local, self.room.pose_in_room(camera, frame))
                 _trace(self._static, 0, still)
             image = still.copy()
             _trace(encode(_shapes_of(present, with_head)), len(self._static.kinds), image)
-            depths.append(np.where(seen, image.distance * local[..., 2], 0))
-        return torch.from_numpy(np.stack(depths).astype(np.float32))
+            yield image
 
     def _shade(self, shapes: EncodedShapes, first: int, image: _Image) -> None:
         shade(
@@ -149,7 +164,7 @@ def _trace(shapes: EncodedShapes, first: int, image: _Image) -> None:
 
 
 def _shapes_of(present: Moment, with_head: bool) -> list[Shape]:
-    return [*present.body, *(present.head if with_head else ())]
+    return [*present.body, *present.arms, *(present.head if with_head else ())]
 
 
 def _float32(tensor: Tensor) -> np.ndarray:

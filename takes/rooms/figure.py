@@ -43,7 +43,8 @@ class Moment:
     """The figure at one time: everything that moves.
 
     Attributes:
-        body: its shapes without the head, and what it carries.
+        body: its trunk, legs and shoes, and what it carries.
+        arms: upper arms, forearms and hands.
         head: neck, head and hair, which the figure's own eyes do not see.
         occluders: rods of it that darken nearby surfaces.
         eye: the point between its eyes [3], metres in the room.
@@ -53,6 +54,7 @@ class Moment:
     """
 
     body: tuple[Shape, ...]
+    arms: tuple[Shape, ...]
     head: tuple[Shape, ...]
     occluders: tuple[Occluder, ...]
     eye: Tensor
@@ -77,10 +79,8 @@ def moment(look: Look, movement: Movement, time: float) -> Moment:
     shoes = _shoes(look)
     near_things = [*shoes, *carried, *right_arm, *left_arm, right_hand[0], left_hand[0]]
     return Moment(
-        body=(
-            *(*_torso(look, hips, chest), *_legs(look, hips), *shoes, *carried),
-            *(*right_arm, *left_arm, *right_hand, *left_hand),
-        ),
+        body=(*_torso(look, hips, chest), *_legs(look, hips), *shoes, *carried),
+        arms=(*right_arm, *left_arm, *right_hand, *left_hand),
         head=tuple(_head(look, chest, neck, skull, facing)),
         occluders=tuple(_occluder(shape) for shape in near_things),
         eye=skull + 0.10 * facing + point(0, 0.03, 0),

@@ -182,7 +182,7 @@ class Room:
         return torch.cat([on_head, in_room @ to_exo[:3, :3].T + to_exo[:3, 3]], dim=1)
 
     def _moving(self, present: Moment, with_head: bool) -> dict[int, Shape]:
-        shapes = [*present.body, *(present.head if with_head else ())]
+        shapes = [*present.body, *present.arms, *(present.head if with_head else ())]
         return dict(enumerate(shapes, start=len(self._static)))
 
     def pose_in_room(self, camera: Camera, frame: int) -> Tensor:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
+
 import pytest
 import torch
 from safetensors import safe_open
@@ -255,3 +258,22 @@ def test_cfg_takes_the_negative_text():
     batch = ClipBatch.of([training_clip(made_up_clip())])
     with pytest.raises(ValueError, match="negative text"):
         sample(EgoX(tiny_transformer(), None), batch, None, SampleSettings(steps=1))
+
+
+def test_weights_of_cells(clip):
+    plain, weighed = training_clip(clip), training_clip(clip)
+    shape = plain.ego.shape[1:]
+    weights = torch.rand(shape, generator=torch.Generator().manual_seed(3))
+    weighed = replace(weighed, weights=weights)
+    batch = ClipBatch.of([plain, weighed])
+    assert torch.equal(batch.weights, torch.stack([torch.ones(shape), weights]))
+    assert ClipBatch.of([plain]).weights is None
+    generator = torch.Generator().manual_seed(4)
+    velocity, noise = (torch.randn(batch.ego.shape, generator=generator) for _ in range(2))
+    errors = (velocity - (noise - batch.ego)).square()
+    of_weighed = sum(float(weights[t, y, x] * errors[1, :, t, y, x].mean()) for t, y, x in product(*map(range, shape)))
+    losses = velocity_losses(velocity, batch.ego, noise, batch.weights)
+    assert losses[0] == pytest.approx(float(errors[0].mean()), rel=1e-5)
+    assert losses[1] == pytest.approx(of_weighed / float(weights.sum()), rel=1e-5)
+    with pytest.raises(ValueError, match="one for each cell"):
+        replace(plain, weights=weights[:1, :1])

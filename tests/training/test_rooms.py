@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("numba", reason="numba, of the extra for training, is not installed")
-from exo2ego.takes.random_rooms.take import TakeSize, random_take
+from exo2ego.takes.random_rooms.take import TakeSize, random_take, visible_arms
 from exo2ego.training.data.rooms import shards_in, write_rooms
 
 SIZE = TakeSize(n_frames=1, exo_width=56, exo_height=32, ego_size=32)
@@ -30,4 +30,6 @@ def test_a_shard_holds_the_takes_of_its_numbers(tmp_path):
         assert np.abs(shard["exo"][1] / 255 - take.exo.numpy()).max() < 1 / 255
         assert np.abs(shard["truth"][1] / 255 - take.ego_truth.numpy()).max() < 1 / 255
         assert np.allclose(shard["ego_pose"][1], take.ego_camera.world_to_camera, atol=1e-6)
+        assert np.array_equal(shard["arms"][1], visible_arms(3, SIZE))
+        assert shard["arms"].any(axis=(1, 2, 3)).all()
         assert np.allclose(shard["depth"][1], take.depth.metric(), rtol=1e-3)

@@ -28,6 +28,7 @@ class TrainingClip:
         features: CLIP's features of the picture that the run shows it [257, image width].
         ego_queries: GGA's directions of the ego tokens [T, rows, ego columns, 3].
         exo_keys: GGA's directions of the exo tokens [query frame T, key frame T, rows, exo columns, 3].
+        weights: how much each cell of the ego latent counts in the loss [T, h, w_ego]; None if all count alike.
 
     Raises:
         ValueError: if the parts do not fit each other.
@@ -42,6 +43,7 @@ class TrainingClip:
     features: Tensor
     ego_queries: Tensor
     exo_keys: Tensor
+    weights: Tensor | None = None
 
     def __post_init__(self) -> None:
         for name in ("exo", "ego", "prior"):
@@ -62,6 +64,11 @@ class TrainingClip:
                 f"A clip has text [{TEXT_TOKENS}, width] and CLIP features [tokens, width], got "
                 f"{list(self.text.shape)} and {list(self.features.shape)}."
             )
+        if self.weights is not None and self.weights.shape != self.ego.shape[1:]:
+            raise ValueError(
+                f"The weights of a clip are {list(self.ego.shape[1:])}, one for each cell of its ego latent, got "
+                f"{list(self.weights.shape)}."
+            )
         self.directions.check(self.layout)
 
     @property
@@ -76,12 +83,13 @@ class TrainingClip:
         return TokenDirections(self.ego_queries, self.exo_keys)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the parts by name."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
+        """Return the parts that are there by name."""
+        return _parts(self)
 
     def is_finite(self) -> bool:
         """Whether all numbers are finite; directions may be missing, which is not, and do not count."""
-        return _all_finite((self.exo, self.ego, self.prior, self.text, self.features))
+        weights = () if self.weights is None else (self.weights,)
+        return _all_finite((self.exo, self.ego, self.prior, self.text, self.features, *weights))
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +102,7 @@ class ClipBatch:
         features: [B, 257, image width].
         directions: of every clip.
         layout: order of the tokens.
+        weights: of the ego latents' cells [B, T, h, w], 1 for clips without; None if no clip has any.
     """
 
     exo: Tensor
@@ -103,6 +112,7 @@ class ClipBatch:
     features: Tensor
     directions: tuple[TokenDirections, ...]
     layout: TokenLayout
+    weights: Tensor | None = None
 
     @classmethod
     def of(cls, clips: Sequence[TrainingClip], device: torch.device | str = "cpu") -> ClipBatch:
@@ -117,7 +127,11 @@ class ClipBatch:
             torch.stack([getattr(clip, name) for clip in clips]).float().to(device)
             for name in ("exo", "ego", "prior", "text", "features")
         ]
-        return cls(*parts, tuple(clip.directions.to(device) for clip in clips), layout)
+        weights = None
+        if any(clip.weights is not None for clip in clips):
+            ones = torch.ones(clips[0].ego.shape[1:])
+            weights = torch.stack([ones if clip.weights is None else clip.weights.float() for clip in clips]).to(device)
+        return cls(*parts, tuple(clip.directions.to(device) for clip in clips), layout, weights)
 
     def __len__(self) -> int:
         return len(self.exo)
@@ -219,7 +233,7 @@ class ViewsClip:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return the parts that are there by name."""
-        return {item.name: part for item in fields(self) if (part := getattr(self, item.name)) is not None}
+        return _parts(self)
 
     def is_finite(self) -> bool:
         """Whether all numbers are finite."""
@@ -281,6 +295,10 @@ def _one_layout(clips: Sequence[Any]) -> Any:
     if len(layouts) != 1:
         raise ValueError(f"A batch is of clips of one size, got {len(layouts)} sizes: {sorted(map(str, layouts))}.")
     return layouts.pop()
+
+
+def _parts(clip: AnyClip) -> dict[str, Tensor]:
+    return {item.name: part for item in fields(clip) if (part := getattr(clip, item.name)) is not None}
 
 
 def _all_finite(parts: Iterable[Tensor]) -> bool:

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from ...common.whole_file import whole_file
-from ...takes.random_rooms.take import TakeSize, random_take
-from ...takes.take import Take
+from ...takes.random_rooms.take import TakeSize, random_take, visible_arms
 
 PER_SHARD = 25
 
@@ -44,7 +43,7 @@ def write_rooms(
         path = folder / f"rooms_{number:05d}.npz"
         if not path.exists():
             rooms = range(number * per_shard, (number + 1) * per_shard)
-            parts = [_arrays(random_take(room, size)) for room in rooms]
+            parts = [_arrays(room, size) for room in rooms]
             with whole_file(path) as unfinished:
                 np.savez_compressed(unfinished, **{name: np.stack([part[name] for part in parts]) for name in parts[0]})
         if progress is not None:
@@ -54,17 +53,20 @@ def write_rooms(
 def shards_in(folder: Path) -> list[Path]:
     """Return the shards of a folder in order.
 
-    Each holds exo [N, F, H, W, 3], prior and truth [N, F, He, We, 3], all uint8; depth [N, F, H, W] in metres, float16;
-    exo_lens [N, 4], focal lengths and center in pixels; ego_pose, world-to-camera [N, F, 4, 4].
+    Each holds exo [N, F, H, W, 3], prior and truth [N, F, He, We, 3], all uint8; arms [N, F, He, We], the pixels of the
+    true view that show arms or hands; depth [N, F, H, W] in metres, float16; exo_lens [N, 4], focal lengths and center
+    in pixels; ego_pose, world-to-camera [N, F, 4, 4].
     """
     return sorted(folder.glob("rooms_*.npz"))
 
 
-def _arrays(take: Take) -> dict[str, np.ndarray]:
+def _arrays(number: int, size: TakeSize | None) -> dict[str, np.ndarray]:
+    take = random_take(number, size)
     lens = take.exo_camera.lens
     images = {"exo": take.exo, "prior": take.ego_prior, "truth": take.ego_truth}
     return {
         **{name: (image * 255).round().to(torch.uint8).numpy() for name, image in images.items()},
+        "arms": visible_arms(number, size).numpy(),
         "depth": take.depth.metric().to(torch.float16).numpy(),
         "exo_lens": np.array((lens.fx, lens.fy, lens.cx, lens.cy), np.float32),
         "ego_pose": take.ego_camera.world_to_camera.to(torch.float32).numpy(),

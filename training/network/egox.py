@@ -67,7 +67,17 @@ def noised(ego: Tensor, noise: Tensor, levels: Tensor) -> Tensor:
     return (1 - share) * ego + share * noise
 
 
-def velocity_losses(velocity: Tensor, ego: Tensor, noise: Tensor) -> Tensor:
-    """Return each clip's mean squared error of the velocity [B], in float32."""
+def velocity_losses(velocity: Tensor, ego: Tensor, noise: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return each clip's mean squared error of the velocity [B], in float32.
+
+    Args:
+        velocity: as predicted [B, 16, T, h, w].
+        ego: latent of the true ego view, of the same shape.
+        noise: of the same shape.
+        weights: how much each cell counts [B, T, h, w]; None if all count alike.
+    """
     target = (noise - ego).float()
-    return mse_loss(velocity.float(), target, reduction="none").flatten(1).mean(dim=1)
+    errors = mse_loss(velocity.float(), target, reduction="none").mean(dim=1)  # [B, T, h, w]
+    if weights is None:
+        return errors.flatten(1).mean(dim=1)
+    return (weights * errors).flatten(1).sum(dim=1) / weights.flatten(1).sum(dim=1)

@@ -74,9 +74,9 @@ class EgoXMethod(Method):
         return ClipBatch.of(clips, device)
 
     def losses(self, network: nn.Module, clips: ClipBatch, draws: Draws) -> Tensor:
-        """Return each clip's mean squared error of the velocity [B]."""
+        """Return each clip's mean squared error of the velocity [B], by its cells' weights."""
         velocity = network(clips, noised(clips.ego, draws.noise, draws.levels), draws.levels)
-        return velocity_losses(velocity, clips.ego, draws.noise)
+        return velocity_losses(velocity, clips.ego, draws.noise, clips.weights)
 
     def sample(self, network: nn.Module, clips: ClipBatch, cache: ClipCache) -> dict[str, Tensor]:
         """Sample the ego view; beside it are truth, prior and exo view."""

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import max_pool3d
 
 from ...attention.layout import TokenLayout
-from ...common.wan_grid import PATCH
+from ...common.wan_grid import PATCH, TEMPORAL_STRIDE, VAE_STRIDE
 from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.presets import LensPreset, preset_lens
 from ...geometry.depth.depth import Depth, DepthMeaning
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 
 _IMAGE_TOKENS = 257  # a class token and 16 x 16 patches of CLIP ViT-H
 IGNORED_WIDTH = 8  # of text and CLIP features, which are zeros
+
+# How much a cell with arms or hands counts in the loss: they are few, and what people look for first.
+_ARMS_WEIGHT = 4.0
+
 _VIEWS = {"exo": "exo", "ego": "truth", "prior": "prior"}
 
 
@@ -86,10 +91,15 @@ def encode_shard(
         mirrored: whether each clip is there once more, left and right exchanged.
         keep: whether a room is encoded, by its place in the shard.
         cancel_check: called before every room; may raise to stop.
+
+    Raises:
+        ValueError: if the shard was written before shards told where arms are seen.
     """
     names = []
     with np.load(shard) as file:
         arrays = {name: file[name] for name in file.files}
+    if "arms" not in arrays:
+        raise ValueError(f"{shard} was rendered by an older version, without `arms`: delete it and render it again.")
     made = {"geometry": geometry.value, **scale.made()}
     for number in range(len(arrays["exo"])):
         if not keep(number):
@@ -146,6 +156,7 @@ def encode_clip(
     exo, ego = latents["exo"], latents["ego"]
     layout = TokenLayout(exo.shape[1], exo.shape[2] // PATCH, exo.shape[3] // PATCH, ego.shape[3] // PATCH)
     directions = _geometry(room, part, geometry).directions(layout)
+    arms = torch.from_numpy(room["arms"][part])
     ego_queries, exo_keys = directions.ego_queries.float(), directions.exo_keys.float()
     if flipped:
         # Only angles between directions count, and a mirror leaves those: the places alone change.
@@ -156,7 +167,15 @@ def encode_clip(
         features=torch.zeros(_IMAGE_TOKENS, IGNORED_WIDTH, dtype=torch.float16),
         ego_queries=ego_queries.contiguous(),
         exo_keys=exo_keys.contiguous(),
+        weights=_weights(arms.flip(-1) if flipped else arms),
     )
+
+
+def _weights(arms: Tensor) -> Tensor:
+    """Return the weights of cells [T, h, w] for pixels that show arms [1 + 4 n, H, W]: in a cell one is enough."""
+    whole = torch.cat([arms[:1].expand(TEMPORAL_STRIDE - 1, -1, -1), arms])  # the first latent frame is of one frame
+    cells = max_pool3d(whole[None].float(), (TEMPORAL_STRIDE, VAE_STRIDE, VAE_STRIDE))[0]
+    return (1 + (_ARMS_WEIGHT - 1) * cells).half()
 
 
 def _encoded(vae: AutoencoderKLWan, video: Tensor) -> Tensor:

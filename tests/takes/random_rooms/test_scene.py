@@ -64,7 +64,7 @@ def test_hands_are_in_the_ego_view():
         room = Room(random_scene(number), 3)
         camera = room.ego_camera(preset_lens(LensPreset.EGOX_RELEASE, 64, 64), 64, 64)
         for frame, present in enumerate(room.moments):
-            fingers = [shape for shape in present.body if isinstance(shape, Capsule) and shape.radius < 0.011]
+            fingers = [shape for shape in present.arms if isinstance(shape, Capsule) and shape.radius < 0.011]
             to_room = torch.linalg.inv(room.pose_in_room(camera, frame))
             places = torch.tensor([shape.origin for shape in fingers], dtype=torch.float64)
             seen = places @ to_room[:3, :3].T + to_room[:3, 3]

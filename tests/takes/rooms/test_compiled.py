@@ -1,5 +1,7 @@
 """The compiled ray caster against its readable twin."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -64,3 +66,16 @@ def test_a_shape_or_paint_that_it_does_not_know_is_named():
         encode([Cone(paint=Plain((0, 0, 0)))])
     with pytest.raises(TypeError, match="Plaid"):
         encode([Ball(radius=1, paint=Plaid())])
+
+
+@pytest.mark.parametrize("view", ["exo", "ego"])
+def test_arms_are_seen_where_the_view_changes_without_them(rooms, view):
+    room, compiled = rooms
+    camera = _camera(room, view)
+    armless = ExampleRoom(N_FRAMES)
+    armless.__dict__["moments"] = [replace(moment, arms=()) for moment in room.moments]
+    whole, without = (kind.geometry(camera, with_head=False)[0] for kind in (room, armless))
+    got = compiled.arms(camera)
+    assert got.dtype == torch.bool
+    assert 0.001 < got.float().mean() < 0.5
+    assert (got != (whole != without)).float().mean() < 2e-3

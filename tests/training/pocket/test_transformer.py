@@ -1,7 +1,9 @@
 """The pocket transformer: it ignores its text, begins at a copy of the prior, and its file is stock Wan."""
 
 from dataclasses import replace
+from itertools import product
 
+import numpy as np
 import pytest
 import torch
 
@@ -126,3 +128,26 @@ def test_it_begins_better_than_at_random(cache):
         loss = velocity_losses(model(clips, noised(clips.ego, noise, levels), levels), clips.ego, noise).item()
         nothing = velocity_losses(torch.zeros_like(noise), clips.ego, noise).item()
     assert loss < 0.7 * nothing  # the noise is seen; the untrained VAE tells little of the view
+
+
+def test_cells_that_show_arms_count_for_more(cache):
+    shard = cache.folder.parent / "rooms_00000.npz"
+    with np.load(shard) as arrays:
+        arms = torch.from_numpy(arrays["arms"][0])  # [5, 32, 32]
+    for name, shown in (("", arms), ("-4", arms[4:]), ("-mirrored", arms.flip(-1))):
+        weights = cache.read(f"rooms_00000-00{name}").weights
+        ends = [(0, 1), (1, 5)] if len(shown) == 5 else [(0, 1)]
+        for frame, (first, last) in enumerate(ends):
+            for row, column in product(range(4), range(4)):
+                cell = shown[first:last, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
+                assert weights[frame, row, column] == (4 if cell.any() else 1)
+    assert {1, 4} == set(cache.read("rooms_00000-00").weights.flatten().tolist())
+
+
+def test_rooms_of_before_are_refused_by_name(cache, tmp_path):
+    with np.load(cache.folder.parent / "rooms_00000.npz") as arrays:
+        np.savez(tmp_path / "rooms_00007.npz", **{name: arrays[name] for name in arrays.files if name != "arms"})
+    vae = pocket_vae(4).eval()
+    scale = measure_scale(vae, tmp_path / "rooms_00007.npz")
+    with pytest.raises(ValueError, match=r"rooms_00007\.npz .* delete it and render it again"):
+        encode_shard(vae, scale, tmp_path / "rooms_00007.npz", tmp_path / "cache", GGAGeometry.PHYSICAL)
