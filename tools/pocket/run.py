@@ -26,10 +26,11 @@ pack.register()
 
 TOOLS = Path(__file__).resolve().parents[1]
 
-from exo2ego.training.pocket import report, stages  # noqa: E402
+from exo2ego.training.pocket import report, retrained, stages  # noqa: E402
 
 # In the order in which they are run. What several processes share, they do as so many parts.
 STAGES = ("rooms", "vae", "clips", "transformer", "export", "score")
+ABLATIONS = ("retrain", "retrained")  # on demand: trainings without parts of the method, and their scores
 _SHARED = ("rooms", "clips")
 
 
@@ -37,10 +38,10 @@ def main() -> None:
     """Run the stages that the command line names, in their order."""
     parser = _parser()
     given = parser.parse_args()
-    if unknown := sorted(set(given.stages) - set(STAGES)):
-        parser.error(f"there is no stage {unknown[0]}: choose of {', '.join(STAGES)}")
+    if unknown := sorted(set(given.stages) - {*STAGES, *ABLATIONS}):
+        parser.error(f"there is no stage {unknown[0]}: choose of {', '.join((*STAGES, *ABLATIONS))}")
     until = time.time() + 60 * given.minutes
-    for stage in (name for name in STAGES if not given.stages or name in given.stages):
+    for stage in [name for name in (*STAGES, *ABLATIONS) if name in (given.stages or STAGES)]:
         print(f"== {stage}", flush=True)
         count = given.processes if stage in _SHARED and given.part is None else 1
         if count > 1:
@@ -60,8 +61,10 @@ def _run(stage: str, plan: stages.PocketPlan, part: tuple[int, int]) -> str | No
         return stages.train_transformer(plan, lambda line: print(line, flush=True))
     elif stage == "export":
         return "\n".join(map(str, stages.export(plan)))
+    elif stage == "retrain":
+        retrained.train_variants(plan, lambda line: print(line, flush=True))
     else:
-        return "\n".join(report.score(plan))
+        return "\n".join((report.score if stage == "score" else retrained.score_variants)(plan))
     return None
 
 
@@ -86,6 +89,7 @@ def _plan(given: argparse.Namespace, until: float) -> stages.PocketPlan:
         vae_steps=given.vae_steps,
         encoder_steps=given.encoder_steps,
         steps=given.steps,
+        retrained_steps=given.retrained_steps,
         batch=given.batch,
         device=given.device,
         until=until,
@@ -104,13 +108,19 @@ def _parser() -> argparse.ArgumentParser:
     cores = len(os.sched_getaffinity(0))
     folder = environment.cache_root() / "pocket"
     add = parser.add_argument
-    add("stages", nargs="*", metavar="STAGE", help=f"{', '.join(STAGES)}; all of them without one")
+    add(
+        "stages",
+        nargs="*",
+        metavar="STAGE",
+        help=f"{', '.join(STAGES)}: all without one; {', '.join(ABLATIONS)}: ablations",
+    )
     add("--folder", type=Path, default=folder, help="where everything lies")
     add("--shards", type=int, default=plan.n_shards, help="of rooms, the first one is held out")
     add("--long-shards", type=int, default=plan.n_long, help="beside them, of rooms of 49 frames")
     add("--vae-steps", type=int, default=plan.vae_steps, help="of the VAE's training")
     add("--encoder-steps", type=int, default=plan.encoder_steps, help="of these, after which the encoder stays")
     add("--steps", type=int, default=plan.steps, help="of the transformer's training")
+    add("--retrained-steps", type=int, default=plan.retrained_steps, help="of each training of the stage retrain")
     add("--batch", type=int, default=plan.batch, help="clips a step")
     add("--device", default=plan.device, help="where both are trained: cpu or cuda")
     add("--minutes", type=float, default=math.inf, help="after which a training is left")

@@ -12,7 +12,8 @@ from ...nodes.drawings.contact_sheet import contact_sheet
 from ..data.rooms import shards_in
 from ..network.egox import EgoX
 from ..network.sampling import SampleSettings
-from .score import PocketParts, score_rooms
+from .score import FULL, NO_GGA, PocketParts, score_rooms
+from .shown import Shown
 from .stages import FILES, ROOMS, PocketPlan, trained_transformer, trained_vae
 
 # As the template samples.
@@ -30,19 +31,35 @@ def score(plan: PocketPlan, settings: SampleSettings = AS_SHIPPED, shards: Seque
     Returns:
         A table in Markdown. It lies in files/ too, with sheets of some rooms.
     """
+    vae, scale = trained_vae(plan)
+    egox = plan.recipe().egox
+    guided, plain = (EgoX(trained_transformer(plan.recipe())[0], how) for how in (egox.guidance(), None))
+    rows = {
+        FULL: (guided, Shown.WHOLE),
+        NO_GGA: (plain, Shown.WHOLE),
+        Shown.NO_PRIOR.value: (guided, Shown.NO_PRIOR),
+        Shown.NOISY_EXO.value: (guided, Shown.NOISY_EXO),
+    }
+    parts = PocketParts(vae, scale, rows, egox.resolved_geometry, settings)
+    return write_report(plan, parts, shards or held_out_rooms(plan), "score")
+
+
+def held_out_rooms(plan: PocketPlan) -> list[Path]:
+    """Return the shards of rooms that nothing is trained on."""
+    return shards_in(plan.folder / ROOMS)[:1]
+
+
+def write_report(plan: PocketPlan, parts: PocketParts, shards: Sequence[Path], name: str) -> list[str]:
+    """Score rooms, write table and sheets as NAME.md and NAME_room_N.png beside the files, and return the table."""
     from PIL import Image
 
-    vae, scale = trained_vae(plan)
-    guided, plain = (trained_transformer(plan)[0] for _ in range(2))
-    egox = plan.recipe().egox
-    parts = PocketParts(vae, scale, EgoX(guided, egox.guidance()), EgoX(plain, None), egox.resolved_geometry, settings)
-    scored = score_rooms(parts, shards or shards_in(plan.folder / ROOMS)[:1])
+    scored = score_rooms(parts, shards)
     folder = plan.folder / FILES
     folder.mkdir(parents=True, exist_ok=True)
     lines = scored.lines()
-    (folder / "score.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     for number, videos in enumerate(scored.videos):
         pixels = contact_sheet(list(videos.items()), times=5)[0].mul(255).round().to(torch.uint8).numpy()
-        with whole_file(folder / f"room_{number}.png") as unfinished:
+        with whole_file(folder / f"{name}_room_{number}.png") as unfinished:
             Image.fromarray(pixels).save(unfinished)
     return lines

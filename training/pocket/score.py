@@ -5,7 +5,7 @@ Every method sees the same rooms and the same noise, so that differences are tho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from itertools import islice
@@ -21,17 +21,18 @@ from ...evaluation.regions import covered
 from ...evaluation.scores import Scores, score_clips
 from ...geometry.directions.directions import GGAGeometry
 from ..data.clips import ClipBatch
-from ..network.egox import EgoX, noised
+from ..network.egox import EgoX
 from ..network.sampling import SampleSettings, euler
 from .encode_rooms import LatentScale, encode_clip
-from .vae import decode, encode
+from .shown import Shown, black_prior, show
+from .vae import decode
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from diffusers import AutoencoderKLWan
 
-FULL, NO_PRIOR, NOISY_EXO, NO_GGA = "full", "no prior", "noisy exo", "no GGA"
+FULL, NO_GGA = "full", "no GGA"
 MEAN_COLOR, TELEA, CODEC = "prior + mean color", "prior + Telea", "the VAE alone"
 METRICS = ("psnr", "psnr_seen", "psnr_unseen", "ssim")
 
@@ -42,16 +43,15 @@ class PocketParts:
 
     Attributes:
         vae, scale: of its latents.
-        guided: with GGA.
-        plain: the same weights without.
+        rows: networks, and what they are shown of a clip, by what the table calls them; the first one is that which
+            the others are compared with.
         geometry: of GGA's directions.
         settings: of the sampler.
     """
 
     vae: AutoencoderKLWan
     scale: LatentScale
-    guided: EgoX
-    plain: EgoX
+    rows: Mapping[str, tuple[EgoX, Shown]]
     geometry: GGAGeometry
     settings: SampleSettings
 
@@ -62,7 +62,7 @@ class Scored:
 
     Attributes:
         methods: by name.
-        videos: of the first rooms: what `exo`, `prior`, `truth` and `full` show, [F, H, W, 3] each.
+        videos: of the first rooms: what `exo`, `prior`, `truth` and the first method show, [F, H, W, 3] each.
     """
 
     methods: Mapping[str, Scores]
@@ -70,12 +70,13 @@ class Scored:
 
     def lines(self) -> list[str]:
         """Return a table in Markdown: each metric's mean over rooms with its interval, and what full has more."""
-        names = ("method", "PSNR", "seen", "unseen", "SSIM", "full is better by, dB")
+        names = ("method", "PSNR", "seen", "unseen", "SSIM", f"{next(iter(self.methods))} is better by, dB")
         lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-        full = self.methods[FULL].clips["psnr"]
+        first = next(iter(self.methods))
+        full = self.methods[first].clips["psnr"]
         for name, scores in self.methods.items():
             cells = [_told(interval(scores.clips[metric]), 3 if metric == "ssim" else 2) for metric in METRICS]
-            ahead = "" if name == FULL else _told(interval(full - scores.clips["psnr"]), 2)
+            ahead = "" if name == first else _told(interval(full - scores.clips["psnr"]), 2)
             lines.append(f"| {name} | {' | '.join(cells)} | {ahead} |")
         return lines
 
@@ -101,7 +102,7 @@ def score_rooms(
         truth, prior = (torch.from_numpy(room[name]).float() / 255 for name in ("truth", "prior"))
         unseen = ~covered(prior)
         clip = ClipBatch.of([encode_clip(parts.vae, parts.scale, room, parts.geometry)])
-        shown = _predictions(parts, clip, number, prior)
+        shown = _predictions(parts, clip, number)
         shown[MEAN_COLOR] = mean_color_fill(prior, unseen)
         if find_spec("cv2") is not None:  # of the extra `evaluate`
             shown[TELEA] = telea_fill(prior, unseen)
@@ -112,7 +113,8 @@ def score_rooms(
         holes.append(unseen)
         if number < n_videos:
             exo = torch.from_numpy(room["exo"]).float() / 255
-            videos.append({"exo": exo, "prior": prior, FULL: shown[FULL], "truth": truth})
+            first = next(iter(parts.rows))
+            videos.append({"exo": exo, "prior": prior, first: shown[first], "truth": truth})
     scored = {name: score_clips(clips, truths, protocol="EgoX", unseen=holes) for name, clips in made.items()}
     return Scored(scored, tuple(videos))
 
@@ -126,25 +128,19 @@ def _rooms(shards: Sequence[Path]) -> Iterator[dict[str, np.ndarray]]:
 
 
 @torch.no_grad()
-def _predictions(parts: PocketParts, clip: ClipBatch, seed: int, prior: Tensor) -> dict[str, Tensor]:
-    """Return the ego video of the model, whole and with parts left out, from the same noise."""
+def _predictions(parts: PocketParts, clip: ClipBatch, seed: int) -> dict[str, Tensor]:
+    """Return the ego video of every row, from the same noise."""
     settings = replace(parts.settings, seed=seed)
-    black = encode(parts.vae, torch.full_like(prior.movedim(-1, 0)[None], -1.0))
-    without = replace(clip, prior=parts.scale.unit(black).to(clip.prior))
+    black = black_prior(parts.vae, parts.scale, clip.prior)
     noise = torch.randn(clip.exo.shape, generator=torch.Generator().manual_seed(seed + 1))
 
-    def of(network: EgoX, shown: Callable[[Tensor], ClipBatch]) -> Tensor:
+    def of(network: EgoX, shown: Shown) -> Tensor:
         def velocity(x: Tensor, levels: Tensor) -> Tensor:
-            return network(shown(levels), x, levels)
+            return network(show(clip, shown, levels, black, noise), x, levels)
 
         return _shown(parts, euler(network, velocity, velocity, clip.ego, settings))
 
-    return {
-        FULL: of(parts.guided, lambda levels: clip),
-        NO_GGA: of(parts.plain, lambda levels: clip),
-        NO_PRIOR: of(parts.guided, lambda levels: without),
-        NOISY_EXO: of(parts.guided, lambda levels: replace(clip, exo=noised(clip.exo, noise, levels))),
-    }
+    return {name: of(network, shown) for name, (network, shown) in parts.rows.items()}
 
 
 @torch.no_grad()

@@ -54,6 +54,7 @@ from ..trainer import CHECKPOINTS, Trainer
 from .bfloat16 import is_fast_in_bfloat16
 from .encode_rooms import IGNORED_WIDTH, LatentScale, encode_shard, measure_scale
 from .export import stock_transformer
+from .shown import ShownMethod
 from .start import fit_head, start_quiet
 from .train_vae import VaeRecipe, VaeTraining
 from .vae_file import wan_state_dict
@@ -77,6 +78,7 @@ class PocketPlan:
         per_shard: rooms in each.
         size: of the takes; their ego images are as high as the exo images.
         vae_steps, steps: of the VAE's and the transformer's training.
+        retrained_steps: of each training without a part of the method, see `retrained`.
         encoder_steps: of the VAE's, after which its encoder stays.
         batch: clips a step of the transformer.
         width, ffn, blocks: sizes of the transformer.
@@ -92,6 +94,7 @@ class PocketPlan:
     vae_steps: int = 20_000
     encoder_steps: int = 8_000
     steps: int = 40_000
+    retrained_steps: int = 2_000
     batch: int = 8
     width: int = 256
     ffn: int = 768
@@ -179,11 +182,17 @@ def make_clips(plan: PocketPlan, show: Callable[[str], None] = print, part: tupl
         show(f"{shard.stem}: {len(names)} clips")
 
 
-def open_training(plan: PocketPlan) -> Trainer:
-    """Return the transformer's training at its newest checkpoint, or at the copy of the prior."""
+def open_training(plan: PocketPlan, method: ShownMethod | None = None) -> Trainer:
+    """Return the transformer's training at its newest checkpoint, or at the copy of the prior.
+
+    Args:
+        plan: the plan.
+        method: with another recipe than the plan's, or one that shows the model less.
+    """
     from accelerate import Accelerator
 
-    recipe = plan.recipe()
+    method = method or ShownMethod(plan.recipe())
+    recipe = method.recipe
     cache = ClipCache(recipe.data.cache)
     held_out = recipe.data.held_out
     trained = [name for name in cache.entries if not name.startswith("rooms_00000-")]
@@ -193,15 +202,15 @@ def open_training(plan: PocketPlan) -> Trainer:
     start_quiet(network)
     model = EgoX(network, recipe.egox.guidance(), masks_last_frame=recipe.egox.masks_last_frame)
     if not checkpoint_files(recipe.run.out / CHECKPOINTS):
-        fit_head(model, _first_batches(recipe, cache))
+        fit_head(model, _first_batches(method, cache))
     on_cpu = torch.device(plan.device).type == "cpu"
     mixed = "bf16" if recipe.run.precision == "bf16" else "no"
-    return Trainer(EgoXMethod(recipe), model, cache, Accelerator(mixed_precision=mixed, cpu=on_cpu))
+    return Trainer(method, model, cache, Accelerator(mixed_precision=mixed, cpu=on_cpu))
 
 
-def train_transformer(plan: PocketPlan, show: Callable[[str], None] = print) -> str:
+def train_transformer(plan: PocketPlan, show: Callable[[str], None] = print, method: ShownMethod | None = None) -> str:
     """Train the transformer to its last step, or until the plan's time is over; returns why it ended."""
-    trainer = open_training(plan)
+    trainer = open_training(plan, method)
 
     def leave() -> None:
         trainer.stop_asked = True
@@ -217,13 +226,12 @@ def train_transformer(plan: PocketPlan, show: Callable[[str], None] = print) -> 
             timer.cancel()
 
 
-def trained_transformer(plan: PocketPlan) -> tuple[WanTransformer3DModel, int]:
-    """Return the transformer as trained so far, its average, and the number of its steps.
+def trained_transformer(recipe: Recipe) -> tuple[WanTransformer3DModel, int]:
+    """Return the transformer that a recipe has trained so far, its average, and the number of its steps.
 
     Raises:
         ValueError: if it has not been trained.
     """
-    recipe = plan.recipe()
     network = new_transformer(recipe.new, recipe.run.seed)
     ignore_text(network)
     checkpoint = newest_checkpoint(recipe.run.out / CHECKPOINTS)
@@ -240,7 +248,7 @@ def export(plan: PocketPlan, dtype: torch.dtype = torch.float16) -> list[Path]:
     Raises:
         ValueError: if one has not been trained.
     """
-    network, step = trained_transformer(plan)
+    network, step = trained_transformer(plan.recipe())
     vae, scale = trained_vae(plan)
     config = vae.config
     like = {"mean": torch.tensor(config.latents_mean), "std": torch.tensor(config.latents_std)}
@@ -261,10 +269,13 @@ def export(plan: PocketPlan, dtype: torch.dtype = torch.float16) -> list[Path]:
     return paths
 
 
-def _first_batches(recipe: Recipe, cache: ClipCache, n_clips: int = 256) -> Iterator[tuple[ClipBatch, Tensor, Tensor]]:
-    """Yield clips with noise for the fit of the last layer."""
+def _first_batches(
+    method: ShownMethod, cache: ClipCache, n_clips: int = 256
+) -> Iterator[tuple[ClipBatch, Tensor, Tensor]]:
+    """Yield clips as they are shown, with noise, for the fit of the last layer."""
+    recipe = method.recipe
     names = [name for name in sorted(cache.entries) if name not in cache.held_out]
     for number, name in enumerate(names[:: max(1, len(names) // n_clips)]):
         clips = ClipBatch.of([cache.read(name)])
         draws = draw(clips.ego.shape[1:], recipe.noise, recipe.run.seed, -1, [number])
-        yield clips, draws.noise, draws.levels
+        yield method.shows(clips, draws.levels, draws.chances.tolist()), draws.noise, draws.levels

@@ -21,13 +21,13 @@ from exo2ego.training.pocket.score import (
     MEAN_COLOR,
     METRICS,
     NO_GGA,
-    NO_PRIOR,
-    NOISY_EXO,
     PocketParts,
     score_rooms,
 )
+from exo2ego.training.pocket.shown import Shown
 from exo2ego.training.pocket.vae import pocket_vae
 
+NO_PRIOR, NOISY_EXO = Shown.NO_PRIOR.value, Shown.NOISY_EXO.value
 LUMA = 255 * torch.tensor((0.299, 0.587, 0.114))
 
 
@@ -49,7 +49,13 @@ def scored(rooms):
     guided = EgoX(networks[0], Guidance(GGABias(GGAForm.PAPER, 1.0), "sdpa"))
     scale = measure_scale(vae, rooms[0])
     settings = SampleSettings(steps=1, shift=8.0, cfg=1.0)
-    parts = PocketParts(vae, scale, guided, EgoX(networks[1], None), GGAGeometry.PHYSICAL, settings)
+    rows = {
+        FULL: (guided, Shown.WHOLE),
+        NO_GGA: (EgoX(networks[1], None), Shown.WHOLE),
+        NO_PRIOR: (guided, Shown.NO_PRIOR),
+        NOISY_EXO: (guided, Shown.NOISY_EXO),
+    }
+    parts = PocketParts(vae, scale, rows, GGAGeometry.PHYSICAL, settings)
     return score_rooms(parts, rooms, 3, n_videos=2)
 
 

@@ -1,12 +1,17 @@
 """From nothing to files that stock loaders take, in small."""
 
+from dataclasses import replace
+from functools import partial
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from exo2ego.takes.random_rooms.take import TakeSize
 from exo2ego.training.data.cache import ClipCache
-from exo2ego.training.pocket import stages
+from exo2ego.training.data.clips import ClipBatch
+from exo2ego.training.pocket import retrained, stages
+from exo2ego.training.pocket.shown import Shown, ShownMethod, black_prior
 
 SIZE = TakeSize(5, 128, 128, 128)
 
@@ -69,7 +74,42 @@ def test_all_stages(plan):
 
 def test_a_training_is_left_in_time(plan):
     """Of a plan whose time is over the training writes a checkpoint and ends."""
-    from dataclasses import replace
-
     over = replace(plan, steps=100_000, until=1.0)
     assert "as asked" in stages.train_transformer(over, lambda line: None)
+
+
+def test_trainings_without_a_part_of_the_method(plan):
+    """Each variant starts from the same numbers, is shown what it should be, and has its row in the table."""
+    lines = []
+    short = replace(plan, retrained_steps=1)
+    retrained.train_variants(short, lines.append)
+    assert [line for line in lines if line.endswith(": done: 1 steps")] == [
+        f"{name}: done: 1 steps" for name in ("full", "no GGA", "no prior", "noisy exo")
+    ]
+    table = retrained.score_variants(short)
+    names = [line.split(" | ")[0].removeprefix("| ") for line in table[2:]]
+    assert names[:5] == ["full", "no GGA", "GGA only at inference", "no prior", "noisy exo"]
+    assert (plan.folder / "files" / "retrained.md").read_text().splitlines() == table
+
+
+@pytest.mark.parametrize("shown", list(Shown))
+def test_what_a_training_is_shown(plan, shown):
+    vae, scale = stages.trained_vae(plan)
+    method = ShownMethod(plan.recipe(), shown, partial(black_prior, vae, scale))
+    cache = ClipCache(plan.folder / "clips")
+    clips = ClipBatch.of([cache.read(f"rooms_0000{number}-00") for number in range(2)])
+    levels = torch.tensor([0.25, 1.0])
+    seen, again = (method.shows(clips, levels, (0.1, 0.6)) for _ in range(2))
+    assert torch.equal(seen.ego, clips.ego)
+    assert torch.equal(seen.exo, again.exo)
+    assert torch.equal(seen.prior, clips.prior) == (shown is not Shown.NO_PRIOR)
+    assert torch.equal(seen.exo, clips.exo) == (shown is not Shown.NOISY_EXO)
+    if shown is Shown.NO_PRIOR:
+        latent = vae._encode(torch.full((1, 3, 5, 128, 128), -1.0))[:, :16]
+        mean, std = (part.view(1, -1, 1, 1, 1) for part in scale)
+        assert torch.allclose(seen.prior, ((latent - mean) / std).expand_as(seen.prior), atol=1e-5)
+    if shown is Shown.NOISY_EXO:
+        noise = (seen.exo[0] - 0.75 * clips.exo[0]) / 0.25
+        assert noise.std() == pytest.approx(1, abs=0.05)
+        assert seen.exo[1].std() == pytest.approx(1, abs=0.05)  # nothing but noise
+        assert (noise * seen.exo[1]).mean().abs() < 0.05
