@@ -89,6 +89,7 @@ def train(trainer: Trainer, show: Callable[[str], None] = print) -> str:
     finally:
         if monitor is not None:
             monitor.close()
+        trainer.accelerator.end_training()  # or a process may end while another one still speaks with it
 
 
 def write_samples(

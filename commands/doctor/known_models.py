@@ -11,35 +11,47 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class KnownModel:
-    """What the workflows do not say of a model.
+    """What the workflows' widgets do not say of a model.
 
     Attributes:
         gigabytes: size of the file, or of all shards and files, in 10^9 bytes.
-        source: where it comes from.
+        source: where it comes from, in words; its address where it can be downloaded under its very name. The
+            workflows carry that address, too, so that the editor offers the download.
         optional: whether the workflow can be used without it.
+        license: of the file, where it is not that of the model it belongs to.
     """
 
     gigabytes: float
     source: str
     optional: bool = False
+    license: str = ""
 
 
-_TEMPLATE_21 = "ComfyUI's Wan 2.1 image-to-video template (Workflow > Browse Templates > Video) links it"
-_TEMPLATE_22 = "ComfyUI's Wan 2.2 14B image-to-video template (Workflow > Browse Templates > Video) links it"
-_LIGHTX2V = "loras/ of lightx2v/Wan2.1-I2V-14B-480P-StepDistill-CfgDistill-Lightx2v on Hugging Face (Apache 2.0)"
+_HUB = "https://huggingface.co/"
+_WAN_21 = f"{_HUB}Comfy-Org/Wan_2.1_ComfyUI_repackaged/resolve/main/split_files/"
+_WAN_22 = f"{_HUB}Comfy-Org/Wan_2.2_ComfyUI_Repackaged/resolve/main/split_files/"
+_LIGHTX2V = f"{_HUB}lightx2v/Wan2.1-I2V-14B-480P-StepDistill-CfgDistill-Lightx2v/resolve/main/loras/"
 _EXO2EGOSYN = "a training run of Exo2EgoSyn writes it; no weights are public yet"
 
 # By file name without the number of a shard. Sizes of Exo2EgoSyn's parts: 2 bytes a parameter, align and poseinj 4.
 KNOWN = {
-    "wan2.1_i2v_480p_14B_fp8_scaled.safetensors": KnownModel(17, _TEMPLATE_21),
-    "wan2.2_i2v_low_noise_14B_fp8_scaled.safetensors": KnownModel(14, _TEMPLATE_22),
+    "wan2.1_i2v_480p_14B_fp8_scaled.safetensors": KnownModel(
+        17, f"{_WAN_21}diffusion_models/wan2.1_i2v_480p_14B_fp8_scaled.safetensors"
+    ),
+    "wan2.2_i2v_low_noise_14B_fp8_scaled.safetensors": KnownModel(
+        14, f"{_WAN_22}diffusion_models/wan2.2_i2v_low_noise_14B_fp8_scaled.safetensors"
+    ),
     "egox_lora_rank256.safetensors": KnownModel(
         1.7, "pytorch_lora_weights.safetensors of the EgoX release, under this name"
     ),
-    "Wan21_I2V_14B_lightx2v_cfg_step_distill_lora_rank64.safetensors": KnownModel(0.74, _LIGHTX2V),
-    "umt5_xxl_fp8_e4m3fn_scaled.safetensors": KnownModel(6.7, _TEMPLATE_21),
-    "wan_2.1_vae.safetensors": KnownModel(0.25, _TEMPLATE_21),
-    "clip_vision_h.safetensors": KnownModel(1.3, _TEMPLATE_21),
+    "Wan21_I2V_14B_lightx2v_cfg_step_distill_lora_rank64.safetensors": KnownModel(
+        0.74, f"{_LIGHTX2V}Wan21_I2V_14B_lightx2v_cfg_step_distill_lora_rank64.safetensors", license="Apache 2.0"
+    ),
+    "umt5_xxl_fp8_e4m3fn_scaled.safetensors": KnownModel(
+        6.7, f"{_WAN_21}text_encoders/umt5_xxl_fp8_e4m3fn_scaled.safetensors"
+    ),
+    "wan_2.1_vae.safetensors": KnownModel(0.25, f"{_WAN_21}vae/wan_2.1_vae.safetensors"),
+    "clip_vision_h.safetensors": KnownModel(1.3, f"{_WAN_21}clip_vision/clip_vision_h.safetensors"),
     "DepthPro-hf": KnownModel(
         1.9, "config.json, preprocessor_config.json and model.safetensors of apple/DepthPro-hf", optional=True
     ),

@@ -203,13 +203,17 @@ def _finding(model: Wanted, found: str, expected: str, remedy: str, severity: Se
 
 def _put(model: Wanted, place: str) -> str:
     same = ", or a bf16, fp16 or GGUF file of the same model" if model.base is not None else ""
-    return f"Put {model.file}{same} into {place}: {model.known.source}. Then press R in the editor."
+    return f"Put {model.file}{same} into {place}: {_source(model)}. Then press R in the editor."
 
 
 def _what_to_load(model: Wanted) -> str:
     if model.base is not None:
         return WHAT_TO_LOAD_21 if model.base == WAN21_I2V else WHAT_TO_LOAD_22
-    return f"Put the right file in its place: {model.known.source}."
+    return f"Put the right file in its place: {_source(model)}."
+
+
+def _source(model: Wanted) -> str:
+    return f"{model.known.source} ({model.known.license})" if model.known.license else model.known.source
 
 
 def _folder(model: Wanted) -> str:

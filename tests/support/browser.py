@@ -26,6 +26,9 @@ _FLAGS = [
 _EXPECTED_ERRORS = ("Content Security Policy", "/api/userdata", "/user.css", "/favicon.ico", "filename=exo.mp4")
 
 
+_MISSING_MODELS = "Comfy.Workflow.ShowMissingModelsWarning"
+_SET = "([name, value]) => window.app.extensionManager.setting.set(name, value)"
+
 PATIENCE = 300_000  # milliseconds until a wait gives up; no test may fail because a machine is slow
 
 
@@ -45,7 +48,11 @@ class Editor:
 
     def open(self, url: str) -> None:
         """Open the editor as a returning user sees it, and wait until every node is known."""
-        settings = {"Comfy.TutorialCompleted": True, "Comfy.VueNodes.Enabled": False}  # whatever an earlier test left
+        settings = {  # whatever an earlier test left
+            "Comfy.TutorialCompleted": True,
+            "Comfy.VueNodes.Enabled": False,
+            _MISSING_MODELS: False,  # no model is there, and each template would open with a list of its downloads
+        }
         self.page.request.post(f"{url}/settings", data=settings)
         self.page.goto(url)
         self.page.wait_for_function(
@@ -82,6 +89,15 @@ class Editor:
             yield
         finally:
             self.page.evaluate(_VUE_NODES, False)
+
+    @contextmanager
+    def missing_models_told(self) -> Iterator[None]:
+        """Let the editor list the models that a workflow lacks, for the length of the block."""
+        self.page.evaluate(_SET, [_MISSING_MODELS, True])
+        try:
+            yield
+        finally:
+            self.page.evaluate(_SET, [_MISSING_MODELS, False])
 
     def complaints(self) -> list[str]:
         """Return texts of alerts and dialogs, and console errors that the missing network does not explain."""

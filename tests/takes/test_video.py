@@ -1,9 +1,12 @@
 """Videos survive the trip through a file; a bad file says what is wrong with it."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import av
 import pytest
 import torch
 
+from exo2ego.takes.example.room import example_take
 from exo2ego.takes.video import VideoInfo, probe_video, read_frames, read_video, write_video
 
 
@@ -188,3 +191,12 @@ def test_a_torn_file(video, tmp_path):
     for read in (probe_video, lambda path: read_frames(path, [0])):
         with pytest.raises(ValueError, match=r"torn\.mp4 is not a readable video"):
             read(torn)
+
+
+def test_the_same_frames_give_the_same_bytes(tmp_path):
+    """However busy the machine is: several writers at once stand in each other's way."""
+    frames = 0.5 * example_take(5, exo_width=96, exo_height=64, ego_size=64).ego_truth
+    paths = [tmp_path / f"{number}.mp4" for number in range(40)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda path: write_video(path, frames, fps=16, crf=12), paths))
+    assert len({path.read_bytes() for path in paths}) == 1

@@ -52,6 +52,26 @@ def without_newer_inputs(prompt, twin):
     }
 
 
+@pytest.mark.parametrize("name", ["egox_fast", "exo2egosyn"])
+def test_missing_models_are_offered_for_download(page, name):
+    """What has a public address, and nothing else: the editor knows where it belongs."""
+    graph = json.loads((ROOT / "workflows" / f"{name}.json").read_text())
+    offered = [model for node in graph["nodes"] for model in node["properties"].get("models", [])]
+    with page.missing_models_told():
+        page.load(graph)
+        dialog = page.page.locator(".p-dialog")
+        dialog.wait_for()
+        text = dialog.inner_text()
+        screenshot(page, ROOT / "output" / "screenshots" / f"{name}_models.png")
+        page.page.keyboard.press("Escape")
+        dialog.wait_for(state="hidden")
+    assert len(offered) >= 3
+    for model in offered:
+        assert f"{model['directory']} / {model['name']}" in text
+    assert text.count("Download") == len(offered)
+    page.errors.clear()  # sizes are asked of the addresses, which the tests do not reach
+
+
 # Nodes that the editor does not know. It may mark others for a model that is not there.
 _UNKNOWN = "app.graph._nodes.map((node) => node.type).filter((type) => !(type in LiteGraph.registered_node_types))"
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 
 import pytest
 
+from exo2ego.commands.doctor.known_models import KNOWN
 from support.graphs import WORKFLOWS, api_graph, node_id
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,3 +111,33 @@ def test_no_workflow_needs_another_pack(comfy_client, name):
         inputs = {**info["input"].get("required", {}), **info["input"].get("optional", {})}
         assert set(entry["inputs"]) <= set(inputs)
         assert set(info["input"].get("required", {})) <= set(entry["inputs"])
+
+
+_FOLDERS = {
+    "UNETLoader": "diffusion_models",
+    "VAELoader": "vae",
+    "CLIPLoader": "text_encoders",
+    "CLIPVisionLoader": "clip_vision",
+    "LoraLoaderModelOnly": "loras",
+}
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
+def test_loaders_carry_the_addresses_of_public_files(name):
+    """The editor offers them for download; the doctor names the same addresses."""
+    for entry in ui_graph(name)["nodes"]:
+        if entry["type"] in _FOLDERS:
+            file = entry["widgets_values"][0]
+            (model,) = entry["properties"]["models"]
+            assert (model["name"], model["directory"]) == (file, _FOLDERS[entry["type"]])
+            assert model["url"] == KNOWN[file].source
+            assert model["url"].startswith("https://huggingface.co/")
+            assert model["url"].endswith(f"/{file}")
+        else:
+            assert "models" not in entry["properties"]
+
+
+def test_each_has_an_id_of_its_own():
+    ids = [uuid.UUID(ui_graph(name)["id"]) for name in WORKFLOWS]
+    assert all(each.int for each in ids)
+    assert len(set(ids)) == len(WORKFLOWS)
