@@ -30,7 +30,8 @@ def parts_of(name: str, **settings):
 
 
 def assert_near(got, expected):
-    torch.testing.assert_close(got, expected, rtol=0, atol=1e-4)
+    """float32 alone sets them apart, by up to 1.6e-4 where poses are large numbers; any part left out, by over 1e-3."""
+    torch.testing.assert_close(got, expected, rtol=0, atol=4e-4)
 
 
 def test_the_witness_is_wan(wan22):
