@@ -18,12 +18,14 @@ class KnownModel:
         source: where it comes from, in words; its address where it can be downloaded under its very name. The
             workflows carry that address, too, so that the editor offers the download.
         optional: whether the workflow can be used without it.
+        is_public: whether it can be had at all; otherwise only who trains it has it.
         license: of the file, where it is not that of the model it belongs to.
     """
 
     gigabytes: float
     source: str
     optional: bool = False
+    is_public: bool = True
     license: str = ""
 
 
@@ -55,9 +57,9 @@ KNOWN = {
     "DepthPro-hf": KnownModel(
         1.9, "config.json, preprocessor_config.json and model.safetensors of apple/DepthPro-hf", optional=True
     ),
-    "exo2egosyn_align.safetensors": KnownModel(0.2, _EXO2EGOSYN),
-    "exo2egosyn_multiexocon.safetensors": KnownModel(8.4, f"three shards; {_EXO2EGOSYN}"),
-    "exo2egosyn_poseinj.safetensors": KnownModel(0.13, _EXO2EGOSYN),
-    "exo2egosyn_lora.safetensors": KnownModel(0.42, _EXO2EGOSYN),
-    "exo2egosyn_vawan.safetensors": KnownModel(1.1, _EXO2EGOSYN),
+    "exo2egosyn_align.safetensors": KnownModel(0.2, _EXO2EGOSYN, is_public=False),
+    "exo2egosyn_multiexocon.safetensors": KnownModel(8.4, f"three shards; {_EXO2EGOSYN}", is_public=False),
+    "exo2egosyn_poseinj.safetensors": KnownModel(0.13, _EXO2EGOSYN, is_public=False),
+    "exo2egosyn_lora.safetensors": KnownModel(0.42, _EXO2EGOSYN, is_public=False),
+    "exo2egosyn_vawan.safetensors": KnownModel(1.1, _EXO2EGOSYN, is_public=False),
 }

@@ -20,17 +20,24 @@ _HIGH_NOISE = "Wan 2.2's high-noise expert, by its name"
 
 
 def used_workflows(workflows: Workflows, is_here: Callable[[Wanted], bool]) -> list[str]:
-    """Return the workflows that somebody has begun to set up; all of them where that is none.
+    """Return the workflows that somebody has begun to set up; where that is none, those that everybody can.
 
     A file that only this pack loads shows it: Wan's own files lie here for other reasons too. A workflow that loads a
-    further LoRA is another's variant, and is set up where that is here as well.
+    further LoRA is another's variant, and is set up where that is here as well. Everybody can set up what loads public
+    files alone.
     """
     begun = {name for wanted in workflows.wanted if wanted.is_ours and is_here(wanted) for name in wanted.workflows}
     for wanted in workflows.wanted:
         if wanted.is_stock_lora and not is_here(wanted):
             begun.difference_update(wanted.workflows)
     complete = {name for name in workflows.names if not workflows.of(name)}
-    return [name for name in workflows.names if name in begun | complete] if begun else list(workflows.names)
+    if begun:
+        return [name for name in workflows.names if name in begun | complete]
+    return [
+        name
+        for name in workflows.names
+        if all(wanted.known.is_public and not wanted.is_stock_lora for wanted in workflows.of(name))
+    ]
 
 
 def unused_note(workflows: Workflows, used: Sequence[str]) -> list[Finding]:
@@ -44,9 +51,15 @@ def unused_note(workflows: Workflows, used: Sequence[str]) -> list[Finding]:
             Severity.NOTE,
             f"not set up, so not checked: {', '.join(unused)}",
             "the models of the workflows that you use",
-            f"See what one needs with --workflow {unused[0]}; otherwise nothing is to be done.",
+            f"{_not_public(workflows, unused)}See what one needs with --workflow {unused[0]}; otherwise nothing is to "
+            "be done.",
         )
     ]
+
+
+def _not_public(workflows: Workflows, names: Sequence[str]) -> str:
+    closed = [name for name in names if not all(wanted.known.is_public for wanted in workflows.of(name))]
+    return f"Parts of {' and '.join(closed)} have not been published: a training run makes them. " if closed else ""
 
 
 def is_here(library: Library, wanted: Wanted) -> bool:
