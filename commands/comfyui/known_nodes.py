@@ -18,7 +18,7 @@ FILE_INPUTS: dict[tuple[str, str], FileInput] = {
     ("LoadImageMask", "image"): FileInput(FileKind.FILE),
     ("LoadAudio", "audio"): FileInput(FileKind.FILE),
     ("Exo2EgoCameraFile", "file"): FileInput(FileKind.FILE, "example room"),
-    ("Exo2EgoDepth", "file"): FileInput(FileKind.FILE, "none"),
+    ("Exo2EgoDepth", "file"): FileInput(FileKind.DEPTH, "none"),
     ("Exo2EgoLoadTake", "take"): FileInput(FileKind.TAKE, "example room"),
     ("Exo2EgoLoadEgoExo4D", "take"): FileInput(FileKind.EGO_EXO4D, "example room"),
     ("Exo2EgoLoadClip", "file"): FileInput(FileKind.CLIP, "example room"),

@@ -6,10 +6,13 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ...geometry.depth.align import AlignmentMethod, align_depth
+from ...geometry.depth.checks import eight_bit_levels
+from ...geometry.depth.declared import Declared, DepthUnit
 from ...geometry.depth.depth import Depth, DepthMeaning
 from ...geometry.depth.dynamic_mask import mask_to_frames
 from ...takes.clips.cut import Cut
-from ...takes.library import DEPTH_ARRAYS
+from ...takes.depth_files.names import DEPTH_FILES
+from ...takes.depth_files.read import MapsPart
 from ..common.input_files import NamedInput, input_folder
 from ..common.own_inputs import DepthImages, cut_input
 from ..common.previews import depth_preview, image_preview
@@ -42,9 +45,10 @@ class Exo2EgoDepth(io.ComfyNode):
                 ),
                 NamedInput(
                     "file",
-                    DEPTH_ARRAYS,
-                    tooltip="A .npy or .npz file below the input folder, [frames, height, width]. Used instead of "
-                    "the images.",
+                    DEPTH_FILES,
+                    tooltip="Depth below the input folder: .npy, .npz, OpenEXR, TIFF or 16-bit PNG, as one file, a "
+                    "folder or a pattern such as depth/frame_%04d.exr; or a gray video. It takes the place of images, "
+                    "where both are given.",
                 ),
                 io.Float.Input(
                     "near",
@@ -65,6 +69,41 @@ class Exo2EgoDepth(io.ComfyNode):
                 ),
                 DepthImages("images", optional=True, tooltip="The depth as another pack gives it, one image a frame."),
                 cut_input("depth"),
+                io.Combo.Input(
+                    "unit",
+                    options=[unit.value for unit in DepthUnit],
+                    default=DepthUnit.METRES.value,
+                    optional=True,
+                    tooltip="Unit of metric depth. 16-bit PNG and TIFF are mostly in millimetres: their whole numbers "
+                    "count as they are written, and so do those of videos (0 to 255).",
+                ),
+                io.Float.Input(
+                    "factor",
+                    default=1.0,
+                    min=0.0,
+                    max=1_000_000.0,
+                    step=0.0001,
+                    round=False,
+                    optional=True,
+                    tooltip="With unit 'own factor': metres that the number 1 of the file stands for.",
+                ),
+                io.Int.Input(
+                    "start",
+                    default=0,
+                    min=0,
+                    max=1_000_000,
+                    optional=True,
+                    tooltip="First map of the file that counts, from 0; with cut the one of the clip's first frame.",
+                ),
+                io.Int.Input(
+                    "frames",
+                    default=0,
+                    min=0,
+                    max=1_000_000,
+                    optional=True,
+                    tooltip="Maps of the file that count; 0: all that follow. With cut as many as the whole clip has "
+                    "frames.",
+                ),
             ],
             outputs=[DepthSocket.Output("depth", display_name="depth")],
             hidden=[io.Hidden.unique_id],
@@ -79,22 +118,32 @@ class Exo2EgoDepth(io.ComfyNode):
         far: float,
         images: Tensor | None = None,
         cut: Cut | None = None,
+        unit: str = DepthUnit.METRES.value,
+        factor: float = 1.0,
+        start: int = 0,
+        frames: int = 0,
     ) -> io.NodeOutput:
-        if (file == DEPTH_ARRAYS.built_in) == (images is None):
-            given = "neither is" if images is None else "both are"
-            raise ValueError(f"Give either depth images or a depth file: {given} given. Unplug one or choose one.")
-        known = {"near": near or None, "far": far or None}
-        declared = DepthMeaning(meaning)
-        if images is not None:
+        declared = Declared(DepthMeaning(meaning), near or None, far or None, DepthUnit(unit), factor)
+        if file != DEPTH_FILES.built_in:
+            read = DEPTH_FILES.load(
+                input_folder(),
+                file,
+                declared=declared,
+                part=MapsPart(start, frames),
+                cut=cut,
+                progress=progress_bar(),
+            )
+            depth, said = read.depth, read.report
+            said += " The file takes the place of the images." if images is not None else ""
+        elif images is not None:
             images = images if cut is None else cut.in_time(images, "depth images")
-            depth = Depth.from_images(images, declared, **known)
+            depth = declared.of_images(images)
+            depth = depth if cut is None else cut.depth(depth)
+            levels = eight_bit_levels(images)
+            said = f"The images went through 8 bit ({levels} levels)." if levels else ""
         else:
-            array = DEPTH_ARRAYS.load(input_folder(), file)
-            if cut is not None:
-                array = cut.in_time(array[None] if array.ndim == 2 else array, "depth maps")
-            depth = Depth.from_array(array, declared, **known)
-        depth = depth if cut is None else cut.depth(depth)
-        _report(cls, depth)
+            raise ValueError("Give depth images or a depth file: neither is given. Connect images, or choose a file.")
+        _report(cls, depth, said)
         return io.NodeOutput(depth, ui=depth_preview(depth))
 
 
@@ -169,12 +218,12 @@ class Exo2EgoAlignDepth(io.ComfyNode):
         return io.NodeOutput(alignment.depth, chart, alignment.summary(), ui=image_preview(chart))
 
 
-def _report(node: type, depth: Depth) -> None:
+def _report(node: type, depth: Depth, said: str) -> None:
     contradictions = depth.contradictions()
     if contradictions:
-        warn(node, " ".join(contradictions))
+        warn(node, " ".join([*contradictions, said]).strip())
     else:
-        show_text(node, depth.describe())
+        show_text(node, "\n".join([depth.describe(), *([said] if said else [])]))
 
 
 NODES = [Exo2EgoDepth, Exo2EgoAlignDepth]
