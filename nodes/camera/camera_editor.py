@@ -59,8 +59,8 @@ class Exo2EgoCameraEditor(io.ComfyNode):
                 Load3DCameraSocket.Input(
                     "load3d_camera",
                     optional=True,
-                    tooltip="A 3D viewer's camera (camera_info of Load 3D) to start from instead. It stands still, "
-                    "and gets the size of the editor's ego image.",
+                    tooltip="A 3D viewer's camera (camera_info of Load 3D) to start from instead: one that stands still, "
+                    "or a list with one a frame (Batch Cameras). It gets the size of the editor's ego image.",
                 ),
             ],
             outputs=[
@@ -79,13 +79,13 @@ class Exo2EgoCameraEditor(io.ComfyNode):
         exo_camera: Camera,
         trajectory: str,
         start_camera: Camera | None = None,
-        load3d_camera: dict[str, Any] | None = None,
+        load3d_camera: Any = None,
     ) -> io.NodeOutput:
         keys = trajectory_from_json(trajectory)
         n_frames, height, width = images.shape[:3]
         exo_camera = exo_camera.resized(width, height)
-        _check_lengths(n_frames, points, exo_camera, start_camera)
         start = _start(keys, start_camera, load3d_camera)
+        _check_lengths(n_frames, points, exo_camera, start)
         camera = start or exo_camera[:1]
         if keys.keyframes:
             camera = keys.to_camera(n_frames)
@@ -113,7 +113,7 @@ def _check_lengths(n_frames: int, points: PointCloud, exo_camera: Camera, start_
             )
 
 
-def _start(keys: Trajectory, start_camera: Camera | None, load3d_camera: dict[str, Any] | None) -> Camera | None:
+def _start(keys: Trajectory, start_camera: Camera | None, load3d_camera: Any) -> Camera | None:
     """Return the camera that the editor starts from, where one is connected."""
     if load3d_camera is None:
         return start_camera

@@ -117,5 +117,7 @@ PAYLOAD_RULES: dict[str, Rule] = {
     "POSE_KEYPOINT": _keyed("keypoints as one dictionary a frame", "Connect DWPose, SDPose or Load Keypoints."),
     "MHR_POSE_DATA": _keyed("SAM 3D Body's poses", "Connect MHR_POSE_DATA of ComfyUI's own nodes."),
     "FACE_LANDMARKS": _keyed("MediaPipe's faces", "Connect FACE_LANDMARKS of ComfyUI's own nodes."),
+    "MOGE_GEOMETRY": _keyed("MoGe's geometry", "Connect moge_geometry of MoGe Inference."),
+    "DA3_GEOMETRY": _keyed("Depth Anything 3's geometry", "Connect da3_geometry of Run Depth Anything 3."),
     "LOAD3D_CAMERA": _keyed("a 3D viewer's camera", "Connect camera_info of Load 3D."),
 }

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from comfy_api.latest import io
 from torch import Tensor
 
 from ...geometry.depth.align import AlignmentMethod, align_depth
 from ...geometry.depth.checks import eight_bit_levels
+from ...geometry.depth.core_geometry import Geometry, read_da3, read_moge
 from ...geometry.depth.declared import Declared, DepthUnit
 from ...geometry.depth.depth import Depth, DepthMeaning
 from ...geometry.depth.dynamic_mask import mask_to_frames
@@ -18,7 +22,7 @@ from ..common.own_inputs import DepthImages, cut_input
 from ..common.previews import depth_preview, image_preview
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema
-from ..common.sockets import DepthSocket
+from ..common.sockets import CameraSocket, DA3GeometrySocket, DepthSocket, MoGeGeometrySocket
 from ..drawings.plots import alignment_chart
 
 
@@ -104,8 +108,27 @@ class Exo2EgoDepth(io.ComfyNode):
                     tooltip="Maps of the file that count; 0: all that follow. With cut as many as the whole clip has "
                     "frames.",
                 ),
+                MoGeGeometrySocket.Input(
+                    "moge_geometry",
+                    optional=True,
+                    tooltip="Instead of images: what MoGe Inference of newer ComfyUIs gives. Its camera goes out too.",
+                ),
+                DA3GeometrySocket.Input(
+                    "da3_geometry",
+                    optional=True,
+                    tooltip="Instead of images: what Run Depth Anything 3 of newer ComfyUIs gives; of several views "
+                    "their camera goes out too. Metres with its Metric-Large model; else scale it by factor.",
+                ),
             ],
-            outputs=[DepthSocket.Output("depth", display_name="depth")],
+            outputs=[
+                DepthSocket.Output("depth", display_name="depth"),
+                CameraSocket.Output(
+                    "camera",
+                    display_name="camera",
+                    tooltip="Of MoGe or Depth Anything 3; or nothing.",
+                ),
+                io.Mask.Output("mask", display_name="mask", tooltip="White where there is depth."),
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -122,8 +145,13 @@ class Exo2EgoDepth(io.ComfyNode):
         factor: float = 1.0,
         start: int = 0,
         frames: int = 0,
+        moge_geometry: Any = None,
+        da3_geometry: Any = None,
     ) -> io.NodeOutput:
         declared = Declared(DepthMeaning(meaning), near or None, far or None, DepthUnit(unit), factor)
+        connected = {"images": images, "moge_geometry": moge_geometry, "da3_geometry": da3_geometry}
+        given = [name for name, value in connected.items() if value is not None]
+        camera = None
         if file != DEPTH_FILES.built_in:
             read = DEPTH_FILES.load(
                 input_folder(),
@@ -134,7 +162,12 @@ class Exo2EgoDepth(io.ComfyNode):
                 progress=progress_bar(),
             )
             depth, said = read.depth, read.report
-            said += " The file takes the place of the images." if images is not None else ""
+            said += f" The file takes the place of {' and '.join(given)}." if given else ""
+        elif len(given) != 1:
+            raise ValueError(
+                f"Give depth images, the geometry of one model, or a depth file: {' and '.join(given) or 'none'} "
+                "arrived. Connect one, or choose a file."
+            )
         elif images is not None:
             images = images if cut is None else cut.in_time(images, "depth images")
             depth = declared.of_images(images)
@@ -142,9 +175,25 @@ class Exo2EgoDepth(io.ComfyNode):
             levels = eight_bit_levels(images)
             said = f"The images went through 8 bit ({levels} levels)." if levels else ""
         else:
-            raise ValueError("Give depth images or a depth file: neither is given. Connect images, or choose a file.")
+            geometry = _geometry(declared, moge_geometry, da3_geometry, cut)
+            depth, camera, said = geometry.depth, geometry.camera, " ".join(geometry.notes)
         _report(cls, depth, said)
-        return io.NodeOutput(depth, ui=depth_preview(depth))
+        return io.NodeOutput(depth, camera, depth.valid.float(), ui=depth_preview(depth))
+
+
+def _geometry(declared: Declared, moge: Any, da3: Any, cut: Cut | None) -> Geometry:
+    """Read what a model gives in metres, through the cut of the clip it belongs to."""
+    if declared.meaning is not DepthMeaning.METRIC:
+        raise ValueError(
+            f"MoGe and Depth Anything 3 give {DepthMeaning.METRIC.value}, not {declared.meaning.value}. Choose "
+            f"{DepthMeaning.METRIC.value}; where their lengths are not metres, set unit to {DepthUnit.OWN.value}."
+        )
+    geometry = read_da3(da3, declared.scale()) if moge is None else read_moge(moge, declared.scale())
+    if cut is None:
+        return geometry
+    depth = replace(geometry.depth, values=cut.in_time(geometry.depth.values, "depth maps"))
+    camera = None if geometry.camera is None else cut.camera(geometry.camera)
+    return replace(geometry, depth=cut.depth(depth), camera=camera)
 
 
 class Exo2EgoAlignDepth(io.ComfyNode):

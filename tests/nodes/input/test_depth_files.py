@@ -20,6 +20,7 @@ from support.odd_clips import TURNS, number_of, turn, write_clip
 import_comfyui()
 
 import folder_paths  # noqa: E402
+from comfy_api.latest import io  # noqa: E402
 
 from exo2ego.nodes.extension import NODES  # noqa: E402
 
@@ -47,7 +48,7 @@ def inputs(tmp_path, monkeypatch, said):
 
 def run(node_id: str, **values):
     (found,) = [node for node in NODES if node.define_schema().node_id == node_id]
-    return run_node(found, {"unique_id": "1", "prompt": {}}, **values).args
+    return run_node(found, {io.Hidden.unique_id: "1"}, **values).args
 
 
 def depth_of(file: str, **values):
@@ -126,7 +127,8 @@ def test_a_long_clip_with_small_depth(inputs, kind, turned, size, count):
     )
     found = depth_of(file, cut=cut, **unit).values
     assert found.shape == images.shape[:3] == (49, handed[1], handed[0])
-    assert [number_of(image) for image in images[:3]] == [90, 91, 92]
+    as_stored = np.rot90(images[:3], 1 if turned else 0, (1, 2))
+    assert [number_of(image) for image in as_stored] == [90, 91, 92]
     # Where a pixel of what is handed out lies in the depth's own map: by the rule of crops, written down anew.
     across, down = (height, width) if turned else (width, height)
     scale = max(handed[0] / across, handed[1] / down)
@@ -164,6 +166,59 @@ def test_the_part_of_a_file_that_belongs_to_a_clip(inputs):
     assert depth.values[:, 0, 0].tolist() == [12, 13, 14, 15, 16]
     with pytest.raises(ValueError, match="has 12 frames, and there are 20 or more depth maps"):
         depth_of("depth.npy", cut=cut)
+
+
+# Geometry of newer cores --------------------------------------------------------------------------------------------
+
+
+def moge_geometry(frames: int, height: int, width: int) -> dict:
+    """MOGE_GEOMETRY of a plane whose depth grows from frame to frame."""
+    depth = torch.arange(2.0, 2 + frames)[:, None, None].repeat(1, height, width)
+    depth[:, : height // 4] = torch.inf
+    intrinsics = torch.tensor([[0.8, 0, 0.5], [0, 0.8 * width / height, 0.5], [0, 0, 1]]).repeat(frames, 1, 1)
+    mask = torch.isfinite(depth)
+    return {"image": torch.zeros(frames, height, width, 3), "depth": depth, "intrinsics": intrinsics, "mask": mask,
+            "normal": torch.zeros(frames, height, width, 3)}  # fmt: skip
+
+
+def geometry_of(**values):
+    return run("Exo2EgoDepth", file="none", **{**DEPTH, **values})
+
+
+def test_geometry_gives_camera_and_mask(inputs):
+    depth, camera, mask = geometry_of(moge_geometry=moge_geometry(3, 40, 60))
+    assert depth.values[:, 20, 30].tolist() == [2, 3, 4]
+    assert not mask[:, :10].any()
+    assert mask[:, 10:].all()
+    assert (camera.lens.fx, camera.lens.cx) == pytest.approx((48, 30))
+    _, camera, mask = geometry_of(images=torch.rand(2, 8, 8, 3) + 1)
+    assert camera is None
+    assert mask.all()
+
+
+def test_geometry_of_the_whole_clip_follows_the_cut(inputs):
+    write_clip(inputs / "clip.mp4", 12)
+    cut = run(
+        "Exo2EgoLoadClip", file="clip.mp4", **{**SETTINGS, "start": 0.2, "anchor": "top"}, frames=5, width=72, height=72
+    )[4]
+    depth, camera, _ = geometry_of(moge_geometry=moge_geometry(12, 48, 72), cut=cut)
+    assert depth.values[:, 60, 30].tolist() == [8, 9, 10, 11, 12]
+    # The clip is 144 x 96; the middle square of 96 x 96 stays, at 72 x 72.
+    assert camera.lens.fx == pytest.approx(0.8 * 144 * 72 / 96)
+    assert (camera.lens.cx, camera.lens.cy) == pytest.approx((36, 36))
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"images": torch.rand(3, 40, 60, 3)}, "images and moge_geometry arrived"),
+        ({"da3_geometry": {"depth": torch.ones(1, 4, 4)}}, "moge_geometry and da3_geometry arrived"),
+        ({"meaning": "inverse depth"}, "give metric depth, not inverse depth"),
+    ],
+)
+def test_more_than_one_source(inputs, values, said):
+    with pytest.raises(ValueError, match=said):
+        geometry_of(moge_geometry=moge_geometry(3, 40, 60), **values)
 
 
 # Over HTTP ----------------------------------------------------------------------------------------------------------

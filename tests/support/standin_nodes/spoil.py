@@ -281,12 +281,28 @@ def _face_landmarks() -> dict[str, Any]:
     return {"frames": [[dict(face)] for _ in range(5)], "image_size": (64, 128)}
 
 
+def _moge_geometry() -> dict[str, Any]:
+    depth = torch.rand(5, 64, 128) + 1
+    intrinsics = torch.tensor([[0.8, 0, 0.5], [0, 1.6, 0.5], [0, 0, 1]]).repeat(5, 1, 1)
+    return {"points": depth[..., None].repeat(1, 1, 1, 3), "depth": depth, "mask": depth > 1.1, "normal": None,
+            "intrinsics": intrinsics, "image": torch.rand(5, 64, 128, 3)}  # fmt: skip
+
+
+def _da3_geometry() -> dict[str, Any]:
+    intrinsics = torch.tensor([[400.0, 0, 252], [0, 400, 126], [0, 0, 1]]).repeat(1, 5, 1, 1)
+    return {"depth": torch.rand(5, 64, 128) + 1, "image": torch.rand(5, 64, 128, 3), "mode": "multiview",
+            "sky": torch.rand(5, 64, 128) / 2, "confidence": torch.rand(5, 64, 128), "intrinsics": intrinsics,
+            "extrinsics": torch.eye(4)[:3].repeat(1, 5, 1, 1)}  # fmt: skip
+
+
 # Payloads that no shipped workflow makes.
 _EXAMPLES: dict[str, Callable[[], Any]] = {
     "MASK": lambda: torch.zeros(5, 64, 128),
     "LOAD3D_CAMERA": _load3d_camera,
     "MHR_POSE_DATA": _mhr_pose,
     "FACE_LANDMARKS": _face_landmarks,
+    "MOGE_GEOMETRY": _moge_geometry,
+    "DA3_GEOMETRY": _da3_geometry,
     "INT": lambda: 3,
     "FLOAT": lambda: 0.5,
     "BOOLEAN": lambda: True,
