@@ -59,8 +59,8 @@ class Exo2EgoCameraEditor(io.ComfyNode):
                 Load3DCameraSocket.Input(
                     "load3d_camera",
                     optional=True,
-                    tooltip="A 3D viewer's camera (camera_info of Load 3D) to start from instead: one that stands still, "
-                    "or a list with one a frame (Batch Cameras). It gets the size of the editor's ego image.",
+                    tooltip="A 3D viewer's camera (camera_info of Load 3D) to start from instead: one that stands "
+                    "still, or a list with one a frame (Batch Cameras). It gets the size of the editor's ego image.",
                 ),
             ],
             outputs=[
