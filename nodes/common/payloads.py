@@ -118,6 +118,7 @@ PAYLOAD_RULES: dict[str, Rule] = {
     "MHR_POSE_DATA": _keyed("SAM 3D Body's poses", "Connect MHR_POSE_DATA of ComfyUI's own nodes."),
     "FACE_LANDMARKS": _keyed("MediaPipe's faces", "Connect FACE_LANDMARKS of ComfyUI's own nodes."),
     "MOGE_GEOMETRY": _keyed("MoGe's geometry", "Connect moge_geometry of MoGe Inference."),
+    "SAM3_TRACK_DATA": _keyed("SAM 3's tracked objects", "Connect track_data of SAM3 Video Track."),
     "DA3_GEOMETRY": _keyed("Depth Anything 3's geometry", "Connect da3_geometry of Run Depth Anything 3."),
     "LOAD3D_CAMERA": _keyed("a 3D viewer's camera", "Connect camera_info of Load 3D."),
 }

@@ -18,7 +18,7 @@ from ...takes.clips.cut import Cut
 from ...takes.depth_files.names import DEPTH_FILES
 from ...takes.depth_files.read import MapsPart
 from ..common.input_files import NamedInput, input_folder
-from ..common.own_inputs import DepthImages, cut_input
+from ..common.own_inputs import DepthImages, cut_input, mask_or_track, track_inputs
 from ..common.previews import depth_preview, image_preview
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema
@@ -238,6 +238,7 @@ class Exo2EgoAlignDepth(io.ComfyNode):
                     "itself.",
                 ),
                 cut_input("a mask", " Only the mask follows: give depth as Depth hands it out."),
+                *track_inputs("moving"),
             ],
             outputs=[
                 DepthSocket.Output("depth", display_name="depth"),
@@ -256,8 +257,11 @@ class Exo2EgoAlignDepth(io.ComfyNode):
         temporal: Depth | None = None,
         moving: Tensor | None = None,
         cut: Cut | None = None,
+        sam3_track: Any = None,
+        track_objects: str = "",
     ) -> io.NodeOutput:
         n_frames, height, width = metric.values.shape
+        moving = mask_or_track("moving", moving, sam3_track, track_objects)
         if moving is not None and cut is not None:
             moving = cut.mask(moving)
         dynamic = None if moving is None else mask_to_frames(moving, n_frames, height, width)

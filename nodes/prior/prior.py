@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import comfy.model_management
 import torch
 from comfy_api.latest import io
@@ -15,7 +17,7 @@ from ...geometry.points.point_cloud import Background, PointCloud, build_point_c
 from ...geometry.points.renderer import DEFAULT_MEMORY_BUDGET, RenderBackend, render_points
 from ...geometry.take_kind import TakeKind
 from ...takes.clips.cut import Cut
-from ..common.own_inputs import cut_input
+from ..common.own_inputs import cut_input, mask_or_track, track_inputs
 from ..common.previews import video_preview
 from ..common.progress import logger, progress_bar, show_text, warn
 from ..common.schema import schema
@@ -103,6 +105,7 @@ class Exo2EgoPointCloud(io.ComfyNode):
                     "other clips follow keep_moving. by keep_moving: keep_moving decides for every clip.",
                 ),
                 cut_input("a mask", " Only the mask follows: depth and camera have inputs of their own for it."),
+                *track_inputs("moving"),
             ],
             outputs=[PointsSocket.Output("points", display_name="points")],
             hidden=[io.Hidden.unique_id],
@@ -122,8 +125,11 @@ class Exo2EgoPointCloud(io.ComfyNode):
         moving: Tensor | None = None,
         moving_points: str = _BY_KEEP_MOVING,  # what graphs from before this input say
         cut: Cut | None = None,
+        sam3_track: Any = None,
+        track_objects: str = "",
     ) -> io.NodeOutput:
         depth, camera = at_image_size(images, depth, camera)
+        moving = mask_or_track("moving", moving, sam3_track, track_objects)
         progress = progress_bar()
         chosen = Background(background)
         kind = camera.take_kind if moving_points == _BY_TAKE else None

@@ -81,6 +81,7 @@ def good_values() -> dict[str, object]:
         "LOAD3D_CAMERA": {"position": {}},
         "MOGE_GEOMETRY": {"depth": torch.ones(2, 4, 6)},
         "DA3_GEOMETRY": {"depth": torch.ones(2, 4, 6)},
+        "SAM3_TRACK_DATA": {"packed_masks": None, "n_frames": 2, "scores": [], "orig_size": (4, 6)},
     }
 
 
@@ -123,6 +124,7 @@ def wrong_values() -> list[object]:
 
 # Payloads of others, of which only the readers know what is in them.
 KEYED = ("POSE_KEYPOINT", "MHR_POSE_DATA", "FACE_LANDMARKS", "LOAD3D_CAMERA", "MOGE_GEOMETRY", "DA3_GEOMETRY")
+KEYED += ("SAM3_TRACK_DATA",)
 
 
 def takes(declared, value: object) -> bool:

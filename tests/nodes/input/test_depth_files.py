@@ -265,3 +265,39 @@ def test_a_file_of_a_sequence_that_changes_is_read_again(comfy_client, folder):
 def test_names_that_are_no_depth_are_refused_before_anything_runs(comfy_client, folder, name):
     with pytest.raises(PromptRejectedError, match="file"):
         comfy_client.run(graph(file=name))
+
+
+# Tracked objects ------------------------------------------------------------------------------------------------------
+
+
+def sam3_track(frames: int, height: int, width: int) -> dict:
+    """SAM3_TRACK_DATA whose object 1 is the left half of the picture, and object 0 its upper half."""
+    packed = torch.zeros(frames, 2, 32, 4, dtype=torch.uint8)
+    packed[:, 0, :16] = 255
+    packed[:, 1, :, :2] = 255
+    return {"packed_masks": packed, "n_frames": frames, "scores": [0.9, 0.8], "orig_size": (height, width)}
+
+
+def test_a_tracked_object_is_what_moves(inputs):
+    images = torch.rand(5, 48, 96, 3)
+    depth = geometry_of(moge_geometry=moge_geometry(5, 48, 96))[0]
+    camera = run("Exo2EgoCamera", lens="pinhole", width=96, height=48, fov=60.0, **dict.fromkeys(POSE, 0.0))[0]
+    settings = {"background": "mean", "moving_parts": "mask, or estimated", "keep_moving": True, "stride": 1}
+    given = {"images": images, "depth": depth, "camera": camera, "reliability": 0.5, **settings}
+    given["moving_points"] = "by keep_moving"
+    track = sam3_track(5, 48, 96)
+    points = run("Exo2EgoPointCloud", sam3_track=track, track_objects="1", **given)[0]
+    assert all(len(moving) > 1000 and float(moving[:, 0].max()) < 0 for moving in points.frame_points)
+    every = run("Exo2EgoPointCloud", sam3_track=track, **given)[0]
+    assert len(every.frame_points[0]) > 1.2 * len(points.frame_points[0])
+    with pytest.raises(ValueError, match="Connect moving or sam3_track, not both"):
+        run("Exo2EgoPointCloud", sam3_track=track, moving=torch.zeros(5, 48, 96), **given)
+    with pytest.raises(ValueError, match="Objects are numbers from 0"):
+        run("Exo2EgoPointCloud", sam3_track=track, track_objects="him", **given)
+    aligned = run("Exo2EgoAlignDepth", metric=depth, method="vipe", momentum=0.99, sam3_track=track, track_objects="0")[
+        0
+    ]
+    assert aligned.values.shape == depth.values.shape
+
+
+POSE = ("x", "y", "z", "yaw", "pitch", "roll")
