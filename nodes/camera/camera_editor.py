@@ -13,6 +13,7 @@ from ...geometry.cameras.load3d import camera_from_load3d
 from ...geometry.cameras.settings import describe_camera
 from ...geometry.cameras.trajectory import Trajectory
 from ...geometry.cameras.trajectory_json import MAX_CHARACTERS, trajectory_from_json
+from ...geometry.points.coverage import coverage_verdict, misread_pose
 from ...geometry.points.point_cloud import PointCloud
 from ...geometry.points.quick_view import quick_view
 from ..common.own_inputs import ReadText
@@ -92,13 +93,17 @@ class Exo2EgoCameraEditor(io.ComfyNode):
         view = quick_view(points, camera, progress=progress_bar(), device=comfy.model_management.get_torch_device())
         percent = view.coverage_percent  # [F]
         warning = _warning(bool(keys.keyframes), start is not None, float(percent.min()), int(percent.argmin()))
-        text = f"{describe_camera(camera)}. It sees {float(percent.mean()):.1f}% of its image."
+        mean = float(percent.mean())
+        text = f"{describe_camera(camera)}. It sees {mean:.1f}% of its image. {coverage_verdict(mean)}"
+        if start is not None and not keys.keyframes:
+            mistake = misread_pose(points, start, mean, comfy.model_management.get_torch_device())
+            warning = " ".join(part for part in (warning, mistake) if part)
         if warning:
             warn(cls, f"{warning} {text}")
         else:
             show_text(cls, text)
         answer = editor_answer(images, points, exo_camera, start, percent, warning)
-        return io.NodeOutput(camera, view.color, float(percent.mean()), ui=answer)
+        return io.NodeOutput(camera, view.color, mean, ui=answer)
 
 
 def _check_lengths(n_frames: int, points: PointCloud, exo_camera: Camera, start_camera: Camera | None) -> None:

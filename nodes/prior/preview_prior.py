@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ...common.messages import frame_ranges
 from ...geometry.cameras.camera import Camera
+from ...geometry.points.coverage import coverage_verdict, misread_pose
 from ...geometry.points.point_cloud import PointCloud
 from ...geometry.points.quick_view import QUICK_SIDE, quick_view
 from ..common.previews import video_preview
@@ -82,10 +83,15 @@ class Exo2EgoPreviewPrior(io.ComfyNode):
         sheet = contact_sheet(rows, times=min(times, len(percent)))
         mean, low = float(percent.mean()), (percent < warn_below).nonzero()[:, 0].tolist()
         lowest = f"{float(percent.min()):.1f}% at least (frame {int(percent.argmin())})"
-        report = f"Coverage {mean:.1f}% on average, {lowest}."
+        report = f"Coverage {mean:.1f}% on average, {lowest}. {coverage_verdict(mean)}"
+        mistake = misread_pose(points, camera, mean, device)
+        if mistake:
+            report += f"\n{mistake}"
         if low:
             who = f"Frames {frame_ranges(low)} see" if len(low) > 1 else f"Frame {low[0]} sees"
-            report += f"\n{who} less than {warn_below:g}% of the scene. {_advice(mean)}"
+            report += f"\n{who} less than {warn_below:g}% of the scene."
+            report += "" if mistake else f" {_advice(mean)}"
+        if low or mistake:
             warn(cls, report)
         else:
             show_text(cls, report)

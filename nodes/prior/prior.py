@@ -13,6 +13,7 @@ from ...geometry.cameras.camera import Camera
 from ...geometry.depth.clip_size import at_image_size
 from ...geometry.depth.depth import Depth
 from ...geometry.depth.dynamic_mask import estimate_dynamic, mask_to_frames
+from ...geometry.points.coverage import coverage_verdict, misread_pose
 from ...geometry.points.point_cloud import Background, PointCloud, build_point_cloud
 from ...geometry.points.renderer import DEFAULT_MEMORY_BUDGET, RenderBackend, render_points
 from ...geometry.take_kind import TakeKind
@@ -234,7 +235,10 @@ class Exo2EgoRenderPrior(io.ComfyNode):
         percent = rendering.coverage_percent  # [F]
         mean, lowest = float(percent.mean()), float(percent.min())
         text = f"Coverage {mean:.1f}% on average, {lowest:.1f}% at least (frame {int(percent.argmin())})."
-        if lowest < LOW_COVERAGE_PERCENT:
+        text = f"{text} {coverage_verdict(mean)}"
+        if mistake := misread_pose(points, camera, mean, device):
+            warn(cls, f"{text} {mistake}")
+        elif lowest < LOW_COVERAGE_PERCENT:
             warn(cls, f"{text} {_coverage_advice(mean)}")
         else:
             show_text(cls, text)
