@@ -18,6 +18,7 @@ FILE_INPUTS: dict[tuple[str, str], FileInput] = {
     ("LoadImageMask", "image"): FileInput(FileKind.FILE),
     ("LoadAudio", "audio"): FileInput(FileKind.FILE),
     ("Exo2EgoCameraFile", "file"): FileInput(FileKind.FILE, "example room"),
+    ("Exo2EgoPointCloud", "scan"): FileInput(FileKind.FILE, "none"),
     ("Exo2EgoDepth", "file"): FileInput(FileKind.DEPTH, "none"),
     ("Exo2EgoLoadTake", "take"): FileInput(FileKind.TAKE, "example room"),
     ("Exo2EgoLoadEgoExo4D", "take"): FileInput(FileKind.EGO_EXO4D, "example room"),

@@ -18,12 +18,14 @@ from ...geometry.points.point_cloud import Background, PointCloud, build_point_c
 from ...geometry.points.renderer import DEFAULT_MEMORY_BUDGET, RenderBackend, render_points
 from ...geometry.take_kind import TakeKind
 from ...takes.clips.cut import Cut
+from ...takes.ply_files import SCANS
 from ..common.own_inputs import cut_input, mask_or_track, track_inputs
 from ..common.previews import video_preview
 from ..common.progress import logger, progress_bar, show_text, warn
 from ..common.schema import schema
 from ..common.sockets import CameraSocket, DepthSocket, PointsSocket
 from ..drawings.plots import coverage_chart
+from .scan import scan_inputs, with_scan
 
 _ESTIMATED, _NONE = "mask, or estimated", "none"
 _MOVING_POINTS = _BY_TAKE, _BY_KEEP_MOVING = ["by the take", "by keep_moving"]
@@ -107,6 +109,7 @@ class Exo2EgoPointCloud(io.ComfyNode):
                 ),
                 cut_input("a mask", " Only the mask follows: depth and camera have inputs of their own for it."),
                 *track_inputs("moving"),
+                *scan_inputs(),
             ],
             outputs=[PointsSocket.Output("points", display_name="points")],
             hidden=[io.Hidden.unique_id],
@@ -128,6 +131,8 @@ class Exo2EgoPointCloud(io.ComfyNode):
         cut: Cut | None = None,
         sam3_track: Any = None,
         track_objects: str = "",
+        scan: str = SCANS.built_in,
+        splat: Any = None,
     ) -> io.NodeOutput:
         depth, camera = at_image_size(images, depth, camera)
         moving = mask_or_track("moving", moving, sam3_track, track_objects)
@@ -156,11 +161,12 @@ class Exo2EgoPointCloud(io.ComfyNode):
             reliability_threshold=reliability,
             progress=progress,
         )
+        cloud, scanned = with_scan(cloud, scan, splat)
         warning = _moving_warning(dynamic, mask, f'background "{background}", moving_parts "{moving_parts}"')
         rule = "every frame shows its own" if chosen is Background.PER_FRAME else _rule(kind, drawn)
         if drawn != keep_moving:
             logger.info("Exo2EgoPointCloud: %s.", rule)
-        text = f"{cloud.describe()}\n{_moving_share(dynamic)}; {rule}"
+        text = "\n".join([cloud.describe(), f"{_moving_share(dynamic)}; {rule}", *([scanned] if scanned else [])])
         if warning:
             warn(cls, f"{warning}\n{text}")
         else:

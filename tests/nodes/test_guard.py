@@ -6,6 +6,7 @@ import math
 import os
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -81,6 +82,9 @@ def good_values() -> dict[str, object]:
         "LOAD3D_CAMERA": {"position": {}},
         "MOGE_GEOMETRY": {"depth": torch.ones(2, 4, 6)},
         "DA3_GEOMETRY": {"depth": torch.ones(2, 4, 6)},
+        "SPLAT": SimpleNamespace(
+            positions=torch.ones(1, 2, 3), opacities=torch.ones(1, 2, 1), sh=torch.ones(1, 2, 1, 3)
+        ),
         "SAM3_TRACK_DATA": {"packed_masks": None, "n_frames": 2, "scores": [], "orig_size": (4, 6)},
     }
 

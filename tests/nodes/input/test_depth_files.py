@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -300,3 +300,23 @@ def test_a_tracked_object_is_what_moves(inputs):
 
 
 POSE = ("x", "y", "z", "yaw", "pitch", "roll")
+
+
+def test_a_scan_stands_for_the_background(inputs):
+    images = torch.rand(5, 48, 96, 3)
+    depth = geometry_of(moge_geometry=moge_geometry(5, 48, 96))[0]
+    camera = run("Exo2EgoCamera", lens="pinhole", width=96, height=48, fov=60.0, **dict.fromkeys(POSE, 0.0))[0]
+    settings = {"background": "mean", "moving_parts": "none", "keep_moving": True, "stride": 2, "reliability": 0.5}
+    given = {"images": images, "depth": depth, "camera": camera, "moving_points": "by keep_moving", **settings}
+    head = "ply\nformat ascii 1.0\nelement vertex 2\nproperty float x\nproperty float y\nproperty float z\nend_header\n"
+    (inputs / "room.ply").write_text(f"{head}1 2 3\n4 5 6\n")
+    points = run("Exo2EgoPointCloud", scan="room.ply", **given)[0]
+    assert points.background_points.tolist() == [[1, 2, 3], [4, 5, 6]]
+    plain = run("Exo2EgoPointCloud", **given)[0]
+    assert len(plain.background_points) > 100
+    assert [len(own) for own in points.frame_points] == [len(own) for own in plain.frame_points]
+    splat = SimpleNamespace(positions=torch.ones(1, 3, 3), opacities=torch.ones(1, 3, 1), sh=torch.zeros(1, 3, 1, 3))
+    points = run("Exo2EgoPointCloud", splat=splat, **given)[0]
+    assert points.background_colors.unique().tolist() == [0.5]
+    with pytest.raises(ValueError, match="Choose a scan or connect splat, not both"):
+        run("Exo2EgoPointCloud", scan="room.ply", splat=splat, **given)

@@ -46,6 +46,15 @@ def _da3_geometry() -> dict[str, Any]:
             "extrinsics": torch.eye(4)[:3].repeat(1, 5, 1, 1)}  # fmt: skip
 
 
+class _Splat:
+    """As core's SPLAT: a plain class with tensors."""
+
+    def __init__(self) -> None:
+        self.positions, self.scales = torch.rand(1, 50, 3) + 1, torch.full((1, 50, 3), 0.01)
+        self.rotations = torch.tensor([1.0, 0, 0, 0]).expand(1, 50, 4).clone()
+        self.opacities, self.sh, self.counts = torch.ones(1, 50, 1), torch.rand(1, 50, 1, 3), None
+
+
 def _sam3_track() -> dict[str, Any]:
     packed = torch.randint(0, 256, (5, 2, 16, 2), dtype=torch.uint8)
     return {"packed_masks": packed, "n_frames": 5, "scores": [0.9, 0.8], "orig_size": (64, 128)}
@@ -58,6 +67,7 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
     "FACE_LANDMARKS": _face_landmarks,
     "MOGE_GEOMETRY": _moge_geometry,
     "DA3_GEOMETRY": _da3_geometry,
+    "SPLAT": _Splat,
     "SAM3_TRACK_DATA": _sam3_track,
     "INT": lambda: 3,
     "FLOAT": lambda: 0.5,
