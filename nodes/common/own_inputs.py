@@ -54,6 +54,20 @@ def cut_input(what: str, more: str = "") -> io.Input:
     )
 
 
+def near_input() -> io.Input:
+    """Return the optional input `near` of a node that draws what the ego camera sees."""
+    return io.Float.Input(
+        "near",
+        default=0.0,
+        min=0.0,
+        max=10.0,
+        step=0.05,
+        optional=True,
+        tooltip="Metres around the ego camera in which points are not drawn: 0.25 takes out the actor's own hair and "
+        "cheek, which are neither coverage nor content. 0, all points, as in EgoX's release.",
+    )
+
+
 def track_inputs(instead_of: str) -> list[io.Input]:
     """Return the optional inputs for objects that a newer core's SAM 3 tracked, and for the choice among them.
 

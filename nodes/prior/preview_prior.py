@@ -11,6 +11,7 @@ from ...geometry.cameras.camera import Camera
 from ...geometry.points.coverage import coverage_verdict, misread_pose
 from ...geometry.points.point_cloud import PointCloud
 from ...geometry.points.quick_view import QUICK_SIDE, quick_view
+from ..common.own_inputs import near_input
 from ..common.previews import video_preview
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema
@@ -55,6 +56,7 @@ class Exo2EgoPreviewPrior(io.ComfyNode):
                 io.Int.Input(
                     "times", default=5, min=1, max=12, tooltip="Moments on the contact sheet, from first to last."
                 ),
+                near_input(),
             ],
             outputs=[
                 io.Image.Output("preview", display_name="preview", tooltip="The ego prior, small."),
@@ -75,9 +77,10 @@ class Exo2EgoPreviewPrior(io.ComfyNode):
         warn_below: float,
         times: int,
         images: Tensor | None = None,
+        near: float = 0.0,
     ) -> io.NodeOutput:
         device = comfy.model_management.get_torch_device()
-        rendering = quick_view(points, camera, size, progress=progress_bar(), device=device)
+        rendering = quick_view(points, camera, size, progress=progress_bar(), device=device, near=near)
         percent = rendering.coverage_percent  # [F]
         rows = [("exo", images), ("ego prior (quick look)", rendering.color)]
         sheet = contact_sheet(rows, times=min(times, len(percent)))

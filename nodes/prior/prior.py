@@ -19,7 +19,7 @@ from ...geometry.points.renderer import DEFAULT_MEMORY_BUDGET, RenderBackend, re
 from ...geometry.take_kind import TakeKind
 from ...takes.clips.cut import Cut
 from ...takes.ply_files import SCANS
-from ..common.own_inputs import cut_input, mask_or_track, track_inputs
+from ..common.own_inputs import cut_input, mask_or_track, near_input, track_inputs
 from ..common.previews import video_preview
 from ..common.progress import logger, progress_bar, show_text, warn
 from ..common.schema import schema
@@ -213,6 +213,7 @@ class Exo2EgoRenderPrior(io.ComfyNode):
                     default=RenderBackend.TORCH.value,
                     tooltip="torch runs everywhere. pytorch3d gives the same image where it is installed.",
                 ),
+                near_input(),
             ],
             outputs=[
                 io.Image.Output("ego_prior", display_name="ego prior"),
@@ -225,7 +226,13 @@ class Exo2EgoRenderPrior(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, points: PointCloud, camera: Camera, radius: float, points_per_pixel: int, backend: str
+        cls,
+        points: PointCloud,
+        camera: Camera,
+        radius: float,
+        points_per_pixel: int,
+        backend: str,
+        near: float = 0.0,
     ) -> io.NodeOutput:
         device = comfy.model_management.get_torch_device()
         rendering = render_points(
@@ -237,6 +244,7 @@ class Exo2EgoRenderPrior(io.ComfyNode):
             device=device,
             memory_budget_bytes=_memory_budget(device),
             progress=progress_bar(),
+            near=near,
         )
         percent = rendering.coverage_percent  # [F]
         mean, lowest = float(percent.mean()), float(percent.min())
