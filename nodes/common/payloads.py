@@ -123,6 +123,7 @@ PAYLOAD_RULES: dict[str, Rule] = {
     "EXO2EGO_EXO_VIEWS": _rule(ExoViews, "exo views", "Multi Exo Tokens"),
     "POSE_KEYPOINT": _keyed("keypoints as one dictionary a frame", "Connect DWPose, SDPose or Load Keypoints."),
     "MHR_POSE_DATA": _keyed("SAM 3D Body's poses", "Connect MHR_POSE_DATA of ComfyUI's own nodes."),
+    "KIMODO_POSE_DATA": _keyed("Kimodo's rigs", "Connect KIMODO_POSE_DATA of Kimodo's nodes."),
     "FACE_LANDMARKS": _keyed("MediaPipe's faces", "Connect FACE_LANDMARKS of ComfyUI's own nodes."),
     "MOGE_GEOMETRY": _keyed("MoGe's geometry", "Connect moge_geometry of MoGe Inference."),
     "SAM3_TRACK_DATA": _keyed("SAM 3's tracked objects", "Connect track_data of SAM3 Video Track."),

@@ -79,6 +79,7 @@ def good_values() -> dict[str, object]:
         "POSE_KEYPOINT": [{"people": [], "canvas_width": 8, "canvas_height": 8}],
         "MHR_POSE_DATA": {"frames": []},
         "FACE_LANDMARKS": {"frames": []},
+        "KIMODO_POSE_DATA": {"frames": []},
         "LOAD3D_CAMERA": {"position": {}},
         "MOGE_GEOMETRY": {"depth": torch.ones(2, 4, 6)},
         "DA3_GEOMETRY": {"depth": torch.ones(2, 4, 6)},
@@ -128,7 +129,7 @@ def wrong_values() -> list[object]:
 
 # Payloads of others, of which only the readers know what is in them.
 KEYED = ("POSE_KEYPOINT", "MHR_POSE_DATA", "FACE_LANDMARKS", "LOAD3D_CAMERA", "MOGE_GEOMETRY", "DA3_GEOMETRY")
-KEYED += ("SAM3_TRACK_DATA",)
+KEYED += ("SAM3_TRACK_DATA", "KIMODO_POSE_DATA")
 
 
 def takes(declared, value: object) -> bool:

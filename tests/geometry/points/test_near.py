@@ -44,7 +44,7 @@ def test_what_is_far_away_but_beside_the_camera_stays():
     """A wide lens sees points whose depth is small and whose distance is not."""
     lens = preset_lens(LensPreset.EGOX_RELEASE, 128, 128)
     camera = Camera(lens, 128, 128, torch.eye(4))
-    rays = camera.local_rays[0].reshape(-1, 3)
+    rays = camera.local_rays.reshape(-1, 3)
     wide = rays[(rays[:, 2] > 0.05) & (rays[:, 2] < 0.5)][:200].float()
     assert len(wide) > 20
     points = 0.5 * torch.nn.functional.normalize(wide, dim=-1)

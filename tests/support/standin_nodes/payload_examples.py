@@ -27,6 +27,17 @@ def _mhr_pose() -> dict[str, Any]:
     return {"frames": [[dict(person)] for _ in range(5)], "image_size": (64, 128)}
 
 
+def _kimodo_pose() -> dict[str, Any]:
+    person = {
+        "pred_joint_coords": np.random.default_rng(0).normal(size=(18, 3)).astype(np.float32),
+        "pred_cam_t": np.float32([0, 0, 5]),
+        "focal_length": np.float32(100),
+    }
+    places = np.stack([np.arange(18), np.full(18, -1)], axis=-1).astype(np.int32)
+    rig = {"openpose18_joint_indices": places, "per_frame_y_down": False}
+    return {"frames": [[dict(person)] for _ in range(5)], "image_size": (64, 128), "_skeleton_override": rig}
+
+
 def _face_landmarks() -> dict[str, Any]:
     face = {"landmarks_xy": np.ones((478, 2), np.float32) * 30, "transformation_matrix": np.eye(4, dtype=np.float32)}
     return {"frames": [[dict(face)] for _ in range(5)], "image_size": (64, 128)}
@@ -65,6 +76,7 @@ EXAMPLES: dict[str, Callable[[], Any]] = {
     "LOAD3D_CAMERA": _load3d_camera,
     "MHR_POSE_DATA": _mhr_pose,
     "FACE_LANDMARKS": _face_landmarks,
+    "KIMODO_POSE_DATA": _kimodo_pose,
     "MOGE_GEOMETRY": _moge_geometry,
     "DA3_GEOMETRY": _da3_geometry,
     "SPLAT": _Splat,
