@@ -1,8 +1,8 @@
 """Keypoints of newer ComfyUI cores.
 
 MHR_POSE_DATA is SAM 3D Body's, KIMODO_POSE_DATA that of rigs which Kimodo moves, FACE_LANDMARKS MediaPipe's. All are
-dictionaries with `frames` (a list of people a frame) and `image_size` (height, width). They were written after the sources
-of ComfyUI 0.38 and not run against it, so everything that is read is checked first.
+dictionaries with `frames` (a list of people a frame) and `image_size` (height, width). They were written after the
+sources of ComfyUI 0.38 and not run against it, so everything that is read is checked first.
 """
 
 from __future__ import annotations
