@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from exo2ego.geometry.cameras.camera import Camera
+from exo2ego.geometry.cameras.presets import LensPreset
 from exo2ego.geometry.points.coverage import coverage_verdict, misread_pose
 from exo2ego.geometry.points.point_cloud import Background, PointCloud, build_point_cloud
 from exo2ego.geometry.points.quick_view import quick_view
 from exo2ego.takes.example.room import example_take
+from exo2ego.takes.library import TAKES
 
 FLIP = torch.diag(torch.tensor([1.0, -1.0, -1.0, 1.0], dtype=torch.float64))
 
@@ -79,3 +81,16 @@ def test_a_camera_that_just_looks_away_is_not_accused():
         text = said_of(wrong)
         assert text == "" or "%" in text
     assert said_of(replace(camera, world_to_camera=far)) == ""
+
+
+@pytest.mark.parametrize("name", ["joker", "iiith_cooking_57_2_2451_2499"])
+def test_poses_of_real_takes(shared_data, name):
+    take = TAKES.load(shared_data, name, lens=LensPreset.EGOX_RELEASE, max_frames=3, height=160)
+    cloud = build_point_cloud(take.exo, take.depth, take.exo_camera, background=Background.PER_FRAME, stride=1)
+
+    def said(camera: Camera) -> str:
+        return misread_pose(cloud, camera, float(quick_view(cloud, camera, 96).coverage_percent.mean()))
+
+    assert said(take.ego_camera) == ""
+    inverse = replace(take.ego_camera, world_to_camera=take.ego_camera.camera_to_world)
+    assert "camera-to-world matrices" in said(inverse)
