@@ -23,6 +23,7 @@ class FileKind(str, Enum):
         EGO_EXO4D: `FOLDER#TAKE`, one take of a folder in Ego-Exo4D's layout.
         KEYPOINTS: a JSON file, or a folder with one a frame.
         CLIP: a video, a picture, a folder of pictures, or a pattern of their names.
+        DEPTH: an array, a picture or a video of depth, a folder with one file a frame, or a pattern of their names.
     """
 
     FILE = "file"
@@ -30,6 +31,7 @@ class FileKind(str, Enum):
     EGO_EXO4D = "ego-exo4d"
     KEYPOINTS = "keypoints"
     CLIP = "clip"
+    DEPTH = "depth"
 
 
 @dataclass(frozen=True)

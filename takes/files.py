@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 from ..common.cancel import cancel_point
-from ..common.memory import NotEnoughMemoryError, require_memory
+from ..common.memory import require_memory
 from ..common.messages import gigabytes, json_fault
 from ..common.paths import is_file, is_there, real_path, size_of
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def resolve_inside(root: str | os.PathLike[str], name: str) -> Path:
@@ -116,17 +110,9 @@ def split_named(text: str, find: Callable[[str], Path]) -> tuple[Path, str | Non
 # What to do about a file that another program wrote wrongly.
 EXPORT_AGAIN = "Export it again, or choose another file."
 
-_ZIP_START, _PICKLE_START = b"PK\x03\x04", b"\x80"
-_PICKLED = (
-    "{path} holds pickled objects, which this pack refuses: a pickle can run code. Save plain numbers with numpy.save "
-    "or numpy.savez."
-)
 # A clip of 4,097 frames with 20 people each takes 0.3 GB as JSON. Read, numbers and texts take some times as much.
 _LARGEST_JSON = 10**9
 _MEMORY_OF_JSON = 8
-_BYTES_AT_ONCE = 2**24  # unpacked within a tenth of a second
-# The versions of the format, and NumPy's readers of their headers.
-_NPY_HEADERS = {(1, 0): "read_array_header_1_0", (2, 0): "read_array_header_2_0"}
 
 
 def check_file(path: str | os.PathLike[str]) -> None:
@@ -152,117 +138,6 @@ def read_whole(path: str | os.PathLike[str], largest: int) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise ValueError(f"{path} cannot be read ({error.strerror}). Check the file's rights and the disk.") from error
-
-
-def load_array(path: str | os.PathLike[str], key: str = "depth") -> np.ndarray:
-    """Read one array of numbers from an `.npy` or `.npz` file. Pickled files are refused unread.
-
-    Args:
-        path: the file.
-        key: the array to take from an `.npz` that holds several; a lone array is taken whatever its name.
-
-    Returns:
-        The array with the type it was stored in (half precision included).
-
-    Raises:
-        ValueError: if the file is missing, torn, pickled or of another format, lacks the key, or holds no numbers.
-    """
-    arrays = load_arrays(path)
-    if len(arrays) == 1:
-        return next(iter(arrays.values()))
-    if key not in arrays:
-        raise ValueError(
-            f"{path} holds the arrays {sorted(arrays)}; expected one named {key!r}, or a single array. Save it so."
-        )
-    return arrays[key]
-
-
-def load_arrays(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
-    """Read all arrays of an `.npz`, or the one of an `.npy` under the name `array`; otherwise as `load_array`."""
-    path = Path(path)
-    check_file(path)
-    try:
-        with open(path, "rb") as file:
-            if file.read(4) == _ZIP_START:
-                with zipfile.ZipFile(file) as archive:
-                    return _read_members(archive, path)
-            file.seek(0)
-            if file.read(1) == _PICKLE_START:
-                raise _RefusedError(_PICKLED.format(path=path))
-            file.seek(0)
-            return {"array": _read_array(file, path, "array")}
-    except _RefusedError as error:
-        raise ValueError(str(error)) from error
-    except NotEnoughMemoryError:
-        raise
-    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"{path} is truncated, corrupt or not a NumPy file ({error}). Copy it again.") from error
-
-
-class _RefusedError(Exception):
-    """A file that is whole and yet not taken; the message is for the user."""
-
-
-def _read_members(archive: zipfile.ZipFile, path: Path) -> dict[str, np.ndarray]:
-    members = [member for member in archive.infolist() if member.filename.endswith(".npy")]
-    if not members:
-        raise _RefusedError(f"{path} holds no array (.npy) among its {len(archive.infolist())} files. Copy it again.")
-    total = 0
-    for member in members:
-        with archive.open(member) as stream:
-            _, shape, dtype = _read_array_header(stream, path, member.filename)
-        total += math.prod(shape) * dtype.itemsize
-    _require_memory(total, path, f"{len(members)} arrays")
-    arrays = {}
-    for member in members:
-        name = member.filename.removesuffix(".npy")
-        with archive.open(member) as stream:
-            arrays[name] = _read_array(stream, path, name)
-    return arrays
-
-
-def _require_memory(size: int, path: Path, what: str) -> None:
-    require_memory(
-        size,
-        f"{path.name} ({what})",
-        "Check the file; if it is right, cut it into shorter clips or save it in half precision.",
-    )
-
-
-def _read_array_header(stream: IO[bytes], path: Path, what: str) -> tuple[bool, tuple[int, ...], np.dtype]:
-    """Return whether an array in `.npy` form is stored column by column, its shape and its type, checked."""
-    from numpy.lib import format as npy
-
-    version = npy.read_magic(stream)
-    if version not in _NPY_HEADERS:
-        raise _RefusedError(f"{path} is a NumPy file of version {version}, which is not known. Save it again.")
-    read_header = getattr(npy, _NPY_HEADERS[version])
-    shape, fortran, dtype = read_header(stream)
-    if dtype.hasobject:
-        raise _RefusedError(_PICKLED.format(path=path))
-    if dtype.kind not in "fiub":
-        raise _RefusedError(f"The array {what!r} of {path} holds {dtype}; expected numbers. Save it again.")
-    if any(size < 0 for size in shape):
-        raise ValueError(f"its header states the shape {shape}")
-    return fortran, shape, dtype
-
-
-def _read_array(stream: IO[bytes], path: Path, what: str) -> np.ndarray:
-    """Read an array in `.npy` form: its header first, which tells how much memory the rest will take."""
-    import numpy as np
-
-    fortran, shape, dtype = _read_array_header(stream, path, what)
-    count = math.prod(shape)
-    _require_memory(count * dtype.itemsize, path, f"{list(shape)} {dtype}")
-    array = np.empty(count, dtype)
-    rest = memoryview(array.view(np.uint8)) if array.nbytes else memoryview(b"")
-    while rest:
-        cancel_point()
-        got = stream.readinto(rest[:_BYTES_AT_ONCE])
-        if not got:
-            raise EOFError(f"the array {what!r} ends {len(rest):,} bytes early")
-        rest = rest[got:]
-    return array.reshape(shape[::-1]).transpose() if fortran else array.reshape(shape)
 
 
 def load_json(path: str | os.PathLike[str]) -> Any:

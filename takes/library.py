@@ -22,7 +22,7 @@ from .ego_exo4d.layout import TAKES_FILE, TakeFolder, open_take, takes_on_disk
 from .egox.read import META_FILE, dataset_entry, files_of_take, names_in_meta, read_dataset_take, read_take
 from .example.room import ExampleRoom, example_take
 from .example.views import example_views
-from .files import check_inside, load_array, resolve_inside, resolve_named
+from .files import check_inside, resolve_inside, resolve_named
 from .keypoint_files import example_frames, read_keypoints
 from .listing import Memo, file_or_files_in, names_inside
 from .resize import resized_take, whole_tokens
@@ -268,26 +268,6 @@ def _find_keypoints(root: Path, name: str) -> list[Path]:
 # Settings: `max_frames` from the start; `width` and `height` of the picture in pixels, for files that do not tell it.
 KEYPOINTS: NamedInputs[list[Path], list[Mapping[str, Any]]] = NamedInputs(
     FileKind.KEYPOINTS, _list_keypoints, _find_keypoints, list, read_keypoints, example_frames
-)
-
-
-# Depth ----------------------------------------------------------------------------------------------------------
-
-
-def _list_depth(root: Path) -> list[str]:
-    return [name for name in names_inside(root)[0] if name.lower().endswith((".npy", ".npz"))]
-
-
-def _find_depth(root: Path, name: str) -> Path:
-    path = resolve_inside(root, name)
-    if not is_file(path):
-        raise ValueError(f"{name!r} is a folder; choose a file in it.")
-    return path
-
-
-# Arrays of depth, as `load_array` reads them. The built-in entry is none at all.
-DEPTH_ARRAYS: NamedInputs[Path, Any] = NamedInputs(
-    FileKind.FILE, _list_depth, _find_depth, lambda path: [path], load_array, lambda: None, built_in="none"
 )
 
 

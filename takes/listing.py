@@ -28,6 +28,9 @@ VIDEO_SUFFIXES = (
     *(".flv", ".3gp", ".ogv", ".gif", ".apng"),
 )
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".avif")
+# Of depth, the ones first that hold it best.
+ARRAY_SUFFIXES = (".npy", ".npz")
+DEPTH_SUFFIXES = (".exr", ".tif", ".tiff", ".npy", ".png", ".webp", ".bmp", ".jpg", ".jpeg")
 
 # Folders that could not be read when they were last listed, and why.
 _unreadable: dict[Path, str] = {}
@@ -123,7 +126,9 @@ def file_or_files_in(path: Path, suffix: str, name: str) -> list[Path]:
     return sorted(files, key=_by_numbers)
 
 
-def pictures_of(root: Path, text: str, find: Callable[[str], Path]) -> list[Path] | None:
+def pictures_of(
+    root: Path, text: str, find: Callable[[str], Path], suffixes: tuple[str, ...] = PICTURE_SUFFIXES
+) -> list[Path] | None:
     """Return the files behind a name that may mean a video, a picture, a folder of pictures or a pattern of them.
 
     A pattern is a name below a folder with `*`, `?`, `####` or `%04d` in it. Of a folder all pictures count; they come
@@ -133,6 +138,7 @@ def pictures_of(root: Path, text: str, find: Callable[[str], Path]) -> list[Path
         root: the folder below which names count, for messages.
         text: what the user called it.
         find: turns a path into one that exists; raises ValueError if there is none.
+        suffixes: of the files in a folder that count.
 
     Returns:
         The pictures; None where it is a single file, which may be anything.
@@ -152,11 +158,11 @@ def pictures_of(root: Path, text: str, find: Callable[[str], Path]) -> list[Path
     else:
         if is_file(path):
             return None
-        found = [entry for entry in entries(path) if is_picture(entry.name) and is_file(entry)]
+        found = [entry for entry in entries(path) if is_picture(entry.name, suffixes) and is_file(entry)]
         where = f"lies in the folder {text!r}"
     if not found:
         raise ValueError(
-            f"No picture {where}. Expected one file a frame: {', '.join(PICTURE_SUFFIXES)}. Choose another file, or a "
+            f"No picture {where}. Expected one file a frame: {', '.join(suffixes)}. Choose another file, or a "
             "folder or pattern that has pictures."
         )
     if len(found) > _MOST_FILES:
@@ -164,9 +170,31 @@ def pictures_of(root: Path, text: str, find: Callable[[str], Path]) -> list[Path
     return sorted(found, key=_by_numbers)
 
 
-def is_picture(name: str) -> bool:
+def depth_files_of(root: Path, text: str, find: Callable[[str], Path]) -> list[Path] | None:
+    """Return the files behind a name of depth; otherwise as `pictures_of`.
+
+    Of a folder with several kinds, those of the one count of which there are most: previews often lie beside depth.
+    """
+    found = pictures_of(root, text, find, DEPTH_SUFFIXES)
+    if found is None or is_pattern(text, find):
+        return found
+    kinds = [path.suffix.lower() for path in found]
+    most = max(DEPTH_SUFFIXES, key=kinds.count)
+    return [path for path in found if path.suffix.lower() == most]
+
+
+def is_pattern(text: str, find: Callable[[str], Path]) -> bool:
+    """Whether a name means no folder that is there."""
+    try:
+        find(text)
+    except ValueError:
+        return True
+    return False
+
+
+def is_picture(name: str, suffixes: tuple[str, ...] = PICTURE_SUFFIXES) -> bool:
     """Whether a file's name is that of a picture; hidden files, as some systems leave them, are none."""
-    return not name.startswith(".") and name.lower().endswith(PICTURE_SUFFIXES)
+    return not name.startswith(".") and name.lower().endswith(suffixes)
 
 
 def is_video(name: str) -> bool:

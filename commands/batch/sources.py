@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,7 +14,7 @@ from ...common.file_inputs import FileInput, FileKind
 from ...takes.ego_exo4d.layout import open_take, takes_on_disk
 from ...takes.egox.layout import EXO_FILE, META_FILE, VIDEOS_FOLDER, files_of_take, names_in_meta
 from ...takes.files import split_named
-from ...takes.listing import Memo, file_or_files_in, pictures_of
+from ...takes.listing import Memo, depth_files_of, file_or_files_in, pictures_of
 from ..comfyui.client import Upload
 from .errors import ClipError
 
@@ -131,7 +132,7 @@ def _keypoints(value: str, here: Here) -> Source:
     return _file(value, here) if path.is_file() else _below(path, {file.name: file for file in files})
 
 
-def _clip(value: str, here: Here) -> Source:
+def _clip(value: str, here: Here, files_of: Callable[..., list[Path] | None] = pictures_of) -> Source:
     def find(text: str) -> Path:
         path = _existing(here, text)
         if path is None:
@@ -139,7 +140,7 @@ def _clip(value: str, here: Here) -> Source:
         return path
 
     try:
-        pictures = pictures_of(here.folder, value, find)
+        pictures = files_of(here.folder, value, find)
     except (ValueError, OSError) as error:
         raise ClipError(str(error)) from error
     if pictures is None:
@@ -154,6 +155,7 @@ _FINDERS = {
     FileKind.EGO_EXO4D: _ego_exo4d,
     FileKind.KEYPOINTS: _keypoints,
     FileKind.CLIP: _clip,
+    FileKind.DEPTH: partial(_clip, files_of=depth_files_of),
 }
 
 

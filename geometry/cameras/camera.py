@@ -304,6 +304,11 @@ def _as_poses(matrices: Tensor) -> Tensor:
     if not torch.isfinite(poses).all():
         raise ValueError("The world-to-camera matrices hold NaN or infinity: every entry is a finite number.")
     if not torch.allclose(poses[:, 3], last_row, atol=1e-6):
+        if torch.allclose(poses[:, :, 3], last_row, atol=1e-6):
+            raise ValueError(
+                "The world-to-camera matrices are transposed: their last column is 0 0 0 1, and the translation stands "
+                "in the last row. Give them row by row."
+            )
         raise ValueError(f"The last row of a world-to-camera matrix is 0 0 0 1, got {poses[:, 3][0].tolist()}.")
     if float(poses[:, :3, 3].abs().max()) > _FARTHEST:
         frame = int(poses[:, :3, 3].abs().amax(dim=1).argmax())
@@ -327,7 +332,8 @@ def _check_rotations(rotations: Tensor) -> None:
     elif determinant < 0:
         what, advice = (
             "reflected",
-            "Its source has a left-handed or OpenGL axis: flip it into OpenCV's (x right, y down, z forward).",
+            "Its axes are mirrored, as those of a left-handed program: flip one of them, so that they are OpenCV's (x "
+            "right, y down, z forward).",
         )
     else:
         what, advice = "not a rotation", "Remove scale and shear from it."

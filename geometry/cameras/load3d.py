@@ -6,17 +6,21 @@
 Older viewers leave out `fov` and `quaternion`: then the field of view must be known from elsewhere, and the camera
 stands upright, looking at the target. `fov` is that of zoom 1: `zoom` multiplies the focal length. Axes: right-handed,
 y up, and the camera looks along its own -z with x to the right (see `rotations`).
+
+Nodes of newer cores (Batch Cameras, Create Camera Orbit) hand out a list of such dictionaries: one a frame.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ...common.cancel import cancel_point
 from ...common.messages import with_advice
 from .camera import Camera
 from .field_of_view import lens_of_fov, vertical_fov
@@ -24,11 +28,15 @@ from .rotations import HALF_TURN, look_at, matrices_to_quaternions, quaternions_
 
 # The viewers' own field of view where the camera does not tell it.
 VIEWER_FOV = 35.0
+# Focal lengths of one list that differ by less count as one: numbers pass through texts on their way.
+_SAME_FOCAL = 1e-3
 
 
 @with_advice("Connect camera_info of Load 3D, Preview 3D or what makes such a camera.")
-def camera_from_load3d(info: dict[str, Any], width: int, height: int, fov_degrees: float = VIEWER_FOV) -> Camera:
-    """Make a fixed camera of `width` x `height` pixels.
+def camera_from_load3d(
+    info: dict[str, Any] | Sequence[dict[str, Any]], width: int, height: int, fov_degrees: float = VIEWER_FOV
+) -> Camera:
+    """Make a camera of `width` x `height` pixels: fixed, or of a list with one pose a frame.
 
     Args:
         info: see the module.
@@ -37,8 +45,28 @@ def camera_from_load3d(info: dict[str, Any], width: int, height: int, fov_degree
         fov_degrees: vertical field of view where `info` has none.
 
     Raises:
-        ValueError: if the camera is orthographic, lacks numbers, looks nowhere, or its zoom is not above 0.
+        ValueError: if a camera is orthographic, lacks numbers, looks nowhere, or its zoom is not above 0; or if those
+            of a list differ in their field of view.
     """
+    if not isinstance(info, list | tuple):
+        return _fixed(info, width, height, fov_degrees)
+    if not info:
+        raise ValueError("The list of 3D viewers' cameras is empty.")
+    cameras = []
+    for one in info:
+        cancel_point()
+        cameras.append(_fixed(one, width, height, fov_degrees))
+    focal = [camera.lens.fy for camera in cameras]
+    if max(focal) > min(focal) * (1 + _SAME_FOCAL):
+        fields = sorted(vertical_fov(camera) for camera in cameras)
+        raise ValueError(
+            f"The {len(cameras)} cameras of the list have vertical fields of view from {fields[0]:.1f} to "
+            f"{fields[-1]:.1f} degrees, and a clip has one lens. Give all the same fov and zoom."
+        )
+    return replace(cameras[0], world_to_camera=torch.cat([camera.world_to_camera for camera in cameras]))
+
+
+def _fixed(info: Any, width: int, height: int, fov_degrees: float) -> Camera:
     if not isinstance(info, dict):
         raise ValueError(f"Expected a LOAD3D_CAMERA, which is a dictionary, got {type(info).__name__}.")
     if info.get("cameraType", "perspective") != "perspective":
@@ -61,7 +89,8 @@ def camera_from_load3d(info: dict[str, Any], width: int, height: int, fov_degree
     zoom = _number(info, "zoom", 1.0)
     if not 0 < zoom < math.inf:
         raise ValueError(f"'zoom' of a LOAD3D_CAMERA is a number above 0, got {info['zoom']!r:.80}.")
-    lens = lens_of_fov(_number(info, "fov", fov_degrees), width, height)
+    # Core's own nodes, too, take no field of view and 0 for the viewers' own.
+    lens = lens_of_fov(_number(info, "fov", fov_degrees) if info.get("fov") else fov_degrees, width, height)
     lens = replace(lens, fx=zoom * lens.fx, fy=zoom * lens.fy)
     return Camera(lens, width, height, torch.linalg.inv(pose))
 

@@ -14,7 +14,7 @@ from enum import Enum, auto
 import torch
 from torch import Tensor
 
-from ...common.cancel import bounded_slices
+from ...common.cancel import bounded_slices, cancel_point
 
 # A stretched input reaches 0 and 1 up to 8-bit rounding; video coding adds a few grey levels.
 _STRETCH_TOLERANCE = 0.02
@@ -84,6 +84,21 @@ def colour_finding(channels: Tensor) -> tuple[str, ...]:
     )
 
 
+def eight_bit_levels(images: Tensor) -> int:
+    """Return how many levels images [F, H, W, C] in [0, 1] have that went through 8 bit; 0 for all others."""
+    levels = torch.zeros(256, dtype=torch.bool)
+    for frame in images[..., 0]:
+        cancel_point()
+        counted = _thinned(frame[None]).float() * 255
+        level = counted.round()
+        # Half precision, and another pack's arithmetic, are off by less than a tenth of a step.
+        if not bool(((counted - level).abs() < 0.1).all()) or bool(((level < 0) | (level > 255)).any()):
+            return 0
+        levels[level.long().flatten().cpu()] = True
+    count = int(levels.sum())
+    return count if count > 1 else 0
+
+
 def _thinned(maps: Tensor) -> Tensor:
     """Return every n-th row and column of [F, H, W, ...]."""
     step = max(1, int((maps.shape[1] * maps.shape[2] / _PIXELS_A_FRAME) ** 0.5))
@@ -108,7 +123,7 @@ def _range_warnings(values: Tensor, low: float, high: float, form: Form) -> list
         if median > _LARGEST_MEDIAN_METRES:
             return [
                 f"Declared metric depth, but half the pixels lie beyond {median:.4g} m: these look like millimetres "
-                "or 8-bit gray values. Divide them by their unit."
+                "or 8-bit gray values. Choose their unit."
             ]
     outside = low < -_STRETCH_TOLERANCE or high > 1 + _STRETCH_TOLERANCE
     if form is Form.NORMALISED_INVERSE and outside:

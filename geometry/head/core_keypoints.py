@@ -1,11 +1,13 @@
-"""Keypoints of newer ComfyUI cores: MHR_POSE_DATA (SAM 3D Body) and FACE_LANDMARKS (MediaPipe's face landmarker).
+"""Keypoints of newer ComfyUI cores.
 
-Both are dictionaries with `frames` (a list of people a frame) and `image_size` (height, width). They were written after
-the sources of ComfyUI 0.38 and not run against it, so everything that is read is checked first.
+MHR_POSE_DATA is SAM 3D Body's, KIMODO_POSE_DATA that of rigs which Kimodo moves, FACE_LANDMARKS MediaPipe's. All are
+dictionaries with `frames` (a list of people a frame) and `image_size` (height, width). They were written after the
+sources of ComfyUI 0.38 and not run against it, so everything that is read is checked first.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -34,6 +36,22 @@ _MHR = {
 # Places in MediaPipe's 478 face points whose mean stands for a joint: tip of the nose, corners of the eyes.
 _FACE = {Joint.NOSE: (1,), Joint.RIGHT_EYE: (33, 133), Joint.LEFT_EYE: (362, 263)}
 
+# Places in OpenPose's 18 joints, to which a rig's own are mapped.
+_OPENPOSE = {
+    Joint.NOSE: 0,
+    Joint.LEFT_EYE: 15,
+    Joint.RIGHT_EYE: 14,
+    Joint.LEFT_EAR: 17,
+    Joint.RIGHT_EAR: 16,
+    Joint.NECK: 1,
+    Joint.LEFT_SHOULDER: 5,
+    Joint.RIGHT_SHOULDER: 2,
+    Joint.LEFT_HIP: 11,
+    Joint.RIGHT_HIP: 8,
+}
+# Degrees: the vertical field of view that core's renderer takes for rigs that state no focal length.
+_RIG_FOV = 50.0
+
 # MediaPipe's face has x to the person's left, y up and z ahead; its camera x right, y up, and looks along -z.
 _EGO_TO_FACE = torch.diag(torch.tensor([-1.0, -1.0, 1.0], dtype=torch.float64))
 _GL_TO_CV = torch.diag(torch.tensor([1.0, -1.0, -1.0], dtype=torch.float64))
@@ -51,6 +69,51 @@ def read_mhr(payload: Any) -> People:
     return _read(payload, "MHR_POSE_DATA", _mhr_person)
 
 
+def read_kimodo(payload: Any) -> People:
+    """Read KIMODO_POSE_DATA: a rig in motion, as core's renderer draws it.
+
+    Used of it: in `_skeleton_override` `openpose18_joint_indices` [18, 2], the rig's joints (a, b) that stand for a
+    joint of OpenPose (b = -1: a alone), with `openpose18_joint_weights` [18], how much of a (else half), and
+    `per_frame_y_down`; of each person `pred_joint_coords` [J, 3] in metres, y up unless that says otherwise,
+    `pred_cam_t` [3], and `focal_length` in pixels, where there is one.
+
+    Raises:
+        ValueError: if something of that is missing or has another shape.
+    """
+    kind = "KIMODO_POSE_DATA"
+    rig = payload.get("_skeleton_override") if isinstance(payload, Mapping) else None
+    if not isinstance(rig, Mapping):
+        raise ValueError(f'Expected {kind} with a dictionary "_skeleton_override", got {arrived(payload)}.')
+    pairs = _numbers(rig, "openpose18_joint_indices", (18, 2), kind).long()
+    weights = torch.full((18,), 0.5, dtype=torch.float64)
+    if rig.get("openpose18_joint_weights") is not None:
+        weights = _numbers(rig, "openpose18_joint_weights", (18,), kind)
+    weights = torch.where(pairs[:, 1] < 0, 1.0, weights)[:, None]
+    turned = torch.ones(3, dtype=torch.float64) if rig.get("per_frame_y_down", True) else _GL_TO_CV.diagonal()
+
+    def person(entry: Mapping[str, Any], where: str) -> Keypoints:
+        joints = _numbers(entry, "pred_joint_coords", (None, 3), where) * turned
+        if not bool((pairs[:, 0] >= 0).all()) or int(pairs.max()) >= len(joints):
+            raise ValueError(f"{where} has {len(joints)} joints, and its rig's map names others.")
+        ends = joints[pairs[:, 0]], joints[pairs[:, 1].clamp_min(0)]
+        solid = (weights * ends[0] + (1 - weights) * ends[1])[[_OPENPOSE[joint] for joint in Joint]]
+        solid = solid + _numbers(entry, "pred_cam_t", (3,), where)
+        if not bool((solid[:, 2] > 0).all()):
+            return Keypoints.none()
+        focal = 0.5 * height / math.tan(math.radians(_RIG_FOV) / 2)
+        if entry.get("focal_length") is not None:
+            focal = float(torch.as_tensor(entry["focal_length"]).flatten()[0])
+        pixels = solid[:, :2] / solid[:, 2:] * focal + torch.tensor([width / 2, height / 2], dtype=torch.float64)
+        head = solid[list(HEAD_JOINTS)]
+        ray = torch.nn.functional.normalize(head.mean(dim=0), dim=0)
+        return Keypoints(
+            pixels[None], torch.ones(1, N_JOINTS, dtype=torch.float64), _seen(head_axes(head[None])[0], ray)
+        )
+
+    height, width = _image_size(payload, kind)
+    return _read(payload, kind, person)
+
+
 def read_face_landmarks(payload: Any) -> People:
     """Read FACE_LANDMARKS.
 
@@ -66,11 +129,7 @@ def read_face_landmarks(payload: Any) -> People:
 def _read(payload: Any, kind: str, person: Callable[[Mapping[str, Any], str], Keypoints]) -> People:
     if not isinstance(payload, Mapping) or not isinstance(payload.get("frames"), Sequence):
         raise ValueError(f'Expected {kind} as a dictionary with a list "frames", got {arrived(payload)}.')
-    try:
-        height, width = (int(side) for side in payload["image_size"])
-    except (KeyError, TypeError, ValueError, OverflowError) as error:
-        given = arrived(payload.get("image_size"))
-        raise ValueError(f'Expected "image_size" of {kind} as (height, width), got {given}.') from error
+    height, width = _image_size(payload, kind)
     frames = []
     for index, found in enumerate(payload["frames"]):
         cancel_point()
@@ -79,6 +138,15 @@ def _read(payload: Any, kind: str, person: Callable[[Mapping[str, Any], str], Ke
             raise ValueError(f"Expected {where} as a list of dictionaries, one a person.")
         frames.append(Keypoints.joined([Keypoints.none(), *(person(entry, where) for entry in found)]))
     return People(tuple(frames), width, height)
+
+
+def _image_size(payload: Mapping[str, Any], kind: str) -> tuple[int, int]:
+    try:
+        height, width = (int(side) for side in payload["image_size"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        given = arrived(payload.get("image_size"))
+        raise ValueError(f'Expected "image_size" of {kind} as (height, width), got {given}.') from error
+    return height, width
 
 
 def _mhr_person(entry: Mapping[str, Any], where: str) -> Keypoints:

@@ -22,6 +22,7 @@ def quick_view(
     side: int = QUICK_SIDE,
     progress: Callable[[int, int], None] | None = None,
     device: torch.device | str | None = None,
+    near: float = 0.0,
 ) -> Rendering:
     """Render a cloud small, with discs that cover the same share of the picture as in the real ego prior.
 
@@ -31,12 +32,13 @@ def quick_view(
         side: longer side of the picture in pixels; a little more where the aspect ratio needs it.
         progress: as in `render_points`.
         device: as in `render_points`.
+        near: as in `render_points`.
 
     Raises:
         ValueError: as `render_points`.
     """
     return render_points(
-        cloud, smaller(camera, side), points_per_pixel=_POINTS_PER_PIXEL, progress=progress, device=device
+        cloud, smaller(camera, side), points_per_pixel=_POINTS_PER_PIXEL, progress=progress, device=device, near=near
     )
 
 

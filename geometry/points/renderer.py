@@ -75,6 +75,7 @@ def render_points(
     device: torch.device | str | None = None,
     memory_budget_bytes: int = DEFAULT_MEMORY_BUDGET,
     progress: Callable[[int, int], None] | None = None,
+    near: float = 0.0,
 ) -> Rendering:
     """Render every frame of a point cloud.
 
@@ -92,15 +93,17 @@ def render_points(
             points spread in portions, that stay within it. The result does not depend on it.
         progress: called with (units done, all units) after each batch of frames, or after each strip where a frame
             takes several; a unit is a strip, else a frame. May raise to cancel.
+        near: metres from the camera's center; points that are nearer, in any direction, are not drawn. 0 draws all.
 
     Raises:
         ValueError: if the cloud and the camera differ in length, a setting is out of range, or the backend is
             unknown or not installed.
     """
     n_frames = _common_length(cloud, camera)
-    if not radius > 0 or points_per_pixel < 1:
+    if not radius > 0 or points_per_pixel < 1 or not near >= 0:
         raise ValueError(
-            f"Expected a positive radius and at least one point a pixel, got {radius} and {points_per_pixel}."
+            f"Expected a positive radius, at least one point a pixel and near from 0 metres on, got {radius}, "
+            f"{points_per_pixel} and {near}."
         )
     raster = Raster(1, camera.height, camera.width, radius * camera.height / RELEASE_HEIGHT, points_per_pixel)
     rasterize = _rasteriser(backend, memory_budget_bytes // 2)  # the other half is for the fragments
@@ -112,7 +115,7 @@ def render_points(
     )
     color = torch.zeros(n_frames, camera.height, camera.width, 3)
     depth = torch.zeros(n_frames, camera.height, camera.width)
-    visible = _visible_frames(cloud, camera, n_frames, raster.radius, device)
+    visible = _visible_frames(cloud, camera, n_frames, raster.radius, device, near)
     first = done = 0
     for batch in _batches(visible, raster, memory_budget_bytes) if len(strips) == 1 else ([frame] for frame in visible):
         frames = slice(first, first + len(batch))
@@ -172,7 +175,7 @@ def _rasteriser(backend: RenderBackend | str, memory_budget_bytes: int) -> Calla
 
 
 def _visible_frames(
-    cloud: PointCloud, camera: Camera, n_frames: int, radius: float, device: torch.device | str | None
+    cloud: PointCloud, camera: Camera, n_frames: int, radius: float, device: torch.device | str | None, near: float
 ) -> Iterator[_Visible]:
     """Project frame by frame; a fixed camera sees the background once."""
 
@@ -183,6 +186,9 @@ def _visible_frames(
             pixels, z, seen = camera.project(some, frame)
             limits = pixels.new_tensor([camera.width, camera.height]) + radius
             seen = seen & ((pixels > -radius) & (pixels < limits)).all(dim=-1)
+            if near > 0:
+                center = camera.centers[0 if camera.is_fixed else frame].to(some)
+                seen = seen & (torch.linalg.vector_norm(some - center, dim=-1) >= near)
             found.append((pixels[seen], z[seen], colors[part].to(some)[seen]))
         if not found:
             return _Visible(*(torch.zeros(0, *size, device=device or points.device) for size in ((2,), (), (3,))))

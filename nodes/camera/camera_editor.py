@@ -13,6 +13,7 @@ from ...geometry.cameras.load3d import camera_from_load3d
 from ...geometry.cameras.settings import describe_camera
 from ...geometry.cameras.trajectory import Trajectory
 from ...geometry.cameras.trajectory_json import MAX_CHARACTERS, trajectory_from_json
+from ...geometry.points.coverage import coverage_verdict, misread_pose
 from ...geometry.points.point_cloud import PointCloud
 from ...geometry.points.quick_view import quick_view
 from ..common.own_inputs import ReadText
@@ -59,8 +60,8 @@ class Exo2EgoCameraEditor(io.ComfyNode):
                 Load3DCameraSocket.Input(
                     "load3d_camera",
                     optional=True,
-                    tooltip="A 3D viewer's camera (camera_info of Load 3D) to start from instead. It stands still, "
-                    "and gets the size of the editor's ego image.",
+                    tooltip="A 3D viewer's camera (camera_info of Load 3D) to start from instead: one that stands "
+                    "still, or a list with one a frame (Batch Cameras). It gets the size of the editor's ego image.",
                 ),
             ],
             outputs=[
@@ -79,26 +80,30 @@ class Exo2EgoCameraEditor(io.ComfyNode):
         exo_camera: Camera,
         trajectory: str,
         start_camera: Camera | None = None,
-        load3d_camera: dict[str, Any] | None = None,
+        load3d_camera: Any = None,
     ) -> io.NodeOutput:
         keys = trajectory_from_json(trajectory)
         n_frames, height, width = images.shape[:3]
         exo_camera = exo_camera.resized(width, height)
-        _check_lengths(n_frames, points, exo_camera, start_camera)
         start = _start(keys, start_camera, load3d_camera)
+        _check_lengths(n_frames, points, exo_camera, start)
         camera = start or exo_camera[:1]
         if keys.keyframes:
             camera = keys.to_camera(n_frames)
         view = quick_view(points, camera, progress=progress_bar(), device=comfy.model_management.get_torch_device())
         percent = view.coverage_percent  # [F]
         warning = _warning(bool(keys.keyframes), start is not None, float(percent.min()), int(percent.argmin()))
-        text = f"{describe_camera(camera)}. It sees {float(percent.mean()):.1f}% of its image."
+        mean = float(percent.mean())
+        text = f"{describe_camera(camera)}. It sees {mean:.1f}% of its image. {coverage_verdict(mean)}"
+        if start is not None and not keys.keyframes:
+            mistake = misread_pose(points, start, mean, comfy.model_management.get_torch_device())
+            warning = " ".join(part for part in (warning, mistake) if part)
         if warning:
             warn(cls, f"{warning} {text}")
         else:
             show_text(cls, text)
         answer = editor_answer(images, points, exo_camera, start, percent, warning)
-        return io.NodeOutput(camera, view.color, float(percent.mean()), ui=answer)
+        return io.NodeOutput(camera, view.color, mean, ui=answer)
 
 
 def _check_lengths(n_frames: int, points: PointCloud, exo_camera: Camera, start_camera: Camera | None) -> None:
@@ -113,7 +118,7 @@ def _check_lengths(n_frames: int, points: PointCloud, exo_camera: Camera, start_
             )
 
 
-def _start(keys: Trajectory, start_camera: Camera | None, load3d_camera: dict[str, Any] | None) -> Camera | None:
+def _start(keys: Trajectory, start_camera: Camera | None, load3d_camera: Any) -> Camera | None:
     """Return the camera that the editor starts from, where one is connected."""
     if load3d_camera is None:
         return start_camera

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 from comfy_api.latest import io
@@ -63,6 +64,13 @@ class Exo2EgoCameraExport(io.ComfyNode):
                 CameraSocket.Input(
                     "exo_camera", optional=True, tooltip="The exo camera, for EgoX meta.json: a fixed pinhole."
                 ),
+                io.Boolean.Input(
+                    "all_frames",
+                    default=False,
+                    optional=True,
+                    tooltip="Give camera info as a list of all frames, as newer ComfyUIs' splat renderer takes it. "
+                    "Viewers of single images need it off.",
+                ),
             ],
             outputs=[
                 Load3DCameraSocket.Output(
@@ -83,8 +91,11 @@ class Exo2EgoCameraExport(io.ComfyNode):
         frame: int,
         fps: float,
         exo_camera: Camera | None = None,
+        all_frames: bool = False,
     ) -> io.NodeOutput:
-        viewer = camera_to_load3d(camera, 0 if camera.is_fixed else frame)
+        viewer: Any = camera_to_load3d(camera, 0 if camera.is_fixed else frame)
+        if all_frames:
+            viewer = [camera_to_load3d(camera, number) for number in range(camera.n_frames)]
         kind = CameraFormat(format)
         root = Path(folder_paths.get_output_directory()).resolve()
         try:

@@ -11,7 +11,7 @@ from ...common.messages import with_advice
 from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.presets import NAMED_PRESETS, RELEASE_SIZE, LensPreset, preset_lens
 from ...geometry.depth.depth import Depth
-from ...geometry.head.core_keypoints import read_face_landmarks, read_mhr
+from ...geometry.head.core_keypoints import read_face_landmarks, read_kimodo, read_mhr
 from ...geometry.head.keypoints import People
 from ...geometry.head.openpose import read_openpose
 from ...geometry.head.person_tracks import PersonChoice, follow_person
@@ -19,7 +19,14 @@ from ...geometry.head.pose import DEFAULT_SMOOTHING, DEFAULT_TILT, estimate_head
 from ..common.previews import depth_picture, video_preview
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema
-from ..common.sockets import CameraSocket, DepthSocket, FaceLandmarksSocket, MHRPoseSocket, PoseKeypointSocket
+from ..common.sockets import (
+    CameraSocket,
+    DepthSocket,
+    FaceLandmarksSocket,
+    KimodoPoseSocket,
+    MHRPoseSocket,
+    PoseKeypointSocket,
+)
 from ..drawings.head_axes import draw_heads, drawn_size
 from ..drawings.plots import confidence_chart
 
@@ -101,6 +108,12 @@ class Exo2EgoHeadPose(io.ComfyNode):
                 ),
                 io.Int.Input("width", default=RELEASE_SIZE, min=16, max=8192, tooltip="Ego image width in pixels."),
                 io.Int.Input("height", default=RELEASE_SIZE, min=16, max=8192, tooltip="Ego image height in pixels."),
+                KimodoPoseSocket.Input(
+                    "kimodo_pose",
+                    optional=True,
+                    tooltip="A rig that Kimodo moves (KIMODO_POSE_DATA of newer ComfyUI versions), for a clip that was "
+                    "rendered of it.",
+                ),
             ],
             outputs=[
                 CameraSocket.Output("ego_camera", display_name="ego camera", tooltip="One pose a frame."),
@@ -133,8 +146,9 @@ class Exo2EgoHeadPose(io.ComfyNode):
         mhr_pose: Any = None,
         face_landmarks: Any = None,
         images: Tensor | None = None,
+        kimodo_pose: Any = None,
     ) -> io.NodeOutput:
-        people = _people(keypoints, mhr_pose, face_landmarks).resized(depth.width, depth.height)
+        people = _people(keypoints, mhr_pose, kimodo_pose, face_landmarks).resized(depth.width, depth.height)
         exo_camera = exo_camera.resized(depth.width, depth.height)
         one = follow_person(people, PersonChoice(person), number)
         if images is not None and len(images) != len(one):
@@ -169,15 +183,20 @@ def _depth_pictures(depth: Depth) -> Tensor:
     return depth_picture(small.inverse(), small.valid)
 
 
-def _people(keypoints: Any, mhr_pose: Any, face_landmarks: Any) -> People:
+def _people(keypoints: Any, mhr_pose: Any, kimodo_pose: Any, face_landmarks: Any) -> People:
     """Read what is connected, and join it: the first of them leads."""
-    given = ((keypoints, read_openpose), (mhr_pose, read_mhr), (face_landmarks, read_face_landmarks))
+    given = (
+        (keypoints, read_openpose),
+        (mhr_pose, read_mhr),
+        (kimodo_pose, read_kimodo),
+        (face_landmarks, read_face_landmarks),
+    )
     with with_advice("Run the estimator again, or connect another one."):
         found = [read(payload) for payload, read in given if payload is not None]
     if not found:
         raise ValueError(
-            "Connect keypoints (POSE_KEYPOINT of a DWPose node, or Load Keypoints), mhr_pose or face_landmarks: "
-            "without them there is no head to find."
+            "Connect keypoints (POSE_KEYPOINT of a DWPose node, or Load Keypoints), mhr_pose, kimodo_pose or "
+            "face_landmarks: without them there is no head to find."
         )
     people = found[0]
     for other in found[1:]:

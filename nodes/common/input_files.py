@@ -32,15 +32,23 @@ class NamedInput(io.Combo.Input):
         inputs: the kind.
         tooltip: what the artist reads.
         upload: the kind of files that the editor offers to upload, if any.
+        optional: whether graphs may leave it out.
     """
 
     def __init__(
-        self, name: str, inputs: NamedInputs[Any, Any], tooltip: str, upload: io.UploadType | None = None
+        self,
+        name: str,
+        inputs: NamedInputs[Any, Any],
+        tooltip: str,
+        upload: io.UploadType | None = None,
+        optional: bool = False,
     ) -> None:
         options = inputs.names(input_folder())
         if unreadable := unreadable_inside(input_folder()):
             tooltip += f" Not offered, as ComfyUI may not read it: {for_page(few(unreadable))}."
-        super().__init__(name, options=options, default=inputs.built_in, tooltip=tooltip, upload=upload)
+        super().__init__(
+            name, options=options, default=inputs.built_in, tooltip=tooltip, upload=upload, optional=optional
+        )
         self._inputs = inputs
 
     def as_dict(self) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
+from ...geometry.depth.track_masks import chosen_objects, read_sam3_track
 from .checks import frames, naming, text
-from .sockets import CutSocket
+from .sockets import CutSocket, SAM3TrackSocket
 
 
 class ReadText(io.String.Input):
@@ -51,6 +52,55 @@ def cut_input(what: str, more: str = "") -> io.Input:
         tooltip=f"Optional: cut of Load Clip, for {what} of the whole clip as its file is, at any size. It follows the "
         f"same frames, turn and crop.{more}",
     )
+
+
+def near_input() -> io.Input:
+    """Return the optional input `near` of a node that draws what the ego camera sees."""
+    return io.Float.Input(
+        "near",
+        default=0.0,
+        min=0.0,
+        max=10.0,
+        step=0.05,
+        optional=True,
+        tooltip="Metres around the ego camera in which points are not drawn: 0.25 takes out the actor's own hair and "
+        "cheek, which are neither coverage nor content. 0, all points, as in EgoX's release.",
+    )
+
+
+def track_inputs(instead_of: str) -> list[io.Input]:
+    """Return the optional inputs for objects that a newer core's SAM 3 tracked, and for the choice among them.
+
+    Args:
+        instead_of: the input that they stand in for, for the tooltip.
+    """
+    return [
+        SAM3TrackSocket.Input(
+            "sam3_track",
+            optional=True,
+            tooltip=f"Instead of {instead_of}: track_data of SAM3 Video Track of newer ComfyUIs.",
+        ),
+        ReadText(
+            "track_objects",
+            chosen_objects,
+            1000,
+            optional=True,
+            tooltip="Numbers of the tracked objects that count, from 0, such as 0, 2. Empty: all.",
+        ),
+    ]
+
+
+def mask_or_track(name: str, mask: Tensor | None, track: Any, objects: str) -> Tensor | None:
+    """Return the mask that is connected, or that of tracked objects; None where neither is.
+
+    Raises:
+        ValueError: if both are connected, or the track cannot be read.
+    """
+    if track is None:
+        return mask
+    if mask is not None:
+        raise ValueError(f"Connect {name} or sam3_track, not both: they tell the same.")
+    return read_sam3_track(track, objects)
 
 
 class DepthImages(io.Image.Input):

@@ -92,6 +92,13 @@ def _components(value: SynComponents) -> SynComponents:
     return value
 
 
+def _splat(declared: Any, value: Any) -> Any:
+    """Check that a payload is of a class as core's SPLAT; its reader in `geometry` looks into it."""
+    if any(not isinstance(getattr(value, name, None), Tensor) for name in ("positions", "opacities", "sh")):
+        raise unfit(declared, "Gaussian splats", arrived(value), "Connect a SPLAT output of ComfyUI's own nodes.")
+    return value
+
+
 def _keyed(what: str, advice: str) -> Rule:
     """Make the rule of another pack's payload: what its reader in `geometry` looks into at all."""
 
@@ -116,6 +123,11 @@ PAYLOAD_RULES: dict[str, Rule] = {
     "EXO2EGO_EXO_VIEWS": _rule(ExoViews, "exo views", "Multi Exo Tokens"),
     "POSE_KEYPOINT": _keyed("keypoints as one dictionary a frame", "Connect DWPose, SDPose or Load Keypoints."),
     "MHR_POSE_DATA": _keyed("SAM 3D Body's poses", "Connect MHR_POSE_DATA of ComfyUI's own nodes."),
+    "KIMODO_POSE_DATA": _keyed("Kimodo's rigs", "Connect KIMODO_POSE_DATA of Kimodo's nodes."),
     "FACE_LANDMARKS": _keyed("MediaPipe's faces", "Connect FACE_LANDMARKS of ComfyUI's own nodes."),
+    "MOGE_GEOMETRY": _keyed("MoGe's geometry", "Connect moge_geometry of MoGe Inference."),
+    "SAM3_TRACK_DATA": _keyed("SAM 3's tracked objects", "Connect track_data of SAM3 Video Track."),
+    "SPLAT": _splat,
+    "DA3_GEOMETRY": _keyed("Depth Anything 3's geometry", "Connect da3_geometry of Run Depth Anything 3."),
     "LOAD3D_CAMERA": _keyed("a 3D viewer's camera", "Connect camera_info of Load 3D."),
 }

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 from comfy_api.latest import io
 from torch import Tensor
 
 from ...geometry.depth.align import AlignmentMethod, align_depth
+from ...geometry.depth.checks import eight_bit_levels
+from ...geometry.depth.core_geometry import Geometry, read_da3, read_moge
+from ...geometry.depth.declared import Declared, DepthUnit
 from ...geometry.depth.depth import Depth, DepthMeaning
 from ...geometry.depth.dynamic_mask import mask_to_frames
 from ...takes.clips.cut import Cut
-from ...takes.library import DEPTH_ARRAYS
+from ...takes.depth_files.names import DEPTH_FILES
+from ...takes.depth_files.read import MapsPart
 from ..common.input_files import NamedInput, input_folder
-from ..common.own_inputs import DepthImages, cut_input
+from ..common.own_inputs import DepthImages, cut_input, mask_or_track, track_inputs
 from ..common.previews import depth_preview, image_preview
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema
-from ..common.sockets import DepthSocket
+from ..common.sockets import CameraSocket, DA3GeometrySocket, DepthSocket, MoGeGeometrySocket
 from ..drawings.plots import alignment_chart
 
 
@@ -42,9 +49,10 @@ class Exo2EgoDepth(io.ComfyNode):
                 ),
                 NamedInput(
                     "file",
-                    DEPTH_ARRAYS,
-                    tooltip="A .npy or .npz file below the input folder, [frames, height, width]. Used instead of "
-                    "the images.",
+                    DEPTH_FILES,
+                    tooltip="Depth below the input folder: .npy, .npz, OpenEXR, TIFF or 16-bit PNG, as one file, a "
+                    "folder or a pattern such as depth/frame_%04d.exr; or a gray video. It takes the place of images, "
+                    "where both are given.",
                 ),
                 io.Float.Input(
                     "near",
@@ -65,8 +73,62 @@ class Exo2EgoDepth(io.ComfyNode):
                 ),
                 DepthImages("images", optional=True, tooltip="The depth as another pack gives it, one image a frame."),
                 cut_input("depth"),
+                io.Combo.Input(
+                    "unit",
+                    options=[unit.value for unit in DepthUnit],
+                    default=DepthUnit.METRES.value,
+                    optional=True,
+                    tooltip="Unit of metric depth. 16-bit PNG and TIFF are mostly in millimetres: their whole numbers "
+                    "count as they are written, and so do those of videos (0 to 255).",
+                ),
+                io.Float.Input(
+                    "factor",
+                    default=1.0,
+                    min=0.0,
+                    max=1_000_000.0,
+                    step=0.0001,
+                    round=False,
+                    optional=True,
+                    tooltip="With unit 'own factor': metres that the number 1 of the file stands for.",
+                ),
+                io.Int.Input(
+                    "start",
+                    default=0,
+                    min=0,
+                    max=1_000_000,
+                    optional=True,
+                    tooltip="First map of the file that counts, from 0; with cut the one of the clip's first frame.",
+                ),
+                io.Int.Input(
+                    "frames",
+                    default=0,
+                    min=0,
+                    max=1_000_000,
+                    optional=True,
+                    tooltip="Maps of the file that count; 0: all that follow. With cut as many as the whole clip has "
+                    "frames.",
+                ),
+                MoGeGeometrySocket.Input(
+                    "moge_geometry",
+                    optional=True,
+                    tooltip="Instead of images: what MoGe Inference of newer ComfyUIs gives. Its camera goes out too.",
+                ),
+                DA3GeometrySocket.Input(
+                    "da3_geometry",
+                    optional=True,
+                    tooltip="Instead of images: what Run Depth Anything 3 of newer ComfyUIs gives; of several views "
+                    "their camera goes out too. Metres with its Metric-Large model; else scale it by factor.",
+                ),
             ],
-            outputs=[DepthSocket.Output("depth", display_name="depth")],
+            outputs=[
+                DepthSocket.Output("depth", display_name="depth"),
+                CameraSocket.Output(
+                    "camera",
+                    display_name="camera",
+                    tooltip="Of MoGe or Depth Anything 3; or nothing.",
+                ),
+                io.Mask.Output("mask", display_name="mask", tooltip="White where there is depth."),
+            ],
             hidden=[io.Hidden.unique_id],
         )
 
@@ -79,23 +141,59 @@ class Exo2EgoDepth(io.ComfyNode):
         far: float,
         images: Tensor | None = None,
         cut: Cut | None = None,
+        unit: str = DepthUnit.METRES.value,
+        factor: float = 1.0,
+        start: int = 0,
+        frames: int = 0,
+        moge_geometry: Any = None,
+        da3_geometry: Any = None,
     ) -> io.NodeOutput:
-        if (file == DEPTH_ARRAYS.built_in) == (images is None):
-            given = "neither is" if images is None else "both are"
-            raise ValueError(f"Give either depth images or a depth file: {given} given. Unplug one or choose one.")
-        known = {"near": near or None, "far": far or None}
-        declared = DepthMeaning(meaning)
-        if images is not None:
+        declared = Declared(DepthMeaning(meaning), near or None, far or None, DepthUnit(unit), factor)
+        connected = {"images": images, "moge_geometry": moge_geometry, "da3_geometry": da3_geometry}
+        given = [name for name, value in connected.items() if value is not None]
+        camera = None
+        if file != DEPTH_FILES.built_in:
+            read = DEPTH_FILES.load(
+                input_folder(),
+                file,
+                declared=declared,
+                part=MapsPart(start, frames),
+                cut=cut,
+                progress=progress_bar(),
+            )
+            depth, said = read.depth, read.report
+            said += f" The file takes the place of {' and '.join(given)}." if given else ""
+        elif len(given) != 1:
+            raise ValueError(
+                f"Give depth images, the geometry of one model, or a depth file: {' and '.join(given) or 'none'} "
+                "arrived. Connect one, or choose a file."
+            )
+        elif images is not None:
             images = images if cut is None else cut.in_time(images, "depth images")
-            depth = Depth.from_images(images, declared, **known)
+            depth = declared.of_images(images)
+            depth = depth if cut is None else cut.depth(depth)
+            levels = eight_bit_levels(images)
+            said = f"The images went through 8 bit ({levels} levels)." if levels else ""
         else:
-            array = DEPTH_ARRAYS.load(input_folder(), file)
-            if cut is not None:
-                array = cut.in_time(array[None] if array.ndim == 2 else array, "depth maps")
-            depth = Depth.from_array(array, declared, **known)
-        depth = depth if cut is None else cut.depth(depth)
-        _report(cls, depth)
-        return io.NodeOutput(depth, ui=depth_preview(depth))
+            geometry = _geometry(declared, moge_geometry, da3_geometry, cut)
+            depth, camera, said = geometry.depth, geometry.camera, " ".join(geometry.notes)
+        _report(cls, depth, said)
+        return io.NodeOutput(depth, camera, depth.valid.float(), ui=depth_preview(depth))
+
+
+def _geometry(declared: Declared, moge: Any, da3: Any, cut: Cut | None) -> Geometry:
+    """Read what a model gives in metres, through the cut of the clip it belongs to."""
+    if declared.meaning is not DepthMeaning.METRIC:
+        raise ValueError(
+            f"MoGe and Depth Anything 3 give {DepthMeaning.METRIC.value}, not {declared.meaning.value}. Choose "
+            f"{DepthMeaning.METRIC.value}; where their lengths are not metres, set unit to {DepthUnit.OWN.value}."
+        )
+    geometry = read_da3(da3, declared.scale()) if moge is None else read_moge(moge, declared.scale())
+    if cut is None:
+        return geometry
+    depth = replace(geometry.depth, values=cut.in_time(geometry.depth.values, "depth maps"))
+    camera = None if geometry.camera is None else cut.camera(geometry.camera)
+    return replace(geometry, depth=cut.depth(depth), camera=camera)
 
 
 class Exo2EgoAlignDepth(io.ComfyNode):
@@ -140,6 +238,7 @@ class Exo2EgoAlignDepth(io.ComfyNode):
                     "itself.",
                 ),
                 cut_input("a mask", " Only the mask follows: give depth as Depth hands it out."),
+                *track_inputs("moving"),
             ],
             outputs=[
                 DepthSocket.Output("depth", display_name="depth"),
@@ -158,8 +257,11 @@ class Exo2EgoAlignDepth(io.ComfyNode):
         temporal: Depth | None = None,
         moving: Tensor | None = None,
         cut: Cut | None = None,
+        sam3_track: Any = None,
+        track_objects: str = "",
     ) -> io.NodeOutput:
         n_frames, height, width = metric.values.shape
+        moving = mask_or_track("moving", moving, sam3_track, track_objects)
         if moving is not None and cut is not None:
             moving = cut.mask(moving)
         dynamic = None if moving is None else mask_to_frames(moving, n_frames, height, width)
@@ -169,12 +271,12 @@ class Exo2EgoAlignDepth(io.ComfyNode):
         return io.NodeOutput(alignment.depth, chart, alignment.summary(), ui=image_preview(chart))
 
 
-def _report(node: type, depth: Depth) -> None:
+def _report(node: type, depth: Depth, said: str) -> None:
     contradictions = depth.contradictions()
     if contradictions:
-        warn(node, " ".join(contradictions))
+        warn(node, " ".join([*contradictions, said]).strip())
     else:
-        show_text(node, depth.describe())
+        show_text(node, "\n".join([depth.describe(), *([said] if said else [])]))
 
 
 NODES = [Exo2EgoDepth, Exo2EgoAlignDepth]

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ...geometry.points.coverage import USUAL_HIGH, USUAL_LOW
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -58,11 +60,17 @@ def alignment_chart(alignment: Alignment, width: int = 960, height: int = 640) -
     return _as_image(figure)
 
 
-def coverage_chart(percent: Sequence[float] | Tensor, width: int = 960, height: int = 320) -> Tensor:
+def coverage_chart(
+    percent: Sequence[float] | Tensor,
+    width: int = 960,
+    height: int = 320,
+    usual: tuple[float, float] = (USUAL_LOW, USUAL_HIGH),
+) -> Tensor:
     """Draw how much of each frame of an ego prior is covered.
 
     Args:
         percent: coverage of each frame, 0 to 100 [F].
+        usual: the range of EgoX's own takes, which is shaded.
         width: width of the chart in pixels.
         height: height of the chart in pixels.
 
@@ -79,6 +87,7 @@ def coverage_chart(percent: Sequence[float] | Tensor, width: int = 960, height: 
     figure = _new_figure(width, height)
     axes = figure.subplots()
     axes.bar(range(len(values)), values.tolist(), width=0.8, color=_USED, alpha=0.75)
+    axes.axhspan(usual[0], usual[1], color=_USED, alpha=0.12, linewidth=0, label="EgoX's own takes")
     axes.axhline(mean, color="black", linestyle="--", linewidth=1, label=f"mean {mean:.1f} %")
     axes.set_ylim(0, 100)
     axes.set_xlim(-0.6, len(values) - 0.4)

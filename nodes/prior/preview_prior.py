@@ -8,8 +8,10 @@ from torch import Tensor
 
 from ...common.messages import frame_ranges
 from ...geometry.cameras.camera import Camera
+from ...geometry.points.coverage import coverage_verdict, misread_pose
 from ...geometry.points.point_cloud import PointCloud
 from ...geometry.points.quick_view import QUICK_SIDE, quick_view
+from ..common.own_inputs import near_input
 from ..common.previews import video_preview
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema
@@ -54,6 +56,7 @@ class Exo2EgoPreviewPrior(io.ComfyNode):
                 io.Int.Input(
                     "times", default=5, min=1, max=12, tooltip="Moments on the contact sheet, from first to last."
                 ),
+                near_input(),
             ],
             outputs=[
                 io.Image.Output("preview", display_name="preview", tooltip="The ego prior, small."),
@@ -74,18 +77,24 @@ class Exo2EgoPreviewPrior(io.ComfyNode):
         warn_below: float,
         times: int,
         images: Tensor | None = None,
+        near: float = 0.0,
     ) -> io.NodeOutput:
         device = comfy.model_management.get_torch_device()
-        rendering = quick_view(points, camera, size, progress=progress_bar(), device=device)
+        rendering = quick_view(points, camera, size, progress=progress_bar(), device=device, near=near)
         percent = rendering.coverage_percent  # [F]
         rows = [("exo", images), ("ego prior (quick look)", rendering.color)]
         sheet = contact_sheet(rows, times=min(times, len(percent)))
         mean, low = float(percent.mean()), (percent < warn_below).nonzero()[:, 0].tolist()
         lowest = f"{float(percent.min()):.1f}% at least (frame {int(percent.argmin())})"
-        report = f"Coverage {mean:.1f}% on average, {lowest}."
+        report = f"Coverage {mean:.1f}% on average, {lowest}. {coverage_verdict(mean)}"
+        mistake = misread_pose(points, camera, mean, device)
+        if mistake:
+            report += f"\n{mistake}"
         if low:
             who = f"Frames {frame_ranges(low)} see" if len(low) > 1 else f"Frame {low[0]} sees"
-            report += f"\n{who} less than {warn_below:g}% of the scene. {_advice(mean)}"
+            report += f"\n{who} less than {warn_below:g}% of the scene."
+            report += "" if mistake else f" {_advice(mean)}"
+        if low or mistake:
             warn(cls, report)
         else:
             show_text(cls, report)

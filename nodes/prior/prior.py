@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import comfy.model_management
 import torch
 from comfy_api.latest import io
@@ -11,16 +13,19 @@ from ...geometry.cameras.camera import Camera
 from ...geometry.depth.clip_size import at_image_size
 from ...geometry.depth.depth import Depth
 from ...geometry.depth.dynamic_mask import estimate_dynamic, mask_to_frames
+from ...geometry.points.coverage import coverage_verdict, misread_pose
 from ...geometry.points.point_cloud import Background, PointCloud, build_point_cloud
 from ...geometry.points.renderer import DEFAULT_MEMORY_BUDGET, RenderBackend, render_points
 from ...geometry.take_kind import TakeKind
 from ...takes.clips.cut import Cut
-from ..common.own_inputs import cut_input
+from ...takes.ply_files import SCANS
+from ..common.own_inputs import cut_input, mask_or_track, near_input, track_inputs
 from ..common.previews import video_preview
 from ..common.progress import logger, progress_bar, show_text, warn
 from ..common.schema import schema
 from ..common.sockets import CameraSocket, DepthSocket, PointsSocket
 from ..drawings.plots import coverage_chart
+from .scan import scan_inputs, with_scan
 
 _ESTIMATED, _NONE = "mask, or estimated", "none"
 _MOVING_POINTS = _BY_TAKE, _BY_KEEP_MOVING = ["by the take", "by keep_moving"]
@@ -103,6 +108,8 @@ class Exo2EgoPointCloud(io.ComfyNode):
                     "other clips follow keep_moving. by keep_moving: keep_moving decides for every clip.",
                 ),
                 cut_input("a mask", " Only the mask follows: depth and camera have inputs of their own for it."),
+                *track_inputs("moving"),
+                *scan_inputs(),
             ],
             outputs=[PointsSocket.Output("points", display_name="points")],
             hidden=[io.Hidden.unique_id],
@@ -122,8 +129,13 @@ class Exo2EgoPointCloud(io.ComfyNode):
         moving: Tensor | None = None,
         moving_points: str = _BY_KEEP_MOVING,  # what graphs from before this input say
         cut: Cut | None = None,
+        sam3_track: Any = None,
+        track_objects: str = "",
+        scan: str = SCANS.built_in,
+        splat: Any = None,
     ) -> io.NodeOutput:
         depth, camera = at_image_size(images, depth, camera)
+        moving = mask_or_track("moving", moving, sam3_track, track_objects)
         progress = progress_bar()
         chosen = Background(background)
         kind = camera.take_kind if moving_points == _BY_TAKE else None
@@ -149,11 +161,12 @@ class Exo2EgoPointCloud(io.ComfyNode):
             reliability_threshold=reliability,
             progress=progress,
         )
+        cloud, scanned = with_scan(cloud, scan, splat)
         warning = _moving_warning(dynamic, mask, f'background "{background}", moving_parts "{moving_parts}"')
         rule = "every frame shows its own" if chosen is Background.PER_FRAME else _rule(kind, drawn)
         if drawn != keep_moving:
             logger.info("Exo2EgoPointCloud: %s.", rule)
-        text = f"{cloud.describe()}\n{_moving_share(dynamic)}; {rule}"
+        text = "\n".join([cloud.describe(), f"{_moving_share(dynamic)}; {rule}", *([scanned] if scanned else [])])
         if warning:
             warn(cls, f"{warning}\n{text}")
         else:
@@ -200,6 +213,7 @@ class Exo2EgoRenderPrior(io.ComfyNode):
                     default=RenderBackend.TORCH.value,
                     tooltip="torch runs everywhere. pytorch3d gives the same image where it is installed.",
                 ),
+                near_input(),
             ],
             outputs=[
                 io.Image.Output("ego_prior", display_name="ego prior"),
@@ -212,7 +226,13 @@ class Exo2EgoRenderPrior(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, points: PointCloud, camera: Camera, radius: float, points_per_pixel: int, backend: str
+        cls,
+        points: PointCloud,
+        camera: Camera,
+        radius: float,
+        points_per_pixel: int,
+        backend: str,
+        near: float = 0.0,
     ) -> io.NodeOutput:
         device = comfy.model_management.get_torch_device()
         rendering = render_points(
@@ -224,11 +244,15 @@ class Exo2EgoRenderPrior(io.ComfyNode):
             device=device,
             memory_budget_bytes=_memory_budget(device),
             progress=progress_bar(),
+            near=near,
         )
         percent = rendering.coverage_percent  # [F]
         mean, lowest = float(percent.mean()), float(percent.min())
         text = f"Coverage {mean:.1f}% on average, {lowest:.1f}% at least (frame {int(percent.argmin())})."
-        if lowest < LOW_COVERAGE_PERCENT:
+        text = f"{text} {coverage_verdict(mean)}"
+        if mistake := misread_pose(points, camera, mean, device):
+            warn(cls, f"{text} {mistake}")
+        elif lowest < LOW_COVERAGE_PERCENT:
             warn(cls, f"{text} {_coverage_advice(mean)}")
         else:
             show_text(cls, text)

@@ -17,7 +17,8 @@ from ...geometry.cameras.presets import RELEASE_SIZE, LensPreset
 from ...geometry.lenses import Lens, lens_kinds
 from ..egox.meta import EgoXMeta
 from ..egox.read import DATASET_KEY, dataset_entry
-from ..files import EXPORT_AGAIN, load_arrays, load_json
+from ..files import EXPORT_AGAIN, load_json
+from ..numpy_files import load_arrays
 from .gltf_read import read_gltf
 from .nuke_chan import read_chan
 

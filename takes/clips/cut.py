@@ -162,21 +162,28 @@ class Cut:
         Raises:
             ValueError: if they have another shape than the clip.
         """
-        (width, height), upright, window, placed = self.size, self.upright, self.window, self.placed
+        width, height = self.size
         require_memory(
             FLOAT * len(maps) * width * height,
             f"{len(maps)} {what} at {width} x {height}",
             "Make the images smaller, or give fewer frames.",
         )
-        turned = self._is_stored((maps.shape[2], maps.shape[1]), what)
-        result = torch.full((len(maps), height, width), fill, dtype=maps.dtype)
+        result = torch.empty(len(maps), height, width, dtype=maps.dtype)
         for index, stored in enumerate(maps):
             cancel_point()
-            whole = self.orientation.upright(stored[..., None])[..., 0] if turned else stored
-            columns = _under(placed[2], window[0], window[2], upright[0], whole.shape[1])
-            rows = _under(placed[3], window[1], window[3], upright[1], whole.shape[0])
-            inner = whole[rows[:, None], columns]
-            result[index, placed[1] : placed[1] + placed[3], placed[0] : placed[0] + placed[2]] = inner
+            result[index] = self.map(stored, fill, what)
+        return result
+
+    def map(self, stored: Tensor, fill: float, what: str = "depth maps") -> Tensor:
+        """Bring one map [H, W] to [h, w], as `maps` does."""
+        (width, height), upright, window, placed = self.size, self.upright, self.window, self.placed
+        turned = self._is_stored((stored.shape[1], stored.shape[0]), what)
+        whole = self.orientation.upright(stored[..., None])[..., 0] if turned else stored
+        columns = _under(placed[2], window[0], window[2], upright[0], whole.shape[1])
+        rows = _under(placed[3], window[1], window[3], upright[1], whole.shape[0])
+        result = torch.full((height, width), fill, dtype=stored.dtype)
+        inner = whole[rows[:, None], columns]
+        result[placed[1] : placed[1] + placed[3], placed[0] : placed[0] + placed[2]] = inner
         return result
 
     def depth(self, depth: Depth) -> Depth:

@@ -37,7 +37,7 @@ class AnimationSource:
     def __init__(self, path: Path) -> None:
         self._path = path
         self.remarks: list[str] = []
-        with _opened(path) as image:
+        with opened_picture(path) as image:
             count = getattr(image, "n_frames", 1) if image.format in _ANIMATED else 1
             times = [0.0]
             for index in range(count - 1):
@@ -51,7 +51,7 @@ class AnimationSource:
 
     def pictures(self, frames: Sequence[int]) -> Iterator[Tensor]:
         """See `ClipSource`."""
-        with _opened(self._path) as image:
+        with opened_picture(self._path) as image:
             for index in frames:
                 cancel_point()
                 if index:
@@ -72,22 +72,18 @@ class PicturesSource:
     def __init__(self, paths: Sequence[Path]) -> None:
         self._paths = paths
         self.remarks: list[str] = []
-        with _opened(paths[0]) as image:
+        with opened_picture(paths[0]) as image:
             header = _header(image, None, len(paths), f"{len(paths)} pictures")
         self.header = header
-        if missing := _missing(paths):
-            self.remarks.append(
-                f"Numbers are missing between the pictures ({few(frame_ranges(missing).split(', '))}); they follow one "
-                "another without a gap."
-            )
+        self.remarks += missing_numbers(paths)
 
     def pictures(self, frames: Sequence[int]) -> Iterator[Tensor]:
         """See `ClipSource`."""
         first = (self.header.width, self.header.height, self.header.orientation)
         for index in frames:
             cancel_point()
-            with _opened(self._paths[index]) as image:
-                if (*image.size, _orientation(image)) != first:
+            with opened_picture(self._paths[index]) as image:
+                if (*image.size, orientation_of(image)) != first:
                     raise ValueError(
                         f"{self._paths[index].name} has {image.size[0]} x {image.size[1]} pixels, and "
                         f"{self._paths[0].name} {first[0]} x {first[1]}, or it lies another way. Give pictures of one "
@@ -100,8 +96,12 @@ class PicturesSource:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image]:
+def opened_picture(path: Path, advice: str = "Save it again as PNG.") -> Iterator[Image]:
     """Open a picture.
+
+    Args:
+        path: the file.
+        advice: what to do where it cannot be read.
 
     Raises:
         ValueError: if it is none, or turns out truncated or corrupt inside the block.
@@ -118,17 +118,16 @@ def _opened(path: Path) -> Iterator[Image]:
     except (OSError, SyntaxError, EOFError, ValueError) as error:
         if isinstance(error, ValueError) and path.name in str(error):
             raise
-        raise ValueError(
-            f"{path.name} is not a picture that can be read, or it is truncated. Save it again as PNG."
-        ) from error
+        raise ValueError(f"{path.name} is not a picture that can be read, or it is truncated. {advice}") from error
 
 
 def _header(image: Image, times: tuple[float, ...] | None, count: int, kind: str) -> Header:
     remarks = ("Transparent parts lie over black.",) if _has_alpha(image) else ()
-    return Header(times, 0.0, *image.size, count, kind, orientation=_orientation(image), remarks=remarks)
+    return Header(times, 0.0, *image.size, count, kind, orientation=orientation_of(image), remarks=remarks)
 
 
-def _orientation(image: Image) -> Orientation:
+def orientation_of(image: Image) -> Orientation:
+    """Return what brings a picture upright, as its EXIF data say."""
     try:
         return of_exif(image.getexif().get(_EXIF_ORIENTATION))
     except (ValueError, SyntaxError, OSError, KeyError, TypeError):
@@ -157,12 +156,16 @@ def _pixels(image: Image) -> Tensor:
     return pixels[..., :3] * pixels[..., 3:] if mode == "RGBA" else pixels
 
 
-def _missing(paths: Sequence[Path]) -> list[int]:
-    """Return the numbers missing in the names' last number, where names differ in that alone."""
+def missing_numbers(paths: Sequence[Path]) -> list[str]:
+    """Return a sentence on the numbers missing in the names' last number, where names differ in that alone."""
     parts = [re.findall(r"^(.*?)(\d+)(\D*)$", path.name) for path in paths]
     if not all(parts) or len({(found[0][0], found[0][2]) for found in parts}) != 1:
         return []
     numbers = {int(found[0][1]) for found in parts}
-    if max(numbers) - min(numbers) > 10 * len(numbers):
+    missing = sorted(set(range(min(numbers), max(numbers) + 1)) - numbers)
+    if not missing or max(numbers) - min(numbers) > 10 * len(numbers):
         return []
-    return sorted(set(range(min(numbers), max(numbers) + 1)) - numbers)
+    return [
+        f"Numbers are missing between the pictures ({few(frame_ranges(missing).split(', '))}); they follow one another "
+        "without a gap."
+    ]

@@ -72,6 +72,10 @@ class VideoSource:
 
     def pictures(self, frames: Sequence[int]) -> Iterator[Tensor]:
         """See `ClipSource`."""
+        yield from (pixels_of(frame, deep=bool(self.header.curve)) for frame in self.frames(frames))
+
+    def frames(self, frames: Sequence[int]) -> Iterator[VideoFrame]:
+        """Give frames as they are decoded; otherwise as `pictures`."""
         size = (self.header.height, self.header.width)
         given = 0
         for frame in self._frames(frames):
@@ -81,7 +85,7 @@ class VideoSource:
                     f"{frame.height}. Re-encode it to H.264 in an MP4."
                 )
             given += 1
-            yield pixels_of(frame, deep=bool(self.header.curve))
+            yield frame
         if given < len(frames):
             raise ValueError(
                 f"{self._path.name} ends or is damaged after frame {frames[given - 1] if given else 0} of its "

@@ -29,7 +29,8 @@ from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.presets import RELEASE_SIZE, LensPreset
 from ...geometry.depth.depth import Depth, DepthMeaning
 from ...geometry.lenses import Lens
-from ..files import load_array, load_json
+from ..files import load_json
+from ..numpy_files import load_array
 from ..take import Take
 from ..video import read_video
 from .frames import FrameCut, StepCounter

@@ -6,6 +6,7 @@ import math
 import os
 import re
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -78,7 +79,14 @@ def good_values() -> dict[str, object]:
         "POSE_KEYPOINT": [{"people": [], "canvas_width": 8, "canvas_height": 8}],
         "MHR_POSE_DATA": {"frames": []},
         "FACE_LANDMARKS": {"frames": []},
+        "KIMODO_POSE_DATA": {"frames": []},
         "LOAD3D_CAMERA": {"position": {}},
+        "MOGE_GEOMETRY": {"depth": torch.ones(2, 4, 6)},
+        "DA3_GEOMETRY": {"depth": torch.ones(2, 4, 6)},
+        "SPLAT": SimpleNamespace(
+            positions=torch.ones(1, 2, 3), opacities=torch.ones(1, 2, 1), sh=torch.ones(1, 2, 1, 3)
+        ),
+        "SAM3_TRACK_DATA": {"packed_masks": None, "n_frames": 2, "scores": [], "orig_size": (4, 6)},
     }
 
 
@@ -119,6 +127,11 @@ def wrong_values() -> list[object]:
     ]
 
 
+# Payloads of others, of which only the readers know what is in them.
+KEYED = ("POSE_KEYPOINT", "MHR_POSE_DATA", "FACE_LANDMARKS", "LOAD3D_CAMERA", "MOGE_GEOMETRY", "DA3_GEOMETRY")
+KEYED += ("SAM3_TRACK_DATA", "KIMODO_POSE_DATA")
+
+
 def takes(declared, value: object) -> bool:
     """Whether a wrong value is right for this input after all."""
     kind = str(declared.io_type)
@@ -128,10 +141,8 @@ def takes(declared, value: object) -> bool:
         return value in ("no such thing", "../../etc/passwd", "/etc") if isinstance(value, str) else False
     if kind == "MASK":  # any numbers do
         return isinstance(value, torch.Tensor) and value.ndim == 3
-    # What is in them, their readers check: geometry.head and geometry.cameras.load3d.
-    return kind in ("POSE_KEYPOINT", "MHR_POSE_DATA", "FACE_LANDMARKS", "LOAD3D_CAMERA") and isinstance(
-        value, dict | list
-    )
+    # What is in them, their readers check: geometry.head, geometry.cameras.load3d, geometry.depth.core_geometry.
+    return kind in KEYED and isinstance(value, dict | list)
 
 
 def test_every_input_of_every_node_has_a_rule():

@@ -10,8 +10,9 @@ import pytest
 
 from exo2ego.common.cancel import cancellable
 from exo2ego.common.memory import LIMIT_VARIABLE
-from exo2ego.takes import files
-from exo2ego.takes.files import load_array, load_arrays, load_json, resolve_inside, resolve_named
+from exo2ego.takes import numpy_files
+from exo2ego.takes.files import load_json, resolve_inside, resolve_named
+from exo2ego.takes.numpy_files import load_array, load_arrays
 
 
 @pytest.fixture
@@ -235,7 +236,7 @@ def test_arrays_are_what_numpy_reads(tmp_path):
 
 
 def test_reading_asks_in_between_whether_to_go_on(tmp_path, monkeypatch):
-    monkeypatch.setattr(files, "_BYTES_AT_ONCE", 1000)
+    monkeypatch.setattr(numpy_files, "_BYTES_AT_ONCE", 1000)
     np.savez_compressed(tmp_path / "depth.npz", depth=np.zeros((50, 100)))
     asked = []
     with cancellable(lambda: asked.append(1)):

@@ -9,11 +9,12 @@ import pytest
 
 from exo2ego.common import paths
 from exo2ego.takes import library
-from exo2ego.takes.library import CAMERAS, DEPTH_ARRAYS, KEYPOINTS, TAKES, VIEWS
+from exo2ego.takes.depth_files.names import DEPTH_FILES
+from exo2ego.takes.library import CAMERAS, KEYPOINTS, TAKES, VIEWS
 from exo2ego.takes.listing import names_inside, unreadable_inside
 from support.unreadable import as_stranger, make_unreadable, open_folder
 
-KINDS = {"takes": TAKES, "views": VIEWS, "cameras": CAMERAS, "keypoints": KEYPOINTS, "depth": DEPTH_ARRAYS}
+KINDS = {"takes": TAKES, "views": VIEWS, "cameras": CAMERAS, "keypoints": KEYPOINTS, "depth": DEPTH_FILES}
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
 
@@ -95,14 +96,14 @@ def test_names_that_an_editor_cannot_show_are_not_offered(root, caplog):
     for name in odd:
         (root / name).touch()
     (root / "5 < 6 & 7.npy").touch()
-    listed = DEPTH_ARRAYS.names(root)
+    listed = DEPTH_FILES.names(root)
     assert "5 < 6 & 7.npy" in listed
     assert not set(odd) & set(listed)
     (said,) = [text for text in caplog.messages if "markup" in text]
     assert "\x1b" not in said
-    DEPTH_ARRAYS.names(root)
+    DEPTH_FILES.names(root)
     assert len([text for text in caplog.messages if "markup" in text]) == 1
-    DEPTH_ARRAYS.check(root, odd[0])  # who names it gets it
+    DEPTH_FILES.check(root, odd[0])  # who names it gets it
 
 
 def test_looking_never_raises(root):

@@ -37,7 +37,7 @@ from exo2ego.geometry.head.person_tracks import PersonChoice, follow_person
 from exo2ego.geometry.plucker import PluckerMaps, wan_camera_embedding
 from exo2ego.geometry.points.point_cloud import Background, build_point_cloud
 from exo2ego.geometry.points.renderer import render_points
-from exo2ego.takes.files import load_array
+from exo2ego.takes.numpy_files import load_array
 
 MB = 1e6
 

@@ -60,3 +60,25 @@ def test_nothing_outside_the_root_is_sent(here):
         source_of("clip.mp4", CLIP, inner)
     with pytest.raises(ClipError, match="outside --root"):
         source_of("../*.png", CLIP, inner)
+
+
+@pytest.mark.parametrize(
+    ("value", "files", "named"),
+    [
+        ("depth.npy", ["depth.npy"], "depth.npy"),
+        # The kind of which there are most: previews lie beside depth.
+        ("maps", ["maps/z_2.exr", "maps/z_10.exr"], "maps"),
+        ("maps/*.png", ["maps/z_2.png"], "maps"),
+    ],
+)
+def test_the_files_of_depth(here, value, files, named):
+    for name in ("depth.npy", "maps/z_2.exr", "maps/z_10.exr", "maps/z_2.png", "maps/notes.txt"):
+        (here.folder / name).parent.mkdir(exist_ok=True)
+        (here.folder / name).write_text(name)
+    depth = FileInput(FileKind.DEPTH, "none")
+    source = source_of(value, depth, here)
+    assert [place for _, place in source.files] == files
+    assert source.value == named
+    assert source_of("none", depth, here) is None
+    with pytest.raises(ClipError, match="No picture lies"):
+        source_of("empty", depth, here)

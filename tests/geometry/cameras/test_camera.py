@@ -149,3 +149,9 @@ def test_lengths_and_sizes_must_fit():
         trajectory().cropped(40, 0, 32, 24)
     with pytest.raises(ValueError, match="No frame left"):
         trajectory()[9:]
+
+
+def test_transposed_matrices_are_named():
+    pose = turn_about_y(20.0, (1.0, 2.0, 3.0))
+    with pytest.raises(ValueError, match="are transposed: their last column is 0 0 0 1"):
+        Camera(Pinhole(50.0, 52.0, 31.0, 25.0), 64, 48, pose.mT)

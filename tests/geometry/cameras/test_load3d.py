@@ -90,6 +90,45 @@ def test_a_pinhole_stands_in_for_a_fisheye_and_that_is_said():
     assert "+1.000, +0.000 pixels" in lost_without_lens(off)
 
 
+def orbit(count: int, **change) -> list[dict]:
+    """What core's Create Camera Orbit hands out: the viewer's camera turned about its target."""
+    cameras = []
+    for number in range(count):
+        angle = math.radians(360 * number / count)
+        place = {"x": 5 * math.sin(angle), "y": 0.5, "z": 5 * math.cos(angle)}
+        cameras.append({**PLAIN, "position": place, "fov": 40, "zoom": 1.5, **change})
+    return cameras
+
+
+def test_a_list_is_a_trajectory():
+    cameras = orbit(8)
+    result = camera_from_load3d(cameras, 640, 360)
+    assert result.n_frames == 8
+    for frame, info in enumerate(cameras):
+        pixel, _, seen = result[frame].project(torch.tensor([0.3, -0.2, 0.1]))
+        assert bool(seen)
+        assert pixel.tolist() == pytest.approx(three_js_pixel(info, torch.tensor([0.3, 0.2, -0.1]), 640, 360), abs=1e-3)
+    again = camera_from_load3d([camera_to_load3d(result, frame) for frame in range(8)], 640, 360)
+    assert torch.allclose(again.world_to_camera, result.world_to_camera, atol=1e-9)
+    assert again.lens.fy == pytest.approx(result.lens.fy)
+    assert camera_from_load3d(cameras[:1], 640, 360).is_fixed
+
+
+def test_a_list_whose_cameras_zoom():
+    cameras = [*orbit(2), *orbit(1, zoom=3)]
+    with pytest.raises(ValueError, match=r"The 3 cameras of the list have vertical fields of view from 13\.8 to 27\.3"):
+        camera_from_load3d(cameras, 640, 360)
+    with pytest.raises(ValueError, match="list of 3D viewers' cameras is empty"):
+        camera_from_load3d([], 640, 360)
+    with pytest.raises(ValueError, match="dictionary, got list"):
+        camera_from_load3d([orbit(1)], 640, 360)
+
+
+def test_no_field_of_view_is_the_viewers():
+    """Core's own renderer takes 0 so."""
+    assert vertical_fov(camera_from_load3d({**PLAIN, "fov": 0}, 100, 80)) == pytest.approx(VIEWER_FOV)
+
+
 @pytest.mark.parametrize(
     ("info", "match"),
     [

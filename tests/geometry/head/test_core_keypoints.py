@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from exo2ego.geometry.cameras.rotations import matrices_to_vectors, shortest_turns, vectors_to_matrices
-from exo2ego.geometry.head.core_keypoints import read_face_landmarks, read_mhr
+from exo2ego.geometry.head.core_keypoints import read_face_landmarks, read_kimodo, read_mhr
 from exo2ego.geometry.head.keypoints import HEAD_JOINTS, Joint
 from exo2ego.geometry.head.model import HEAD_POINTS
 
@@ -112,3 +112,67 @@ def test_a_face_that_was_filled_in_has_no_axes():
 def test_what_is_refused(read, content, message):
     with pytest.raises(ValueError, match=message):
         read(content)
+
+
+# Kimodo -------------------------------------------------------------------------------------------------------------
+
+# OpenPose's 18 joints: nose, neck, right arm, left arm, right leg, left leg, eyes, ears (the right ones first).
+_OPENPOSE = {Joint.NOSE: 0, Joint.NECK: 1, Joint.RIGHT_SHOULDER: 2, Joint.LEFT_SHOULDER: 5, Joint.RIGHT_EYE: 14,
+             Joint.LEFT_EYE: 15, Joint.RIGHT_EAR: 16, Joint.LEFT_EAR: 17}  # fmt: skip
+
+
+def rig(y_down: bool, **change) -> tuple[dict, Tensor]:
+    """A rig whose joints stand in another order than OpenPose's; one joint lies between two of the rig's."""
+    solid = torch.zeros(18, 3, dtype=torch.float64)
+    for place, joint in enumerate(HEAD_JOINTS):
+        solid[_OPENPOSE[joint]] = HEAD_POINTS[place] @ head().T
+    solid[2], solid[5] = torch.tensor([[-0.18, 0.25, 0.0], [0.18, 0.25, 0.0]], dtype=torch.float64)
+    order = torch.randperm(18, generator=torch.Generator().manual_seed(0))
+    joints = torch.zeros(20, 3, dtype=torch.float64)
+    joints[order] = solid
+    joints[18], joints[19] = solid[0] + 0.3, solid[0] - 0.1  # the nose is a quarter of the way from 19 to 18
+    pairs = torch.stack([order, torch.full((18,), -1)], dim=-1)
+    pairs[0] = torch.tensor([18, 19])
+    weights = torch.full((18,), 0.5)
+    weights[0] = 0.25
+    flip = torch.ones(3) if y_down else torch.tensor([1.0, -1.0, -1.0])
+    person = {
+        "pred_joint_coords": (joints * flip).float().numpy(),
+        "pred_cam_t": PLACE.float().numpy(),
+        "focal_length": np.float32(FOCAL),
+    }
+    override = {
+        "openpose18_joint_indices": pairs.int().numpy(),
+        "openpose18_joint_weights": weights.numpy(),
+        "per_frame_y_down": y_down,
+        **change,
+    }
+    return {**payload([person], []), "_skeleton_override": override}, solid
+
+
+@pytest.mark.parametrize("y_down", [False, True])
+def test_a_rig_stands_where_core_draws_it(y_down):
+    given, solid = rig(y_down)
+    first, second = read_kimodo(given).frames
+    for joint, place in _OPENPOSE.items():
+        expected = project(solid[place] + PLACE)
+        assert torch.allclose(first.pixels[0, joint], expected, atol=1e-2), joint
+    ahead = torch.nn.functional.normalize(PLACE, dim=0)
+    expected = shortest_turns(ahead, torch.tensor([0.0, 0.0, 1.0], dtype=torch.float64)) @ head()
+    assert math.degrees(float(matrices_to_vectors(first.rotations[0] @ expected.T).norm())) < 3
+    assert len(second.pixels) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"openpose18_joint_indices": np.zeros((17, 2))}, "openpose18_joint_indices"),
+        ({"openpose18_joint_indices": np.full((18, 2), 40)}, "20 joints, and its rig's map names others"),
+        ({"openpose18_joint_weights": np.ones(3)}, "openpose18_joint_weights"),
+    ],
+)
+def test_what_is_no_rig(change, said):
+    with pytest.raises(ValueError, match=said):
+        read_kimodo(rig(False, **change)[0])
+    with pytest.raises(ValueError, match="_skeleton_override"):
+        read_kimodo(payload([]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 import torch
 
@@ -42,6 +44,15 @@ def test_saved_and_loaded(comfy_server, comfy_client, kind):
     assert (again.width, again.height) == (128, 128)
     listed = comfy_client.get("/object_info/Exo2EgoCameraFile")["Exo2EgoCameraFile"]["input"]["required"]["file"]
     assert name in str(listed)
+
+
+@pytest.mark.parametrize("all_frames", [False, True])
+def test_one_frame_or_all_go_to_viewers(comfy_client, all_frames):
+    graph = with_node(export_graph(all_frames=all_frames), "4", "PreviewAny", "Look", source=["3", 0])
+    given = ast.literal_eval(comfy_client.run(graph).outputs["4"]["text"][0])
+    assert isinstance(given, list) == all_frames
+    shown = given[2] if all_frames else given
+    assert (shown["position"]["x"], shown["zoom"]) == (pytest.approx(0.2), 1)
 
 
 def test_names_count_on(comfy_client):

@@ -46,6 +46,7 @@ _CALLED = {
     "POSE_KEYPOINT": ["people"],
     "MHR_POSE_DATA": ["keypoints", "people", "image"],
     "FACE_LANDMARKS": ["keypoints", "people", "image"],
+    "KIMODO_POSE_DATA": ["keypoints", "people", "image"],
     "CONDITIONING": ["prompt"],
     "EXO2EGO_PLUCKER": ["pluecker"],
     "LATENT": ["images of"],

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from support.depth_files import write_deep_png, write_exr
 from support.tiny_models import FILES
 
 from .graphs import DEPTH_PRO, TAKE
@@ -34,8 +36,8 @@ def write_wrong_files(base: Path, seed: int = 0) -> dict[str, list[str]]:
     """Write them below a server's folder.
 
     Returns:
-        Names by the mark of an input in `/object_info` ("file", "take", "ego-exo4d", "keypoints", "clip"), or by node
-        type.
+        Names by the mark of an input in `/object_info` ("file", "take", "ego-exo4d", "keypoints", "clip",
+        "depth"), or by node type.
     """
     rng = random.Random(f"files {seed}")
     folder = base / "input" / FOLDER
@@ -49,6 +51,7 @@ def write_wrong_files(base: Path, seed: int = 0) -> dict[str, list[str]]:
         "file": single + keypoints + takes[:2],
         "take": [*takes, *(f"{take}#NAME" for take in takes[:4]), *single[:6], FOLDER],
         "ego-exo4d": views,
+        "depth": [*single, *takes[:2], *_spoilt_depth(folder, rng), FOLDER],
         "clip": [*single, *takes[:2], *_spoilt_clips(folder, base / "input" / TAKE / "exo.mp4", rng), FOLDER],
         "keypoints": keypoints + single + takes[:2] + [FOLDER],
         "Exo2EgoEgoXLoader.lora_name": _weights(base / "models" / "loras", FILES["lora"][1], rng),
@@ -68,6 +71,24 @@ def _spoilt_clips(folder: Path, video: Path, rng: random.Random) -> list[str]:
         (folder.parent / name).write_bytes(spoilt[: rng.choice([len(spoilt), rng.randrange(len(spoilt))])])
         names.append(name)
     return [*names, f"{FOLDER}/clip_*.png", f"{FOLDER}/%d", f"{FOLDER}/*"]
+
+
+def _spoilt_depth(folder: Path, rng: random.Random) -> list[str]:
+    """OpenEXR, PNG and TIFF with some bytes changed or the end cut off, alone and as sequences of sorts."""
+    one = np.linspace(1, 5, 24 * 32, dtype=np.float32).reshape(24, 32)
+    write_exr(folder / "good.exr", {"Z": one, "A": one}, "zip")
+    write_deep_png(folder / "good_depth.png", (one * 1000).astype(np.uint16))
+    Image.fromarray(one).save(folder / "good_depth.tif")
+    names = ["good.exr", "good_depth.png", "good_depth.tif"]
+    for number in range(12):
+        whole = (folder / names[number % 3]).read_bytes()
+        spoilt = bytearray(whole)
+        for _ in range(rng.choice([1, 5, 50])):
+            spoilt[rng.randrange(len(spoilt))] = rng.randrange(256)
+        name = f"depth_{number}.{rng.choice(['exr', 'png', 'tif', 'mkv'])}"
+        (folder / name).write_bytes(spoilt[: rng.choice([len(spoilt), rng.randrange(len(spoilt))])])
+        names.append(name)
+    return [f"{FOLDER}/{name}" for name in [*names, "depth_*.exr", "depth_%d.png", "*"]]
 
 
 def spoilt_json(value: Any, rng: random.Random) -> Any:

@@ -20,6 +20,8 @@ import torch
 from comfy_api.latest import io
 from torch import Tensor
 
+from .payload_examples import EXAMPLES
+
 _LOOKS = 12
 _DEPTH = 4  # how far down a payload may be spoilt
 
@@ -62,7 +64,7 @@ class StandInSpoil(io.ComfyNode):
     @classmethod
     def execute(cls, seed: int, of: Any = None, socket: str = "") -> io.NodeOutput:
         rng = random.Random(seed)
-        good = _EXAMPLES[socket]() if of is None and socket in _EXAMPLES else of
+        good = EXAMPLES[socket]() if of is None and socket in EXAMPLES else of
         try:
             label, value = spoilt(good, rng)
         except Exception as error:  # this is never what a test is about
@@ -256,43 +258,6 @@ _WAYS: list[tuple[Any, Callable[[Any, random.Random, int], tuple[str, Any]]]] = 
     (int, _spoilt_number),
     (float, _spoilt_number),
 ]
-
-
-def _load3d_camera() -> dict[str, Any]:
-    place = {"x": 0.0, "y": 1.0, "z": 2.0}
-    turn = {**place, "w": 1.0}
-    return {"position": place, "target": {**place, "z": 0.0}, "quaternion": turn, "fov": 50.0, "zoom": 1,
-            "cameraType": "perspective", "aspect": 1.0}  # fmt: skip
-
-
-def _mhr_pose() -> dict[str, Any]:
-    person = {
-        "pred_keypoints_2d": np.ones((70, 2), np.float32) * 30,
-        "pred_keypoints_3d": np.random.default_rng(0).normal(size=(70, 3)).astype(np.float32),
-        "pred_cam_t": np.float32([0, 0, 3]),
-        "bbox": np.float32([10, 10, 60, 60]),
-        "focal_length": np.float32(100),
-    }
-    return {"frames": [[dict(person)] for _ in range(5)], "image_size": (64, 128)}
-
-
-def _face_landmarks() -> dict[str, Any]:
-    face = {"landmarks_xy": np.ones((478, 2), np.float32) * 30, "transformation_matrix": np.eye(4, dtype=np.float32)}
-    return {"frames": [[dict(face)] for _ in range(5)], "image_size": (64, 128)}
-
-
-# Payloads that no shipped workflow makes.
-_EXAMPLES: dict[str, Callable[[], Any]] = {
-    "MASK": lambda: torch.zeros(5, 64, 128),
-    "LOAD3D_CAMERA": _load3d_camera,
-    "MHR_POSE_DATA": _mhr_pose,
-    "FACE_LANDMARKS": _face_landmarks,
-    "INT": lambda: 3,
-    "FLOAT": lambda: 0.5,
-    "BOOLEAN": lambda: True,
-    "STRING": lambda: "a text",
-    "COMBO": lambda: "none",
-}
 
 
 def digest(value: Any) -> str:

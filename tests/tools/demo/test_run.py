@@ -15,7 +15,7 @@ from demo.run import RESULTS, given_take, run_demo
 
 from exo2ego.takes.egox.write import write_take
 from exo2ego.takes.example.room import example_take
-from exo2ego.takes.files import load_array
+from exo2ego.takes.numpy_files import load_array
 from exo2ego.takes.video import read_video
 
 TOOL = Path(sys.modules["pack"].__file__).parent / "run.py"
