@@ -25,7 +25,6 @@ def detect_people(
     *,
     least: float = 0.25,
     device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
     step: Callable[[], None] = cancel_point,
 ) -> list[tuple[Tensor, Tensor]]:
     """Find the people of every frame.
@@ -34,8 +33,7 @@ def detect_people(
         images: [F, H, W, 3] in [0, 1].
         folder: RT-DETR's weights.
         least: boxes that are less sure are left out.
-        device: where the network runs; it is loaded for this call and released after it.
-        dtype: the network's type.
+        device: where the network runs, in float32; it is loaded for this call and released after it.
         step: called after each frame.
 
     Returns:
@@ -46,14 +44,15 @@ def detect_people(
         ValueError: if files are missing, torn or of another network, or it knows no people.
     """
     names = ("AutoModelForObjectDetection",)
-    model, processor = load_pretrained(Path(folder), DETECTOR, names, "AutoImageProcessor", device, dtype)
+    # In half precision it takes other queries: not worth it for so small a network.
+    model, processor = load_pretrained(Path(folder), DETECTOR, names, "AutoImageProcessor", device, torch.float32)
     person = _label(model.config, Path(folder))
     height, width = images.shape[1:3]
     ends = torch.tensor([width, height, width, height], dtype=torch.float64)
     found = []
     for part in images.split(_BATCH):
         pixels = processor(images=list(as_bytes(part)), return_tensors="pt")["pixel_values"]
-        outputs = model(pixel_values=pixels.to(device, dtype))
+        outputs = model(pixel_values=pixels.to(device))
         # RT-DETR scores each class by itself; its boxes are middle and size in shares of the picture.
         scores = outputs.logits[..., person].sigmoid().to("cpu", torch.float64)
         shares = outputs.pred_boxes.to("cpu", torch.float64)

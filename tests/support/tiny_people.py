@@ -46,6 +46,7 @@ def save_tiny_detector(folder: Path, labels: tuple[str, ...] = ("person", "bicyc
     model = RTDetrForObjectDetection(config)
     with torch.no_grad():
         for head in model.class_embed:
+            head.bias.fill_(-8.0)
             head.bias[0] = sure
         model.bbox_embed[-1].layers[-1].bias.copy_(torch.tensor([0.0, 0.0, 2.0, 3.0]))  # upright, and not small
     model.eval().save_pretrained(folder)
@@ -95,7 +96,7 @@ def save_tiny_masks(folder: Path) -> Path:
     )
 
     torch.manual_seed(0)
-    side = 64
+    side, hidden = 64, 128  # twice the 64 of its memory, which transformers has fixed
     hiera = {
         "model_type": "sam2_hiera_det_model",
         "hidden_size": 8,
@@ -112,32 +113,35 @@ def save_tiny_masks(folder: Path) -> Path:
         "backbone_config": hiera,
         "backbone_channel_list": [64, 32, 16, 8],
         "backbone_feature_sizes": [[side // 4] * 2, [side // 8] * 2, [side // 16] * 2],
-        "fpn_hidden_size": 32,
+        "fpn_hidden_size": hidden,
         "fpn_top_down_levels": [2, 3],
     }
     config = Sam2VideoConfig(
         vision_config=vision,
-        prompt_encoder_config={"hidden_size": 32, "image_size": side, "mask_input_channels": 4},
+        prompt_encoder_config={"hidden_size": hidden, "image_size": side, "mask_input_channels": 4},
         mask_decoder_config={
-            "hidden_size": 32,
+            "hidden_size": hidden,
             "mlp_dim": 32,
             "num_attention_heads": 2,
             "iou_head_hidden_dim": 32,
         },
         image_size=side,
-        memory_attention_hidden_size=32,
+        memory_attention_hidden_size=hidden,
         memory_attention_num_layers=1,
         memory_attention_num_attention_heads=1,
         memory_attention_feed_forward_hidden_size=32,
         memory_attention_rope_feat_sizes=[side // 16, side // 16],
-        memory_encoder_hidden_size=32,
+        memory_encoder_hidden_size=hidden,
         memory_encoder_output_channels=64,
-        mask_downsampler_embed_dim=32,
-        memory_fuser_embed_dim=32,
+        mask_downsampler_embed_dim=hidden,
+        memory_fuser_embed_dim=hidden,
         memory_fuser_intermediate_dim=32,
         memory_fuser_num_layers=1,
     )
-    Sam2VideoModel(config).eval().save_pretrained(folder)
+    model = Sam2VideoModel(config)
+    with torch.no_grad():
+        model.mask_decoder.pred_obj_score_head.proj_out.bias.fill_(10.0)  # sure that the person is there
+    model.eval().save_pretrained(folder)
     size = {"height": side, "width": side}
     processor = Sam2VideoProcessor(
         Sam2ImageProcessorFast(size=size, mask_size={"height": side // 4, "width": side // 4}),
