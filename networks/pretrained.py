@@ -48,9 +48,15 @@ def load_pretrained(
         )
     model_class, processor_class = _class(source, model_names), _class(source, (processor_name,))
     try:
-        processor = processor_class.from_pretrained(folder, local_files_only=True)
+        # Code that lies beside weights is never run, nor asked about.
+        processor = processor_class.from_pretrained(folder, local_files_only=True, **_without_code(processor_name))
         model, report = model_class.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True, **_of_type(dtype)
+            folder,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            **_of_type(dtype),
+            **_without_code(model_names[0]),
         )
     except Exception as error:  # transformers and safetensors raise many kinds for a damaged folder
         told = _told(error)
@@ -90,6 +96,11 @@ def _class(source: Pretrained, names: tuple[str, ...]) -> Any:
         f"{transformers.__version__}, which has no {names[0]}. Update it in the Python that runs ComfyUI: "
         f'pip install "transformers>={source.since}". ComfyUI itself works with it.'
     )
+
+
+def _without_code(name: str) -> dict[str, bool]:
+    """Return what keeps a class from code in the folder; those with a network of their own have no such thing."""
+    return {"trust_remote_code": False} if name.startswith("Auto") else {}
 
 
 def _of_type(dtype: torch.dtype) -> dict[str, torch.dtype]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import comfy.model_management
 import torch
@@ -17,7 +18,8 @@ from ...geometry.people.tracks import PersonTrack, track_people
 from ...networks.people.detector import detect_people
 from ...networks.people.joints import find_joints
 from ...networks.people.masks import follow_mask
-from ...networks.pretrained_files import DETECTOR, MASKS, POSE
+from ...networks.pretrained_files import DETECTOR, MASKS, POSE, Pretrained
+from ..common.links import linked_outputs
 from ..common.pretrained import NONE, folder_of, make_room, weights_input
 from ..common.previews import video_preview
 from ..common.progress import progress_bar, show_text
@@ -27,9 +29,10 @@ from ..drawings.people import draw_people
 
 # Bytes that each network takes beside its weights: estimates for batches of a few pictures, on the safe side.
 _ACTIVATIONS = {DETECTOR: 2 * 1024**3, POSE: 1024**3, MASKS: 3 * 1024**3}
+_MASK_OUTPUT = 2
 _NO_MASK = (
-    "Find People made no mask, as no SAM 2 weights are chosen. Choose them in its input 'masks' (help page of the node), "
-    "or connect another pack's mask here."
+    "Find People made no mask, as no SAM 2 weights are chosen. Choose them in its input 'masks' (help page of the "
+    "node), or disconnect its output mask and connect another pack's."
 )
 
 
@@ -43,8 +46,8 @@ class Exo2EgoFindPeople(io.ComfyNode):
             "Find People",
             "camera",
             "Finds the people of a clip, follows them and marks their joints, through transformers: RT-DETR finds, "
-            "ViTPose marks, and SAM 2 makes one person's mask where its weights lie. Put the weights into folders below "
-            "models/people.",
+            "ViTPose marks, and SAM 2 makes one person's mask where its weights lie. Put the weights into folders "
+            "below models/people.",
             search_aliases=["pose estimation", "openpose", "ViTPose", "person detection", "tracking", "SAM 2", "mask"],
             inputs=[
                 io.Image.Input("images", tooltip="The exo video, as Depth and Point Cloud get it."),
@@ -72,8 +75,8 @@ class Exo2EgoFindPeople(io.ComfyNode):
                     default=1,
                     min=1,
                     max=99,
-                    tooltip="Whose mask: the number in the preview. People are numbered from 1 as they first appear, of "
-                    "one frame the larger first. (Head Pose counts from 0.)",
+                    tooltip="Whose mask: the number in the preview. People are numbered from 1 as they first appear, "
+                    "of one frame the larger first. (Head Pose counts from 0.)",
                 ),
                 io.Float.Input(
                     "confidence",
@@ -102,7 +105,7 @@ class Exo2EgoFindPeople(io.ComfyNode):
                     "report", display_name="report", tooltip="Who was found, in which frames, how surely."
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
@@ -110,6 +113,9 @@ class Exo2EgoFindPeople(io.ComfyNode):
         cls, images: Tensor, detector: str, pose: str, masks: str, person: int, confidence: float
     ) -> io.NodeOutput:
         n_frames, height, width = images.shape[:3]
+        if masks == NONE and _MASK_OUTPUT in linked_outputs(cls):
+            # The blocker alone would end the run without an error in its history; it serves links made later.
+            raise ValueError(_NO_MASK)
         step = _counter((2 + (masks != NONE)) * n_frames)
         try:
             boxes = _run(detect_people, images, DETECTOR, detector, least=confidence / 2, step=step)
@@ -142,7 +148,7 @@ class Exo2EgoFindPeople(io.ComfyNode):
         )
 
 
-def _run(network: Callable, images: Tensor, source, weights: str, **options):
+def _run(network: Callable[..., Any], images: Tensor, source: Pretrained, weights: str, **options: Any) -> Any:
     """Run one of the networks where ComfyUI wants it, after room was made for it."""
     folder, device = folder_of(source, weights), comfy.model_management.get_torch_device()
     make_room(folder, _ACTIVATIONS[source], device)
@@ -172,7 +178,8 @@ def _check_found(tracks: list[PersonTrack], person: int, n_frames: int, confiden
         )
     if person > len(tracks):
         raise ValueError(
-            f"There is no person {person}: {len(tracks)} found, numbered from 1. Choose one of them, or lower confidence."
+            f"There is no person {person}: {len(tracks)} found, numbered from 1. Choose one of them, or lower "
+            "confidence."
         )
 
 

@@ -88,7 +88,7 @@ def _drawn(frame: Tensor, people: list[tuple[int, Any, list[float], float, list[
     draw = ImageDraw.Draw(picture)
     thick = max(2, picture.width // 250)
     font = ImageFont.load_default(max(12, picture.width // 30))
-    for number, color, box, score, joints in people:
+    for _, color, box, score, joints in people:
         left, top, right, bottom = box
         draw.rectangle([left, top, max(left, right), max(top, bottom)], outline=color, width=thick if score > 0 else 1)
         for a, b in LIMBS:
