@@ -10,11 +10,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..common.paths import entries, is_file
+from ..common.paths import entries, is_file, size_of
 
 CONFIG_FILE, WEIGHTS_FILE, PROCESSOR_FILE = "config.json", "model.safetensors", "preprocessor_config.json"
 _INDEX_FILE = "model.safetensors.index.json"  # names the shards of weights that are in several files
-_LARGEST_CONFIG = 2**20  # bytes
+_LARGEST_CONFIG = 2**23  # bytes; an index of shards is the largest that is read
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def fits(source: Pretrained, folder: Path) -> bool:
 def _read(path: Path) -> dict[str, object]:
     """Return the contents of a JSON file; nothing where it cannot be read, which loading tells in its own words."""
     try:
-        if path.stat().st_size > _LARGEST_CONFIG * 8:
+        if size_of(path) > _LARGEST_CONFIG:
             return {}
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):

@@ -50,7 +50,7 @@ _SMALL: dict[str, dict[str, Any]] = {
 
 
 def write_files(base: Path) -> None:
-    """Write what the graphs read beside the tiny models: the example room in small, its video, networks of transformers."""
+    """Write what the graphs read beside the tiny models: the example room in small, its video, tiny networks."""
     take = base / "input" / TAKE
     if not take.is_dir():
         # As wide for its height as the example's keypoints are.
