@@ -6,11 +6,11 @@ import folder_paths
 from comfy_api.latest import ComfyExtension, io
 
 from ..networks.pocket_files import FOLDERS, POCKET
-from .camera import camera, camera_editor, camera_export, head_pose
+from .camera import camera, camera_editor, camera_export, find_people, head_pose
 from .common.guard import guarded
 from .common.texts import with_safe_texts
 from .depth import depth, depth_pro
-from .egox import attention_map, compare, egox, gga, long_clip, pocket, prompt, score
+from .egox import attention_map, caption, compare, egox, gga, long_clip, pocket, prompt, score
 from .exo2egosyn import exo2egosyn, plucker
 from .exo2egosyn import inputs as exo2egosyn_inputs
 from .input import clip, ego_exo4d, keypoints, take
@@ -24,11 +24,13 @@ _THEMES = (
     camera,
     camera_editor,
     camera_export,
+    find_people,
     head_pose,
     depth,
     depth_pro,
     prior,
     preview_prior,
+    caption,
     prompt,
     pocket,
     egox,

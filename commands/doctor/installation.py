@@ -25,7 +25,7 @@ _CORE_FOLDERS = {
 # ComfyUI adds these below its output folder (main.py): what its own Save nodes write.
 _SAVED = ("clip", "vae", "diffusion_models", "loras")
 # This pack adds its own after all others.
-_OWN_FOLDERS = ("exo2egosyn", "depth_pro")
+_OWN_FOLDERS = ("exo2egosyn", "depth_pro", "people", "vlm")
 # folder_paths.map_legacy: older names in extra_model_paths.yaml.
 _LEGACY = {"unet": "diffusion_models", "clip": "text_encoders"}
 

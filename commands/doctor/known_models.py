@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...networks.pretrained_files import CAPTION, DETECTOR, MASKS, POSE
+
 
 @dataclass(frozen=True)
 class KnownModel:
@@ -57,6 +59,10 @@ KNOWN = {
     "DepthPro-hf": KnownModel(
         1.9, "config.json, preprocessor_config.json and model.safetensors of apple/DepthPro-hf", optional=True
     ),
+    **{
+        source.default: KnownModel(source.gigabytes, f"the files of {source.repository} (Hugging Face)", optional=True)
+        for source in (DETECTOR, POSE, MASKS, CAPTION)
+    },
     "exo2egosyn_align.safetensors": KnownModel(0.2, _EXO2EGOSYN, is_public=False),
     "exo2egosyn_multiexocon.safetensors": KnownModel(8.4, f"three shards; {_EXO2EGOSYN}", is_public=False),
     "exo2egosyn_poseinj.safetensors": KnownModel(0.13, _EXO2EGOSYN, is_public=False),

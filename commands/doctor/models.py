@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ...common.messages import few
 from ...common.paths import is_folder
-from ...networks.depth_pro_files import FILES, WEIGHTS_FILE, missing_files
+from ...networks import depth_pro_files
+from ...networks.pretrained_files import ALL, fits, missing_files, weights_files
 from ...networks.weights.headers import DamagedFileError, read_header
 from ...networks.weights.wan_kinds import WAN21_I2V, WHAT_TO_LOAD_21, WHAT_TO_LOAD_22, is_high_noise
 from ..comfyui.state import Server
@@ -16,6 +17,13 @@ from .library import Library, expected_kind
 from .workflows import Wanted, Workflows
 
 _CHECK = "models"
+# Kinds of models that are folders with several files, and what does in the place of a model, by the loader's input.
+_FOLDERS = ("depth_pro", *dict.fromkeys(source.kind for source in ALL))
+_INSTEAD = {
+    "weights": " Or do without: bring depth of another pack in through the node Depth, write the prompt by hand.",
+    "pose": " Or bring POSE_KEYPOINT of another pack.",
+    "masks": " Or set the input 'masks' to none.",
+}
 _HIGH_NOISE = "Wan 2.2's high-noise expert, by its name"
 
 
@@ -64,8 +72,8 @@ def _not_public(workflows: Workflows, names: Sequence[str]) -> str:
 
 def is_here(library: Library, wanted: Wanted) -> bool:
     """Whether a model, or one that can stand for it, or a piece of it lies here."""
-    if wanted.folders == ("depth_pro",):
-        return is_folder(_depth_pro_folder(library, wanted))
+    if _is_folder_of_files(wanted):
+        return is_folder(_own_folder(library, wanted))
     candidates = library.candidates(wanted)
     if wanted.file in candidates or wanted.file in library.unfinished(wanted):
         return True
@@ -81,7 +89,7 @@ def check_models(library: Library, wanted: Sequence[Wanted]) -> tuple[list[Findi
     findings: list[Finding] = []
     chosen: dict[Wanted, Path] = {}
     for model in wanted:
-        found, path = _check_depth_pro(library, model) if model.folders == ("depth_pro",) else _check(library, model)
+        found, path = _check_folder(library, model) if _is_folder_of_files(model) else _check(library, model)
         findings += found
         if path is not None:
             chosen[model] = path
@@ -163,7 +171,7 @@ def _other_damage(library: Library, wanted: Sequence[Wanted], looked_at: set[Pat
     others = {
         path: name
         for model in wanted
-        if model.folders != ("depth_pro",)
+        if not _is_folder_of_files(model)
         for name, path in library.candidates(model).items()
         if path not in looked_at
     }
@@ -180,24 +188,36 @@ def _other_damage(library: Library, wanted: Sequence[Wanted], looked_at: set[Pat
     return findings
 
 
-def _check_depth_pro(library: Library, model: Wanted) -> tuple[list[Finding], Path | None]:
-    folder = _depth_pro_folder(library, model)
-    put = f"Put {', '.join(FILES)} of apple/DepthPro-hf into {folder}."
-    other = " Or bring depth of another pack in through the node Depth."
+def _is_folder_of_files(model: Wanted) -> bool:
+    """Whether a model is a folder in Hugging Face's layout."""
+    return model.folders[0] in _FOLDERS
+
+
+def _check_folder(library: Library, model: Wanted) -> tuple[list[Finding], Path | None]:
+    """Check a folder in Hugging Face's layout: that it is there, of that network, and its files are whole."""
+    folder = _own_folder(library, model)
+    source = next((one for one in ALL if one.default == model.file), None)
+    files = depth_pro_files.FILES if source is None else source.files
+    repository = "apple/DepthPro-hf" if source is None else source.repository
+    put = f"Put {', '.join(files)} of {repository} into {folder}.{_INSTEAD.get(model.name, '')}"
     if not is_folder(folder):
-        return [_missing(model, f"there is no folder {folder}", put + other)], None
-    if missing := missing_files(folder):
-        return [_missing(model, f"{folder} lacks {', '.join(missing)}", put + other)], None
-    try:
-        read_header(folder / WEIGHTS_FILE)
-    except DamagedFileError as error:
-        return [_missing(model, f"{folder / WEIGHTS_FILE}: {error.found}", error.remedy)], None
-    return [], folder / WEIGHTS_FILE
+        return [_missing(model, f"there is no folder {folder}", put)], None
+    missing = depth_pro_files.missing_files(folder) if source is None else missing_files(folder, source)
+    if missing:
+        return [_missing(model, f"{folder} lacks {', '.join(missing)}", put)], None
+    if source is not None and not fits(source, folder):
+        return [_finding(model, f"{folder} holds another network", source.name, put)], None
+    for path in weights_files(folder):
+        try:
+            read_header(path)
+        except DamagedFileError as error:
+            return [_missing(model, f"{path}: {error.found}", error.remedy)], None
+    return [], weights_files(folder)[0]
 
 
-def _depth_pro_folder(library: Library, model: Wanted) -> Path:
+def _own_folder(library: Library, model: Wanted) -> Path:
     """Return the first of the folders that is there; where none is, the place where it belongs."""
-    places = [folder / model.file for folder in library.installation.folders["depth_pro"]]
+    places = [folder / model.file for folder in library.installation.folders[model.folders[0]]]
     return next((place for place in places if is_folder(place)), places[-1])
 
 

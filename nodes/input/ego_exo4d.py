@@ -8,6 +8,7 @@ from comfy_execution.graph import ExecutionBlocker
 from ...takes.library import VIEWS
 from ...takes.views import MAX_EXO_VIEWS, Clip, EgoView, MultiViewTake
 from ..common.input_files import NamedInput, input_folder
+from ..common.links import linked_outputs
 from ..common.previews import image_preview
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema
@@ -103,7 +104,7 @@ class Exo2EgoLoadEgoExo4D(io.ComfyNode):
         loaded = VIEWS.load(input_folder(), take, clip=clip, ego_view=EgoView(ego_view), progress=progress_bar())
         tell = warn if loaded.remarks else show_text
         tell(cls, "\n".join([*loaded.remarks, _describe(loaded)]))
-        missing = _missing_views(loaded, _linked_outputs(cls))
+        missing = _missing_views(loaded, linked_outputs(cls))
         rows = [(view.name, view.frames) for view in loaded.exo]
         return io.NodeOutput(
             *(view.frames for view in loaded.exo),
@@ -139,15 +140,6 @@ def _missing_views(take: MultiViewTake, linked: set[int]) -> list[ExecutionBlock
             raise ValueError(text)
         blockers.append(ExecutionBlocker(text))
     return blockers
-
-
-def _linked_outputs(node: type[io.ComfyNode]) -> set[int]:
-    """Return which outputs of the node as `execute` gets it are linked to inputs in the prompt."""
-    if node.hidden is None or not node.hidden.prompt:
-        return set()
-    values = [value for other in node.hidden.prompt.values() for value in other["inputs"].values()]
-    links = [value for value in values if isinstance(value, list) and len(value) == 2]
-    return {output for source, output in links if source == node.hidden.unique_id}
 
 
 NODES = [Exo2EgoLoadEgoExo4D]

@@ -18,6 +18,7 @@ NODE_IDS = [
     "Exo2EgoCameraEditor",
     "Exo2EgoCameraExport",
     "Exo2EgoCameraFile",
+    "Exo2EgoCaption",
     "Exo2EgoCompare",
     "Exo2EgoDepth",
     "Exo2EgoDepthPro",
@@ -25,6 +26,7 @@ NODE_IDS = [
     "Exo2EgoEgoXConditioning",
     "Exo2EgoEgoXLoader",
     "Exo2EgoEncodePrompt",
+    "Exo2EgoFindPeople",
     "Exo2EgoGGA",
     "Exo2EgoHeadPose",
     "Exo2EgoLoadClip",
@@ -84,5 +86,6 @@ def test_templates_are_offered(comfy_client):
         "egox_fast",
         "egox_take",
         "exo2egosyn",
+        "people",
         "vawan",
     }

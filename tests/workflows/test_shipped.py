@@ -21,7 +21,7 @@ def ui_graph(name: str) -> dict:
 
 
 def test_there_are_workflows():
-    names = "1_pocket attention_map ego_camera ego_prior egox egox_fast egox_take exo2egosyn vawan"
+    names = "1_pocket attention_map ego_camera ego_prior egox egox_fast egox_take exo2egosyn people vawan"
     assert names.split() == WORKFLOWS
 
 

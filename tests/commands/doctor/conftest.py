@@ -27,6 +27,18 @@ LORA = "egox_lora_rank256.safetensors"
 DISTILLED = "Wan21_I2V_14B_lightx2v_cfg_step_distill_lora_rank64.safetensors"
 SHARD_BYTES = 800_000  # three shards, as the workflow names them
 DEPTH_PRO = ("config.json", "preprocessor_config.json")
+# Models that are folders in Hugging Face's layout: what lies in each beside the weights, and what config.json says.
+_TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
+FOLDERS = {
+    ("depth_pro", "DepthPro-hf"): (DEPTH_PRO, "depth_pro"),
+    ("people", "rtdetr_r50vd_coco_o365"): (DEPTH_PRO, "rt_detr"),
+    ("people", "vitpose-base-simple"): (DEPTH_PRO, "vitpose"),
+    ("people", "sam2.1-hiera-tiny"): (
+        (*DEPTH_PRO, "processor_config.json", "video_preprocessor_config.json"),
+        "sam2_video",
+    ),
+    ("vlm", "Qwen3-VL-2B-Instruct"): ((*DEPTH_PRO, *_TOKENIZER), "qwen3_vl"),
+}
 
 
 @dataclass
@@ -77,11 +89,12 @@ def tiny_files(tmp_path_factory) -> dict[tuple[str, str], Path]:
         ("vae", "wan_2.1_vae.safetensors"): vae_state_dict(),
         ("text_encoders", "umt5_xxl_fp8_e4m3fn_scaled.safetensors"): umt5_state_dict(),
         ("clip_vision", "clip_vision_h.safetensors"): clip_vision_state_dict(),
-        ("depth_pro", "DepthPro-hf/model.safetensors"): vae_state_dict(),  # only its being whole is looked at
+        # Of folders only their being whole is looked at.
+        **{(kind, f"{name}/model.safetensors"): vae_state_dict() for kind, name in FOLDERS},
     }
     files = {}
     for (kind, name), tensors in made.items():
-        files[kind, name] = folder / Path(name).name
+        files[kind, name] = folder / name.replace("/", "_")
         save_file(tensors, files[kind, name])
     for component in Component:
         part = tiny_component(component)
@@ -112,8 +125,9 @@ def complete(empty, tiny_files) -> Doctor:
         path = empty.folder(kind) / name
         path.parent.mkdir(exist_ok=True)
         path.symlink_to(source)
-    for name in DEPTH_PRO:
-        (empty.folder("depth_pro") / "DepthPro-hf" / name).write_text("{}")
+    for (kind, name), (files, model_type) in FOLDERS.items():
+        for file in files:
+            (empty.folder(kind) / name / file).write_text(json.dumps({"model_type": model_type}))
     return empty
 
 

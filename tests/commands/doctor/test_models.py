@@ -78,7 +78,7 @@ def test_the_readme_lists_the_same_models():
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line]
     listed = {}
     for file, folder, size in rows[2:]:
-        for name in re.findall(r"`([\w.{},-]+\.safetensors|apple/DepthPro-hf)`", file):
+        for name in re.findall(r"`([\w.{},-]+\.safetensors|[\w-]+/[\w.-]+)`", file):
             if name.split("/")[-1] in KNOWN:
                 listed[name.split("/")[-1]] = (folder.strip("`").split("/")[0], float(size.split()[0]))
     expected = {
@@ -258,3 +258,52 @@ def test_an_unknown_workflow_cannot_be_checked(complete, capsys):
 
     assert main(["--workflow", "egoy"], pack=complete.pack) == 2
     assert "egox_take" in capsys.readouterr().err
+
+
+PEOPLE = ("--workflow", "people")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "optional", "address"),
+    [
+        ("people", "rtdetr_r50vd_coco_o365", False, "PekingU/rtdetr_r50vd_coco_o365"),
+        ("people", "vitpose-base-simple", False, "usyd-community/vitpose-base-simple"),
+        ("people", "sam2.1-hiera-tiny", True, "facebook/sam2.1-hiera-tiny"),
+        ("vlm", "Qwen3-VL-2B-Instruct", True, "Qwen/Qwen3-VL-2B-Instruct"),
+    ],
+)
+def test_what_looks_at_clips_is_listed_with_folder_size_and_address(complete, kind, name, optional, address):
+    assert complete.visit(*PEOPLE)["exit"] == 0
+    folder = complete.folder(kind) / name
+    (folder / "preprocessor_config.json").unlink()
+    report = complete.visit(*PEOPLE)
+    assert report["exit"] == (not optional)
+    finding = only(report["findings"], f"{name} is missing")
+    assert "lacks preprocessor_config.json" in finding["found"]
+    assert finding["severity"] == ("warning" if optional else "error")
+    assert f"GB in models/{kind}, for people" in finding["expected"]
+    assert address in finding["remedy"]
+    assert str(folder) in finding["remedy"]
+
+
+def test_a_folder_with_another_network_is_told(complete):
+    folder = complete.folder("people") / "vitpose-base-simple"
+    (folder / "config.json").write_text('{"model_type": "depth_pro"}')
+    finding = only(complete.visit(*PEOPLE)["findings"], "holds another network")
+    assert finding["expected"] == "ViTPose"
+    assert "usyd-community/vitpose-base-simple" in finding["remedy"]
+
+
+def test_weights_in_shards_are_looked_at_one_by_one(complete, cut):
+    folder = complete.folder("vlm") / "Qwen3-VL-2B-Instruct"
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    shards = {"a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": shards}))
+    finding = only(complete.visit(*PEOPLE)["findings"], "Qwen3-VL-2B-Instruct is missing")
+    assert "lacks model-00002-of-00002.safetensors" in finding["found"]
+    first = folder / "model-00001-of-00002.safetensors"
+    (folder / "model-00002-of-00002.safetensors").write_bytes(first.read_bytes())
+    assert complete.visit(*PEOPLE)["exit"] == 0
+    cut(first, 0.5)
+    finding = only(complete.visit(*PEOPLE)["findings"], "Qwen3-VL-2B-Instruct is missing")
+    assert "model-00001-of-00002.safetensors:" in finding["found"]

@@ -15,13 +15,15 @@ from support.egosyn_api import BASE
 from support.graphs import api_graph, needed, with_node
 from support.tiny_depth_pro import save_tiny_depth_pro
 from support.tiny_models import FILES
+from support.tiny_people import save_tiny_detector, save_tiny_masks, save_tiny_pose
+from support.tiny_vlm import save_tiny_vlm
 
 NODE, LOOK = "node", "look"
 TAKE = "bad_inputs_take"
-DEPTH_PRO = "bad_inputs_tiny"
+DEPTH_PRO = VLM = "bad_inputs_tiny"
 _CLIP = "bad_inputs_exo.mp4"
 # Nodes are taken from the first that has them.
-_ORDER = ("ego_camera", "ego_prior", "exo2egosyn", "attention_map", "egox", "1_pocket")
+_ORDER = ("ego_camera", "ego_prior", "exo2egosyn", "attention_map", "egox", "1_pocket", "people")
 
 # Node type: what makes it small. Other inputs stay as the workflow has them.
 _SMALL: dict[str, dict[str, Any]] = {
@@ -39,6 +41,8 @@ _SMALL: dict[str, dict[str, Any]] = {
     "Exo2EgoLoadEgoExo4D": {"size": 32, "frames": 1},
     "Exo2EgoPlucker": {"width": 32, "height": 32},
     "Exo2EgoDepthPro": {"weights": DEPTH_PRO},
+    "Exo2EgoFindPeople": {**{name: f"bad_inputs_{name}" for name in ("detector", "pose", "masks")}, "confidence": 0.3},
+    "Exo2EgoCaption": {"weights": VLM, "frames": 2},
     "Exo2EgoCameraFile": {"width": 64, "height": 64},
     "Exo2EgoHeadPose": {"width": 64, "height": 64},
     "Exo2EgoAttentionMap": {"frame": 3, "steps": 4, "times": 3},
@@ -46,7 +50,7 @@ _SMALL: dict[str, dict[str, Any]] = {
 
 
 def write_files(base: Path) -> None:
-    """Write what the graphs read beside the tiny models: the example room in small, its video, a tiny DepthPro."""
+    """Write what the graphs read beside the tiny models: the example room in small, its video, tiny networks."""
     take = base / "input" / TAKE
     if not take.is_dir():
         # As wide for its height as the example's keypoints are.
@@ -54,6 +58,11 @@ def write_files(base: Path) -> None:
     shutil.copy(take / "exo.mp4", base / "input" / _CLIP)
     if not (base / "models" / "depth_pro" / DEPTH_PRO).is_dir():
         save_tiny_depth_pro(base / "models" / "depth_pro" / DEPTH_PRO)
+    people, vlm = base / "models" / "people", base / "models" / "vlm" / VLM
+    if not vlm.is_dir():
+        save_tiny_vlm(vlm, taught=False)
+        for name, save in (("detector", save_tiny_detector), ("pose", save_tiny_pose), ("masks", save_tiny_masks)):
+            save(people / f"bad_inputs_{name}")
 
 
 def small_graph(workflow: str) -> Graph:

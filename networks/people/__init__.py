@@ -1,0 +1,1 @@
+"""People found in a clip by transformers' networks: boxes, joints, masks."""
