@@ -21,30 +21,34 @@ def frozen_exo_predict(
     is_full: Callable[[int], bool],
     exo_columns: int,
     shown: Callable[[Tensor], Tensor] = lambda kept: kept,
+    windows: int = 1,
 ) -> Predict:
     """Call ComfyUI's raw WanModel with dense attention, exo keys and values frozen in some calls.
 
     Args:
         network: the WanModel.
-        is_full: of a call's number, counted for positive and negative text apart: whether its keys are its own.
+        is_full: of a call's number, counted for positive and negative text and every window apart: whether its keys
+            are its own.
         exo_columns: token columns of the exo view.
-        shown: what becomes of a frozen tensor [..., channels] that waits.
+        shown: what becomes of a frozen tensor [B, rows, exo columns, channels] that waits.
+        windows: of a long clip, one after the other.
     """
-    kept: dict[tuple[float, int], tuple[Tensor, Tensor]] = {}
+    kept: dict[tuple[float, int, int], tuple[Tensor, Tensor]] = {}
     calls: Counter[float] = Counter()
 
     def predict(x: Tensor, timestep: Tensor, text: Tensor, features: Tensor, bias: Tensor | None) -> Tensor:
         frames, height, width = x.shape[2:]
         rows, columns = frames * height // 2, width // 2
         branch = float(text.double().sum())
-        full = is_full(calls[branch])
+        call, window = divmod(calls[branch], windows)
+        full = is_full(call)
         calls[branch] += 1
         block = itertools.count()
 
         def dense(function: Any, q: Tensor, k: Tensor, v: Tensor, heads: int, *args: Any, **kwargs: Any) -> Tensor:
             if k.shape[1] != rows * columns:
                 return function(q, k, v, heads, *args, **kwargs)
-            place = (branch, next(block))
+            place = (branch, window, next(block))
             exo_k, exo_v = (z.reshape(len(z), rows, columns, -1)[:, :, :exo_columns] for z in (k, v))
             if full:
                 kept[place] = (exo_k.clone(), exo_v.clone())

@@ -7,19 +7,12 @@ import itertools
 import pytest
 import torch
 
-from exo2ego.wan.reuse.apply import apply_reuse
-from exo2ego.wan.reuse.plan import ReuseSettings
 from support.egox_graph import SHIFT, noise_of, run_graph, with_egox, with_gga
 from support.egox_witness import dense_pair_bias, made_up_clip, sample
+from support.reuse_graph import EGO_TOKENS, EXO_COLUMNS, TOKENS, steps_of, watched, with_reuse
 from support.reuse_witness import frozen_exo_predict
 
-EXO_COLUMNS = 5
-TOKENS, EGO_TOKENS = 3 * 3 * 8, 3 * 3 * 3
 FORMS = [None, ("paper", 2.0), ("release", 3.0)]
-
-
-def with_reuse(model, every=2, keep="auto"):
-    return apply_reuse(model, ReuseSettings(every, keep))
 
 
 def with_all(model, clip, form, every=2, keep="auto"):
@@ -31,20 +24,6 @@ def by_hand(model, clip, form, is_full, steps, cfg=5.0, batch=1, **how):
     predict = frozen_exo_predict(model.model.diffusion_model, is_full, EXO_COLUMNS, **how)
     bias = None if form is None else dense_pair_bias(clip, *form)
     return sample(predict, clip, noise_of(clip, batch), steps=steps, shift=SHIFT, cfg=cfg, bias=bias)
-
-
-def watched(model):
-    """A MODEL that tells of how many tokens every block ran, and that list."""
-    seen = []
-
-    def watch(args, extra):
-        seen.append(args["img"].shape[1])
-        return extra["original_block"](args)
-
-    patched = model.clone()
-    for block in range(2):
-        patched.set_model_patch_replace(watch, "dit", "double_block", block)
-    return patched, seen
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -66,7 +45,7 @@ def test_a_run(model, clip, every, keep):
     got = run_graph(with_all(patched, clip, form, every, keep), clip, steps=5)
     expected = by_hand(model, clip, form, lambda call: call % every == 0, 5)
     torch.testing.assert_close(got, expected, rtol=0, atol=1e-4)
-    assert seen == [TOKENS if step % every == 0 else EGO_TOKENS for step in range(5) for block in range(2)]
+    assert steps_of(seen) == "".join("F" if step % every == 0 else "e" for step in range(5))
 
 
 @pytest.mark.parametrize("backend", ["sdpa", "reference"])
@@ -103,15 +82,17 @@ def test_a_batch_of_two(model, clip):
     assert (got[0] - got[1]).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("free", [[0], [0, 1 << 40], [1 << 40, 0]], ids=["apart", "later together", "later apart"])
-def test_positive_and_negative_apart(model, clip, monkeypatch, free):
+@pytest.mark.parametrize("apart", [[True], [True, False], [False, True]], ids=["apart", "changing", "changing back"])
+def test_positive_and_negative_apart(model, clip, apart):
     """Where memory is short ComfyUI runs the two one after the other, as it finds at every step anew."""
-    import comfy.model_management
-
     together = run_graph(with_all(model, clip, None), clip, steps=4)
     patched, seen = watched(model)
-    answers = itertools.cycle(free)
-    monkeypatch.setattr(comfy.model_management, "get_free_memory", lambda *_, **__: next(answers))
+    answers = itertools.cycle(apart)
+
+    def memory_required(shape, cond_shapes=None):
+        return 1e18 if shape[0] == 2 and next(answers) else 0.0
+
+    patched.add_object_patch("memory_required", memory_required)
     got = run_graph(with_all(patched, clip, None), clip, steps=4)
     torch.testing.assert_close(got, together, rtol=0, atol=1e-5)
     assert len(seen) > 4 * 2
