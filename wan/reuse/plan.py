@@ -184,4 +184,5 @@ def branches_of(guider: Any) -> int:
 
 
 def _size(nbytes: float) -> str:
-    return f"{nbytes / 1e9:.1f} GB" if nbytes >= 1e9 else f"{nbytes / 1e6:.1f} MB"
+    unit, name = next(((unit, name) for unit, name in ((1e9, "GB"), (1e6, "MB")) if nbytes >= unit), (1e3, "kB"))
+    return f"{nbytes / unit:.1f} {name}"

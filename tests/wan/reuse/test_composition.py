@@ -47,7 +47,7 @@ def test_order_is_free(model, clip):
         assert torch.equal(run_graph(patched, clip, steps=4), expected)
 
 
-@pytest.mark.parametrize(("sampler", "calls"), [("heun", "FeeFeeF"), ("dpmpp_2m", "FeFe"), ("uni_pc", "FeFe")])
+@pytest.mark.parametrize(("sampler", "calls"), [("heun", "FeeFeee"), ("dpmpp_2m", "FeFe"), ("uni_pc", "FeFe")])
 def test_samplers(model, clip, sampler, calls):
     """Heun asks at both ends of a step, and at each of these levels again in the next one: that counts once."""
     patched, seen = watched(with_egox(model, clip))
@@ -74,8 +74,10 @@ def test_windows_keep_their_own(model, guided, windows_first):
     clip = made_up_clip(seed=4, frames=5)
     patched = with_gga(with_egox(model, clip), clip) if guided else with_egox(model, clip)
     windows = Windows(3, 1)
-    patched = with_reuse(sample_in_windows(patched, windows)) if windows_first else None or patched
-    patched = patched if windows_first else sample_in_windows(with_reuse(patched), windows)
+    if windows_first:
+        patched = with_reuse(sample_in_windows(patched, windows))
+    else:
+        patched = sample_in_windows(with_reuse(patched), windows)
     got = run_graph(patched, clip, steps=4)
     predict = frozen_exo_predict(model.model.diffusion_model, lambda call: call % 2 == 0, EXO_COLUMNS, windows=2)
     blended = blending(predict, clip, guided=guided)
