@@ -50,6 +50,18 @@ def gga_attention(call: AttentionCall, plain_attention: PlainAttention, backend:
     return out
 
 
+def gga_attention_of_ego(call: AttentionCall, backend: str = AUTO) -> Tensor:
+    """Return what the ego queries alone attend to: [B, ego_tokens, heads * d].
+
+    Args:
+        call: as of both views; the exo queries are not looked at.
+        backend: name of who computes it.
+    """
+    out = torch.empty_like(call.q, memory_format=torch.contiguous_format)
+    ego_attention(call, out, backend)
+    return call.layout.ego(out)
+
+
 def _attend_exo(call: AttentionCall, plain_attention: PlainAttention, out: Tensor) -> None:
     """Write plain attention of the exo queries to all keys into the exo tokens of `out`."""
     q, layout, head_dim = call.q, call.layout, call.head_dim

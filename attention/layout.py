@@ -47,6 +47,11 @@ class TokenLayout:
         return self.frames * self.rows * self.exo_columns
 
     @property
+    def ego_tokens(self) -> int:
+        """Number of ego tokens of all frames."""
+        return self.n_tokens - self.exo_tokens
+
+    @property
     def ego_tokens_per_frame(self) -> int:
         """Number of ego tokens of one frame."""
         return self.rows * self.ego_columns
@@ -66,3 +71,14 @@ class TokenLayout:
     def as_rows(self, tokens: Tensor) -> Tensor:
         """View `[B, n_tokens, ...]` as the rows of all frames, one after the other: `[B, T * rows, columns, ...]`."""
         return rearrange(tokens, "b (row column) ... -> b row column ...", row=self.frames * self.rows)
+
+    def ego(self, tokens: Tensor) -> Tensor:
+        """Copy the ego tokens `[B, ego_tokens, ...]` out of `[B, n_tokens, ...]`."""
+        return self.as_rows(tokens)[:, :, self.exo_columns :].flatten(1, 2).contiguous()
+
+    def beside_nothing(self, ego: Tensor) -> Tensor:
+        """Return `[B, n_tokens, ...]` with these ego tokens `[B, ego_tokens, ...]`; its exo tokens are not set."""
+        joined = ego.new_empty(ego.shape[0], self.n_tokens, *ego.shape[2:])
+        rows = self.as_rows(joined)[:, :, self.exo_columns :]
+        rows.copy_(ego.view(rows.shape))
+        return joined

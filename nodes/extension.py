@@ -10,7 +10,7 @@ from .camera import camera, camera_editor, camera_export, find_people, head_pose
 from .common.guard import guarded
 from .common.texts import with_safe_texts
 from .depth import depth, depth_pro
-from .egox import attention_map, caption, compare, egox, gga, long_clip, pocket, prompt, score
+from .egox import attention_map, caption, compare, egox, gga, long_clip, pocket, prompt, reuse, score
 from .exo2egosyn import exo2egosyn, plucker
 from .exo2egosyn import inputs as exo2egosyn_inputs
 from .input import clip, ego_exo4d, keypoints, take
@@ -36,6 +36,7 @@ _THEMES = (
     egox,
     gga,
     long_clip,
+    reuse,
     attention_map,
     exo2egosyn,
     exo2egosyn_inputs,

@@ -41,6 +41,7 @@ NODE_IDS = [
     "Exo2EgoPreviewPrior",
     "Exo2EgoPrompt",
     "Exo2EgoRenderPrior",
+    "Exo2EgoReuse",
     "Exo2EgoScore",
     "Exo2EgoSynApply",
     "Exo2EgoSynConditioning",

@@ -1,4 +1,8 @@
-"""Whole denoising steps of Wan 2.1 I2V under the pack's own patches, with and without GGA."""
+"""Whole denoising steps of Wan 2.1 I2V under the pack's own patches: with and without GGA, and of the ego view alone.
+
+A step of the ego view alone (Exo Reuse) comes after a full one, whose exo keys and values it takes; it is timed by
+itself, beside a full step that runs just before.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +46,7 @@ def rows_of(options: Options) -> list[Row]:
     """Measure every case.
 
     The error is the largest difference from the step with GGA on `sdpa`, relative to the largest value; that of the
-    plain step says what GGA does.
+    plain step says what GGA does. That of a step of the ego view alone is its difference from the same step in full.
 
     Raises:
         SystemExit: if the model does not fit.
@@ -57,12 +61,23 @@ def rows_of(options: Options) -> list[Row]:
     def difference(samples: Tensor) -> float:
         return float((samples - expected).abs().max() / expected.abs().max())
 
+    def alone(name: str, full: Callable[[], Any], keep: str) -> Case:
+        def error(samples: Tensor) -> float:
+            wanted = steps.run_second(full())[0]
+            return float((samples - wanted).abs().max() / wanted.abs().max())
+
+        return Case(f"ego view alone, {name}", lambda: partial(steps.run_second, steps.with_reuse(full(), keep)), error)
+
     too_large = memory.lacking(bytes_of_dense_bias(options.layout, options.dtype), options.device)
     plain = Case("plain EgoX", lambda: partial(steps.run, steps.with_egox()), difference)
     cases = [
         Case("GGA, auto", lambda: partial(steps.run, steps.with_gga(AUTO)), difference),
         Case("GGA, sdpa", lambda: partial(steps.run, steps.with_gga("sdpa")), difference),
         Case(DENSE, lambda: partial(steps.run, steps.with_dense_bias()), difference, too_large),
+        alone("plain", steps.with_egox, "device"),
+        alone("GGA, auto", partial(steps.with_gga, AUTO), "device"),
+        alone("GGA, auto, fp8", partial(steps.with_gga, AUTO), "device fp8"),
+        alone("GGA, auto, host memory", partial(steps.with_gga, AUTO), "host"),
     ]
     layout = options.layout
     return compare(layout.n_tokens, gga_problem.described(layout), plain, cases, options.repeats, options.device)
@@ -88,7 +103,8 @@ class Steps:
         self._options = options
         self._clip = random_wan.Clip.random(options.layout)
         self._model = random_wan.model(options.layers, options.dim, options.ffn, options.dtype, options.device)
-        self._sigmas = comfy.samplers.calculate_sigmas(self._model.get_model_object("model_sampling"), "simple", 1)
+        sampling = self._model.get_model_object("model_sampling")
+        self._sigmas, self._two = (comfy.samplers.calculate_sigmas(sampling, "simple", steps) for steps in (1, 2))
         self._directions = gga_problem.random_directions(options.layout)
 
     def with_egox(self) -> Any:
@@ -118,24 +134,40 @@ class Steps:
         model.model_options["transformer_options"]["optimized_attention_override"] = masked
         return model
 
+    def with_reuse(self, model: Any, keep: str) -> Any:
+        """Return a MODEL that runs every second step for the ego view alone."""
+        from exo2ego.wan.reuse.apply import apply_reuse
+        from exo2ego.wan.reuse.plan import Keep, ReuseSettings
+
+        return apply_reuse(model, ReuseSettings(2, Keep(keep)))
+
     def run(self, model: Any) -> tuple[Tensor, paired.Lap]:
         """Sample with one step; the lap is that of the step, without ComfyUI's work before and after it."""
+        return self._sampled(model, self._sigmas)
+
+    def run_second(self, model: Any) -> tuple[Tensor, paired.Lap]:
+        """Sample with two steps; the lap is that of the second."""
+        return self._sampled(model, self._two)
+
+    def _sampled(self, model: Any, sigmas: Tensor) -> tuple[Tensor, paired.Lap]:
         import comfy.sample
         import comfy.samplers
         from comfy.k_diffusion.sampling import sample_euler
 
-        laps = []
+        laps: list[paired.Lap] = []
 
-        def timed_euler(*args: Any, **kwargs: Any) -> Tensor:
-            result, lap = paired.timed(partial(sample_euler, *args, **kwargs), self._options.device)
-            laps.append(lap)
-            return result
+        def timed_euler(network: Any, x: Tensor, sigmas: Tensor, **kwargs: Any) -> Tensor:
+            for first in range(len(sigmas) - 1):
+                step = partial(sample_euler, network, x, sigmas[first : first + 2], **kwargs)
+                x, lap = paired.timed(step, self._options.device)
+                laps.append(lap)
+            return x
 
         clip, sampler = self._clip, comfy.samplers.KSAMPLER(timed_euler)
         samples = comfy.sample.sample_custom(
-            *(model, clip.noise, self._options.cfg, sampler, self._sigmas, clip.positive, clip.negative),
+            *(model, clip.noise, self._options.cfg, sampler, sigmas, clip.positive, clip.negative),
             torch.zeros_like(clip.noise),
             disable_pbar=True,
             seed=0,
         )
-        return samples, laps[0]
+        return samples, laps[-1]

@@ -25,6 +25,7 @@ from ..shared.memory import WideMemoryEstimate
 from ..shared.wrappers import (
     EGOX_KEY,
     GGA_KEY,
+    REUSE_KEY,
     WINDOWS_KEY,
     model_call_wrapper,
     prepared,
@@ -253,10 +254,11 @@ def _text(shape: Sequence[int]) -> str:
 def _with_egox_innermost(wrappers: dict[str, dict]) -> dict[str, dict]:
     """Return wrappers in an order in which caches and others see the ego view alone, wherever their node stands.
 
-    Caches see all of a long clip, GGA a window of it.
+    Caches see all of a long clip, GGA a window of it. Exo reuse meets self-attention before GGA does.
     """
     model_calls = dict(wrappers[WrappersMP.DIFFUSION_MODEL])
-    for key in (WINDOWS_KEY, GGA_KEY, EGOX_KEY) if WINDOWS_KEY in model_calls else (EGOX_KEY,):
+    inside = WINDOWS_KEY in model_calls or REUSE_KEY in model_calls
+    for key in (WINDOWS_KEY, GGA_KEY, REUSE_KEY, EGOX_KEY) if inside else (EGOX_KEY,):
         if key in model_calls:
             model_calls[key] = model_calls.pop(key)
     return {**wrappers, WrappersMP.DIFFUSION_MODEL: model_calls}

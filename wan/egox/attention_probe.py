@@ -21,7 +21,7 @@ from ...attention.layout import TokenLayout
 from ...attention.probe import AttentionMap, AttentionProbe, EgoToken, bias_of_token
 from ...common.wan_grid import LATENT_CHANNELS, latent_frame_of, video_frames
 from ..shared.base_model import require_wan21_i2v
-from ..shared.wrappers import GGA_KEY, WINDOWS_KEY, ModelCall, model_call_wrapper
+from ..shared.wrappers import GGA_KEY, REUSE_KEY, WINDOWS_KEY, ModelCall, model_call_wrapper, remove_wrappers
 from .apply import applied_egox
 from .gga import GGARun
 from .gga_hooks import HookCounts, SelfAttentionHooks
@@ -151,6 +151,7 @@ def record_attention(
     recorder = _Recorder(layout, token, blocks, progress)
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"])
     patched = model.clone()
+    remove_wrappers(patched, REUSE_KEY)  # which would run the only step in full
     patched.add_wrapper_with_key(WrappersMP.DIFFUSION_MODEL, _PROBE_KEY, recorder)
     comfy.sample.sample(
         patched,

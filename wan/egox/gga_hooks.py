@@ -22,7 +22,7 @@ from torch import Tensor
 from ...attention.bias import GGABias
 from ...attention.call import AttentionCall
 from ...attention.directions import TokenDirections
-from ...attention.guided_attention import PlainAttention, gga_attention
+from ...attention.guided_attention import PlainAttention, gga_attention, gga_attention_of_ego
 from ...attention.layout import TokenLayout
 from ...common.safe_text import safe_logger
 from ..shared.block_hooks import BlockPatch, with_block_hooks
@@ -138,11 +138,15 @@ class SelfAttentionHooks(ABC):
     ) -> Tensor:
         """Return the self-attention of a chosen block; `plain` is what was in force before."""
 
+    def lengths(self, layout: TokenLayout) -> set[tuple[int, int]]:
+        """Return numbers of queries and keys by which self-attention is known."""
+        return {(layout.n_tokens, layout.n_tokens)}
+
     def _is_self_attention(self, q: Tensor, k: Tensor, layout: TokenLayout, args: tuple, kwargs: dict) -> bool:
         if not self._awaits_self_attention or q.ndim != 3:
             return False
         is_masked = kwargs.get("mask") is not None or (len(args) > 0 and args[0] is not None)
-        return q.shape[1] == k.shape[1] == layout.n_tokens and not is_masked
+        return (q.shape[1], k.shape[1]) in self.lengths(layout) and not is_masked
 
 
 class GGAHooks(SelfAttentionHooks):
@@ -164,9 +168,17 @@ class GGAHooks(SelfAttentionHooks):
         self._bias = bias
         self._backend = backend
 
+    def lengths(self, layout: TokenLayout) -> set[tuple[int, int]]:
+        """Return numbers of queries and keys: in a step with kept exo keys the ego queries come alone."""
+        return super().lengths(layout) | {(layout.ego_tokens, layout.n_tokens)}
+
     def self_attention(
         self, q: Tensor, k: Tensor, v: Tensor, heads: int, layout: TokenLayout, plain: PlainAttention
     ) -> Tensor:
         """Bias the ego queries."""
-        call = AttentionCall(q, k, v, heads, layout, self._directions, self._bias)
+        alone = q.shape[1] != layout.n_tokens
+        joined = layout.beside_nothing(q) if alone else q
+        call = AttentionCall(joined, k, v, heads, layout, self._directions, self._bias)
+        if alone:
+            return gga_attention_of_ego(call, self._backend)
         return gga_attention(call, plain, self._backend)

@@ -123,6 +123,46 @@ class TokenMemoryEstimate(MemoryEstimate):
         return [batch, channels, 1, 1, cells + math.ceil((self._bytes + cells * self._bytes_per_cell) / per_cell)]
 
 
+class KeptMemoryEstimate(MemoryEstimate):
+    """Exo reuse's: tensors on the model's device that outlive a step, however much of the clip the model sees at once.
+
+    Args:
+        outstanding: returns the bytes that the run will keep and does not hold yet; of free memory, ComfyUI knows that
+            what is held is gone.
+        memory_required: the model's own estimate, or another patch of it.
+    """
+
+    def __init__(self, outstanding: Callable[[], int], memory_required: Callable[..., float]) -> None:
+        super().__init__(memory_required)
+        self._outstanding = outstanding
+
+    def enlarged(self, shape: list[int]) -> list[int]:
+        """Widen the shape by the columns of which ComfyUI estimates as many bytes for one item of the batch.
+
+        ComfyUI loads the model by an estimate for one batch, and unloads other models by one for two.
+        """
+        batch, channels, *sizes = shape
+        per_cell = self._memory_required([1, channels, 1, 1, _MANY_CELLS]) / _MANY_CELLS
+        if per_cell <= 0:  # another pack's estimate that knows no sizes
+            return shape
+        column = batch * math.prod(sizes[:-1])
+        return [*shape[:-1], shape[-1] + math.ceil(self._outstanding() / (per_cell * column))]
+
+    def memory_required(self, input_shape: Sequence[int], *args: Any, **kwargs: Any) -> float:
+        """Object patch of the model's `memory_required`: add the bytes, however large a batch is asked about."""
+        more = 0 if type(self) in _corrections.get() else self._outstanding()
+        with self._corrected_already():
+            return more + self._memory_required(input_shape, *args, **_accepted(self._memory_required, kwargs))
+
+    @contextmanager
+    def _corrected_already(self) -> Iterator[None]:
+        token = _corrections.set(_corrections.get() | {type(self)})
+        try:
+            yield
+        finally:
+            _corrections.reset(token)
+
+
 def _accepted(function: Callable[..., Any], keywords: dict[str, Any]) -> dict[str, Any]:
     parameters = inspect.signature(function).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):

@@ -18,8 +18,25 @@ except ImportError:  # versions without a compiler
     prefetch = None
 
 
-def outside_replayed_graphs() -> AbstractContextManager[None]:
-    """Return a context whose allocations ComfyUI's compiler leaves out; nothing happens where it is not at work."""
+# Whether the thread is in such a context: the end of one within another must not end both.
+_outside = threading.local()
+
+
+@contextmanager
+def outside_replayed_graphs() -> Iterator[None]:
+    """Give a context whose allocations ComfyUI's compiler leaves out; nothing happens where it is not at work."""
+    if getattr(_outside, "now", False):
+        yield
+        return
+    with _pause():
+        _outside.now = True
+        try:
+            yield
+        finally:
+            _outside.now = False
+
+
+def _pause() -> AbstractContextManager[None]:
     if (pause := getattr(prefetch, "pause_malloc_graph", None)) is not None:
         return pause()
     # The first versions with a compiler have no such function, but the record of each thread.

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EGOX_KEY = "exo2ego"
 GGA_KEY = "exo2ego_gga"
 WINDOWS_KEY = "exo2ego_windows"
+REUSE_KEY = "exo2ego_reuse"
 
 
 def set_wrappers(patched: ModelPatcher, key: str, wrappers: Mapping[str, Callable]) -> None:
@@ -25,6 +26,12 @@ def set_wrappers(patched: ModelPatcher, key: str, wrappers: Mapping[str, Callabl
     for kind, wrapper in wrappers.items():
         patched.remove_wrappers_with_key(kind, key)
         patched.add_wrapper_with_key(kind, key, wrapper)
+
+
+def remove_wrappers(patched: ModelPatcher, key: str) -> None:
+    """Take all wrappers of a key from a MODEL, in place."""
+    for kind in (WrappersMP.OUTER_SAMPLE, WrappersMP.PREPARE_SAMPLING, WrappersMP.DIFFUSION_MODEL):
+        patched.remove_wrappers_with_key(kind, key)
 
 
 def model_call_wrapper(model: ModelPatcher, key: str) -> Any:

@@ -11,40 +11,16 @@ import torch
 from exo2ego.common.windows import Windows
 from exo2ego.wan.egox.attention_probe import probed_layout
 from exo2ego.wan.shared.long_clips import WindowMemoryEstimate, sample_in_windows
+from support.blended_windows import blending
 from support.egox_graph import SHIFT, STEPS, noise_of, run_graph, with_egox, with_gga
-from support.egox_witness import dense_pair_bias, made_up_clip, sample
+from support.egox_witness import made_up_clip, sample
 from support.wan_witnesses import comfyui_predict
 from support.windows import windows_handler
-
-# Windows of three of five frames: those the model sees, and their weights.
-BY_HAND = (([0, 1, 2], [1.0, 1.0, 0.5]), ([2, 3, 4], [0.5, 1.0, 1.0]))
 
 
 @pytest.fixture(scope="module")
 def long_clip():
     return made_up_clip(seed=4, frames=5)
-
-
-def blending(predict, clip, *, guided):
-    """A network that is asked once a window, and whose answers are weighed."""
-
-    def blended(model_input, timestep, text, features, bias):
-        out = 0
-        for frames, weights in BY_HAND:
-            part = replace(clip, ego_queries=clip.ego_queries[frames], exo_keys=clip.exo_keys[frames][:, frames])
-            shown = predict(
-                model_input[:, :, frames],
-                timestep,
-                text,
-                features,
-                dense_pair_bias(part, "release", 3.0) if guided else None,
-            )
-            whole = torch.zeros(*shown.shape[:2], 5, *shown.shape[3:])
-            whole[:, :, frames] = shown * torch.tensor(weights).view(-1, 1, 1)
-            out = out + whole
-        return out
-
-    return blended
 
 
 @pytest.mark.parametrize("guided", [False, True])

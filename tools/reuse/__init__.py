@@ -1,0 +1,1 @@
+"""What exo reuse costs in quality, on the pocket model."""

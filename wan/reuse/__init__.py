@@ -1,0 +1,1 @@
+"""Exo reuse: the exo view's keys and values of a step serve the steps after it."""
