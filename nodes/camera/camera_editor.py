@@ -94,9 +94,8 @@ class Exo2EgoCameraEditor(io.ComfyNode):
         warning = _warning(bool(keys.keyframes), start is not None, float(percent.min()), int(percent.argmin()))
         text = f"{describe_camera(camera)}. It sees {float(percent.mean()):.1f}% of its image."
         if warning:
-            warn(cls, f"{warning} {text}")
-        else:
-            show_text(cls, text)
+            warn(cls, warning)
+        show_text(cls, text)
         answer = editor_answer(images, points, exo_camera, start, percent, warning)
         return io.NodeOutput(camera, view.color, float(percent.mean()), ui=answer)
 

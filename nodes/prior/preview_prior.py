@@ -85,10 +85,11 @@ class Exo2EgoPreviewPrior(io.ComfyNode):
         report = f"Coverage {mean:.1f}% on average, {lowest}."
         if low:
             who = f"Frames {frame_ranges(low)} see" if len(low) > 1 else f"Frame {low[0]} sees"
-            report += f"\n{who} less than {warn_below:g}% of the scene. {_advice(mean)}"
-            warn(cls, report)
-        else:
-            show_text(cls, report)
+            warning = f"{who} less than {warn_below:g}% of the scene. {_advice(mean)}"
+            warn(cls, warning)
+        show_text(cls, report)
+        if low:
+            report += f"\n{warning}"
         shown = {**video_preview(rendering.color), "coverage_percent": [round(float(value), 3) for value in percent]}
         chart = coverage_chart(percent)
         return io.NodeOutput(rendering.color, sheet, mean, chart, report, ui=shown)

@@ -155,9 +155,8 @@ class Exo2EgoPointCloud(io.ComfyNode):
             logger.info("Exo2EgoPointCloud: %s.", rule)
         text = f"{cloud.describe()}\n{_moving_share(dynamic)}; {rule}"
         if warning:
-            warn(cls, f"{warning}\n{text}")
-        else:
-            show_text(cls, text)
+            warn(cls, warning)
+        show_text(cls, text)
         return io.NodeOutput(cloud)
 
 
@@ -229,9 +228,8 @@ class Exo2EgoRenderPrior(io.ComfyNode):
         mean, lowest = float(percent.mean()), float(percent.min())
         text = f"Coverage {mean:.1f}% on average, {lowest:.1f}% at least (frame {int(percent.argmin())})."
         if lowest < LOW_COVERAGE_PERCENT:
-            warn(cls, f"{text} {_coverage_advice(mean)}")
-        else:
-            show_text(cls, text)
+            warn(cls, f"Frame {int(percent.argmin())} sees {lowest:.1f}% of its image. {_coverage_advice(mean)}")
+        show_text(cls, text)
         # Coverage per frame also goes out with the preview, where API users find it in the history.
         shown = {**video_preview(rendering.color), "coverage_percent": [round(float(value), 3) for value in percent]}
         return io.NodeOutput(rendering.color, rendering.coverage.float(), mean, coverage_chart(percent), ui=shown)

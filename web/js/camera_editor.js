@@ -12,7 +12,6 @@ const ANSWER = "exo2ego_editor";
 const VIEW = "exo2ego_view";
 const SIZE = [1180, 900];
 const LEAST_SIZE = [740, 620];
-const TEXT_HEIGHT = 64;
 
 function chained(before, after) {
   return function (...args) {
@@ -31,13 +30,6 @@ function asOneStep(change) {
     change();
   } finally {
     app.canvas?.emitAfterChange?.();
-  }
-}
-
-// The line of text below the node takes half of the room otherwise.
-function leaveRoom(node) {
-  for (const widget of node.widgets) {
-    if (widget.name === "$$node-text-preview") widget.options.getMaxHeight ??= () => TEXT_HEIGHT;
   }
 }
 
@@ -66,7 +58,6 @@ function attach(node) {
     const payload = answered(output);
     if (!payload) return;
     node.properties[ANSWER] = payload;
-    leaveRoom(node);
     show(payload);
   });
   // After reload, paste and undo of the graph. Outputs are put back after the nodes are made.
