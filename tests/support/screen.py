@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import urllib.request
 from typing import Any
 
 from .browser import Editor
@@ -33,6 +35,12 @@ def run(opened: Editor) -> None:
     """Queue the graph and wait until the server has run it and the page has drawn what came."""
     opened.page.evaluate(_RUN)
     opened.page.wait_for_timeout(1500)  # frontends clear up a moment after the end
+
+
+def ended_runs(url: str) -> int:
+    """Return how many prompts a server has run."""
+    with urllib.request.urlopen(f"{url}/history") as answer:
+        return len(json.load(answer))
 
 
 def seen(opened: Editor, text: str) -> list[dict[str, float]]:

@@ -117,7 +117,9 @@ def assert_told(opened):
     """The warning and the coverage are on the screen once, on their node."""
     for text in (WARNING, COVERAGE):
         (box,) = seen(opened, text)
-        x, y, width, height = opened.page.evaluate("() => [...app.graph.getNodeById('4').pos, ...app.graph.getNodeById('4').size]")
+        x, y, width, height = opened.page.evaluate(
+            "() => [...app.graph.getNodeById('4').pos, ...app.graph.getNodeById('4').size]"
+        )
         assert x + 90 <= box["x"] <= x + 90 + width
         assert y + 140 <= box["y"] <= y + 140 + 1.3 * height
     assert seen(opened, STALE) == []
@@ -140,6 +142,8 @@ def post(url, body):
         time.sleep(0.2)
 
 
+_PLACE = "(({ pos, size }) => [...pos, ...size])(app.graph.getNodeById('4'))"
+
 # Texts that reach beyond their node.
 _OUTSIDE = """() => [...document.querySelectorAll('.exo2ego-texts')].filter((root) => {
   const [box, inside] = [root, root.firstElementChild].map((one) => one.getBoundingClientRect());
@@ -148,7 +152,7 @@ _OUTSIDE = """() => [...document.querySelectorAll('.exo2ego-texts')].filter((roo
 
 _FIRST_TAB = """async () => {
   const { workflow } = app.extensionManager;
-  const made = workflow.openWorkflows.find((one) => one.activeState?.nodes?.length === 5 || one.initialState?.nodes?.length === 5);
+  const made = workflow.openWorkflows.findLast((one) => one.activeState?.nodes?.length === 5);
   document.querySelectorAll('.workflow-tab')[workflow.openWorkflows.indexOf(made)].click();
 }"""
 

@@ -5,9 +5,10 @@
 
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
+import { addElement, dropElement } from "./dom_widget.js";
+import { nodesOf, OURS, workflowNow } from "./results/nodes.js";
 import { onResults, recall, resultOf, takeLive } from "./results/store.js";
 
-const OURS = "Exo2Ego";
 const TEXT = "exo2ego_text"; // nodes/common/progress.py has both
 const WARNING = "exo2ego_warning";
 const SAID = "Warning: "; // before a warning in a text that is sent while the node runs
@@ -42,9 +43,7 @@ function make(node) {
   root.dataset.captureWheel = "true"; // the Vue renderer would zoom the graph
   for (const name of ["pointerdown", "dblclick", "wheel"]) root.addEventListener(name, (event) => event.stopPropagation());
   const height = () => Math.min(inside.offsetHeight || 18, MOST_HEIGHT) + MARGIN;
-  const options = { serialize: false, hideOnZoom: false, getMinHeight: height, getMaxHeight: height };
-  const widget = node.addDOMWidget("exo2ego_text", "exo2ego_text", root, options);
-  widget.serialize = false;
+  const widget = addElement(node, "texts", root, { getMinHeight: height, getMaxHeight: height });
   let former = 0;
   new ResizeObserver(() => {
     if (inside.offsetHeight !== former) makeRoom(node);
@@ -64,6 +63,7 @@ function makeRoom(node) {
 function remove(node) {
   const { widget, root } = shown.get(node);
   shown.delete(node);
+  dropElement(root);
   root.remove();
   if (node.removeWidget) return node.removeWidget(widget);
   widget.onRemove?.();
@@ -87,23 +87,12 @@ function show(node, output) {
   made.inside.replaceChildren(...lines);
 }
 
-const rootGraph = () => app.rootGraph ?? app.graph;
-
-// Every node of the pack with its number, those in subgraphs with the numbers around them.
-function* nodesOf(graph, before = "") {
-  for (const node of graph?._nodes ?? []) {
-    if (node.comfyClass?.startsWith(OURS)) yield [node, `${before}${node.id}`];
-    if (node.subgraph) yield* nodesOf(node.subgraph, `${before}${node.id}:`);
-  }
-}
-
 let waiting = null;
 function refresh() {
   waiting ??= setTimeout(() => {
     waiting = null;
-    const nodes = [...nodesOf(rootGraph())];
-    if (!nodes.length) return;
-    const workflow = rootGraph().serialize();
+    const nodes = [...nodesOf()];
+    const workflow = nodes.length && workflowNow();
     for (const [node, path] of nodes) show(node, resultOf(workflow, path));
   }, DELAY);
 }
@@ -111,24 +100,22 @@ function refresh() {
 // Before the frontend's own listener, which would show the text a second time.
 function live(event) {
   const { nodeId, text } = event.detail;
-  if (!rootGraph() || !text) return;
+  if (!text) return;
   const lines = text.split("\n");
   const output = {
     [TEXT]: lines.filter((line) => !line.startsWith(SAID)),
     [WARNING]: lines.filter((line) => line.startsWith(SAID)).map((line) => line.slice(SAID.length)),
   };
-  if (takeLive(nodeId, output, rootGraph().serialize())) event.stopImmediatePropagation();
+  if (takeLive(nodeId, output, workflowNow())) event.stopImmediatePropagation();
 }
 
+addStyle();
+api.addEventListener("progress_text", live, { capture: true });
+api.addEventListener("graphChanged", refresh);
+onResults(refresh);
 app.registerExtension({
   name: "exo2ego.texts",
-  setup() {
-    addStyle();
-    api.addEventListener("progress_text", live, { capture: true });
-    api.addEventListener("graphChanged", refresh);
-    onResults(refresh);
-    recall();
-  },
+  setup: recall,
   nodeCreated(node) {
     if (node.comfyClass?.startsWith(OURS)) refresh();
   },

@@ -76,5 +76,6 @@ export function lookAtPoint(editor, point) {
 function momentOf(editor) {
   const { shown: trajectory, frame, scene, options } = editor;
   const nFrames = scene.nFrames || editor.nFrames; // the clip's: keys may lie beyond it
-  return { trajectory, pose: editor.pose(), frame, nFrames, scene, rollLock: options.rollLock };
+  const startIsLinked = editor.host.startIsLinked?.() ?? false;
+  return { trajectory, pose: editor.pose(), frame, nFrames, scene, rollLock: options.rollLock, startIsLinked };
 }

@@ -5,7 +5,7 @@ import { applyMove, COMMANDS, lookAtPoint, TOOL_HINTS } from "./commands.js";
 import { EgoView } from "./ego_view.js";
 import { ExoView } from "./exo_view.js";
 import { turnedTo } from "./handles.js";
-import { helpOverlay, meaningOf } from "./keys.js";
+import { helpOverlay, isOfPage, meaningOf } from "./keys.js";
 import { clamp, sub } from "./math.js";
 import { OrbitView } from "./orbit_view.js";
 import { Panel } from "./panel.js";
@@ -45,7 +45,7 @@ export class Editor extends EditorState {
     this.orbit.root.append(this.empty, this.message);
     const views = element("div", { className: "e2e-views" }, this.orbit.root, this.ego.root, this.exo.root);
     const parts = [this.toolbar.root, views, this.toolbar.transport, this.timeline.root, this.panel.root];
-    this.root = element("div", { className: "e2e widget-expands" }, this.keys, ...parts, this.help);
+    this.root = element("div", { className: "e2e widget-expands" }, this.keys, element("div", { className: "e2e-body" }, ...parts), this.help);
     this.root.dataset.captureWheel = "true"; // the Vue renderer would zoom the graph
     this.#listen();
   }
@@ -62,10 +62,9 @@ export class Editor extends EditorState {
     root.addEventListener("click", (event) => typed(event.target) || event.detail === 0 || this.focus());
     root.addEventListener("keydown", (event) => {
       const meaning = typed(event.target) || pressed(event) ? null : meaningOf(event);
-      if (pressed(event) || (typed(event.target) && !event.ctrlKey && !event.metaKey)) event.stopPropagation();
+      if (!isOfPage(event)) event.stopPropagation(); // Ctrl+M, B, G, Alt+C and others act on the graph's nodes
       if (!meaning) return;
       event.preventDefault();
-      event.stopPropagation();
       if (meaning.command) return this.run(meaning.command);
       this.held.set(event.key.toLowerCase(), meaning.fly);
       this.fast = event.shiftKey;

@@ -65,6 +65,11 @@ export function meaningOf(event) {
   return command ? { command } : null;
 }
 
+/** @returns {boolean} whether a key press is left to the page: queue, save and open, whatever has the focus */
+export function isOfPage(event) {
+  return (event.ctrlKey || event.metaKey) && ["enter", "s", "o"].includes(event.key.toLowerCase());
+}
+
 /** @returns {HTMLElement} the list, over the editor; a click closes it */
 export function helpOverlay(close) {
   const columns = Object.entries(SHORTCUTS).map(([name, entries]) => {

@@ -17,6 +17,7 @@ export class EditorState {
    * @param {object} host
    * @param {(text: string) => void} host.write stores the trajectory's text
    * @param {() => boolean} [host.isLinked] whether the text comes from another node, so that edits here do not count
+   * @param {() => boolean} [host.startIsLinked] whether a camera to start from is connected
    * @param {(view: object) => void} host.keepView stores what is no part of the trajectory: options, where one looks from
    */
   constructor(host) {
@@ -82,7 +83,12 @@ export class EditorState {
       this.#show(this.trajectory);
       this.goTo(this.frame);
     } catch (error) {
-      if (sent === this.sent) [this.lost, this.sent] = [error.message, null];
+      if (sent !== this.sent) return;
+      [this.lost, this.sent] = [error.message, null];
+      if (error.scene && !this.scene.cloud) {
+        this.scene = error.scene;
+        this.#show(this.trajectory);
+      }
       this.redraw();
     }
   }

@@ -3,8 +3,8 @@
 
 import { api } from "../../../../scripts/api.js";
 import { isMadeOf, keyOf, typeOf } from "./keys.js";
+import { OURS } from "./nodes.js";
 
-const OURS = "Exo2Ego";
 const MOST_RESULTS = 1000;
 const MOST_PROMPTS = 50;
 const MOST_HISTORY = 32;
