@@ -100,7 +100,8 @@ _SEEN = """(text) => {
     range.setStart(walker.currentNode, at);
     range.setEnd(walker.currentNode, at + text.length);
     const box = range.getBoundingClientRect();
-    if (!box.width || !box.height || !parent.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
+    const drawn = parent.checkVisibility({ opacityProperty: true, visibilityProperty: true });
+    if (!box.width || !box.height || !drawn) continue;
     const [x, y] = [box.x + Math.min(6, box.width / 2), box.y + Math.min(6, box.height / 2)];
     const top = document.elementFromPoint(x, y);
     if (!top || !(parent.contains(top) || top.contains(parent))) continue;

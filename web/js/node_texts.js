@@ -97,20 +97,24 @@ function refresh() {
   }, DELAY);
 }
 
-// Before the frontend's own listener, which would show the text a second time.
-function live(event) {
-  const { nodeId, text } = event.detail;
-  if (!text) return;
-  const lines = text.split("\n");
+// A text that comes while a node runs. Returns whether it is one of the pack's nodes.
+function live({ nodeId, text }) {
+  const lines = (text ?? "").split("\n");
   const output = {
-    [TEXT]: lines.filter((line) => !line.startsWith(SAID)),
+    [TEXT]: lines.filter((line) => line && !line.startsWith(SAID)),
     [WARNING]: lines.filter((line) => line.startsWith(SAID)).map((line) => line.slice(SAID.length)),
   };
-  if (takeLive(nodeId, output, workflowNow())) event.stopImmediatePropagation();
+  return takeLive(nodeId, output, workflowNow());
 }
 
+// The frontend would show it a second time, in a widget of its own: its listener came first, so that an event cannot be
+// stopped, but it can be kept from being sent.
+const dispatch = api.dispatchCustomEvent;
+api.dispatchCustomEvent = function (type, detail) {
+  return type === "progress_text" && live(detail) ? true : dispatch.call(this, type, detail);
+};
+
 addStyle();
-api.addEventListener("progress_text", live, { capture: true });
 api.addEventListener("graphChanged", refresh);
 onResults(refresh);
 app.registerExtension({

@@ -3,6 +3,7 @@
 import { element } from "./canvas_view.js";
 import { icon } from "./icons.js";
 import { MOVES } from "./moves.js";
+import { numberField } from "./number_field.js";
 
 export class Toolbar {
   /** @param {import("./editor.js").Editor} editor */
@@ -10,12 +11,10 @@ export class Toolbar {
     this.editor = editor;
     this.toggles = [];
     const { options } = editor;
-    this.height = element("input", { type: "number", step: 0.05, min: 0, title: "Eye height above the ground, metres" });
-    this.height.setAttribute("aria-label", "Eye height above the ground, metres");
-    this.height.addEventListener("change", () => {
-      const value = Number(this.height.value);
-      if (value > 0) editor.setOption("eyeHeight", value);
-      editor.focus();
+    this.height = numberField({
+      title: "Eye height above the ground, metres", step: 0.05, min: 0.05, digits: 2,
+      write: (value) => value > 0 && editor.setOption("eyeHeight", value),
+      leave: () => editor.focus(), redraw: () => editor.redraw(),
     });
     this.root = element(
       "div",
