@@ -62,6 +62,16 @@ class Exo2EgoCameraEditor(io.ComfyNode):
                     tooltip="A 3D viewer's camera (camera_info of Load 3D) to start from instead. It stands still, "
                     "and gets the size of the editor's ego image.",
                 ),
+                io.Float.Input(
+                    "fps",
+                    default=16.0,
+                    min=0.1,
+                    max=1000.0,
+                    step=0.01,
+                    optional=True,
+                    tooltip="Frames a second of the clip, such as Load Take's: the editor plays it at that pace. "
+                    "Nothing else depends on it.",
+                ),
             ],
             outputs=[
                 CameraSocket.Output("ego_camera", display_name="ego camera"),
@@ -80,6 +90,7 @@ class Exo2EgoCameraEditor(io.ComfyNode):
         trajectory: str,
         start_camera: Camera | None = None,
         load3d_camera: dict[str, Any] | None = None,
+        fps: float = 16.0,
     ) -> io.NodeOutput:
         keys = trajectory_from_json(trajectory)
         n_frames, height, width = images.shape[:3]
@@ -96,7 +107,7 @@ class Exo2EgoCameraEditor(io.ComfyNode):
         if warning:
             warn(cls, warning)
         show_text(cls, text)
-        answer = editor_answer(images, points, exo_camera, start, percent, warning)
+        answer = editor_answer(images, points, exo_camera, start, percent, warning, fps)
         return io.NodeOutput(camera, view.color, float(percent.mean()), ui=answer)
 
 

@@ -23,6 +23,9 @@ export const COMMANDS = {
   redo: (editor) => editor.step(1),
 
   play: (editor) => editor.play(!editor.playing),
+  // At the end that is set already: back to the whole clip.
+  loopFrom: (editor) => editor.setOption("loopFrom", editor.frame === editor.options.loopFrom ? 0 : editor.frame),
+  loopTo: (editor) => editor.setOption("loopTo", editor.frame === editor.options.loopTo ? -1 : editor.frame),
   back: (editor) => editor.goTo(editor.frame - 1),
   forth: (editor) => editor.goTo(editor.frame + 1),
   first: (editor) => editor.goTo(0),

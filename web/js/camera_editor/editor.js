@@ -14,7 +14,7 @@ import { addStyle } from "./style.js";
 import { Timeline } from "./timeline.js";
 import { Toolbar } from "./toolbar.js";
 
-const FPS = 16; // Wan's own rate
+const FPS = 16; // Wan's own rate, until a run tells the clip's
 const TELLING = 4000; // ms that a passing message stays
 const FLY = 0.9; // of the distance to the target, a second
 
@@ -131,10 +131,13 @@ export class Editor extends EditorState {
     let last = performance.now();
     const tick = (now) => {
       if (!this.playing || !this.root.isConnected) return;
-      const frames = Math.floor(((now - last) * FPS) / 1000);
+      const fps = this.scene.fps || FPS;
+      const frames = Math.floor(((now - last) * fps) / 1000);
       if (frames > 0) {
-        last += (frames * 1000) / FPS;
-        this.goTo((this.frame + frames) % this.nFrames, true);
+        const [from, to] = this.loop();
+        last += (frames * 1000) / fps;
+        const inside = this.frame >= from && this.frame <= to;
+        this.goTo(inside ? from + ((this.frame - from + frames) % (to - from + 1)) : from, true);
       }
       requestAnimationFrame(tick);
     };
@@ -223,6 +226,7 @@ export class Editor extends EditorState {
     const { coverage, splatter } = this.ego;
     return {
       frame, nFrames, text, tool, playing, options: { ...options }, keyframes: structuredClone(shown.keyframes),
+      loop: this.loop(), fps: this.scene.fps, coverages: Object.fromEntries(this.timeline.coverage.shares),
       lens: this.lens.json, coverage, egoRows: splatter.height, hasCloud: Boolean(this.scene.cloud), message: this.message.textContent,
     };
   }

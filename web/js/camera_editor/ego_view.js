@@ -101,6 +101,7 @@ export class EgoView extends CanvasView {
     const pose = editor.pose();
     const moves = event.button !== 0 || event.shiftKey;
     return {
+      fine: true,
       move: (to) => editor.setPose(moves ? this.#moved(pose, from, to) : this.#turned(pose, from, to), { moving: true }),
       end: (moved) => moved && editor.commit(),
     };

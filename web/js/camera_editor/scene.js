@@ -34,6 +34,7 @@ export class Scene {
     this.pictures = []; // {frame, image}
     this.lenses = {};
     this.nFrames = 0;
+    this.fps = null; // frames a second of the clip
     this.ground = assumedGround(HERE);
     this.middle = [0, 0, 3];
     this.extent = 2;
@@ -70,6 +71,7 @@ export class Scene {
   takeCameras(payload) {
     const camera = parsed(payload.exo_camera);
     this.nFrames = payload.frames;
+    this.fps = payload.fps ?? null;
     this.lenses = payload.lenses ?? {};
     this.start = payload.start ? readTrajectory(payload.start) : null;
     if (this.start) this.start.lens = namedLens(this.start.lens, this.start.width, this.start.height, this.lenses);

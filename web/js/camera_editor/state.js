@@ -24,7 +24,7 @@ export class EditorState {
     this.host = host;
     this.scene = new Scene();
     this.frame = 0;
-    this.options = { rollLock: true, eyeSnap: false, eyeHeight: 1.6, exoPicture: true };
+    this.options = { rollLock: true, eyeSnap: false, eyeHeight: 1.6, exoPicture: true, loopFrom: 0, loopTo: -1 };
     this.history = new History("");
     this.problem = "";
     this.#show(emptyTrajectory());
@@ -113,6 +113,13 @@ export class EditorState {
     this.nFrames = Math.max(this.scene.nFrames || FRAMES, last + 1);
     this.wholePath = null;
     this.current = null;
+  }
+
+  /** @returns {number[]} the first and last frame that playing repeats */
+  loop() {
+    const last = this.nFrames - 1;
+    const to = this.options.loopTo < 0 ? last : Math.min(this.options.loopTo, last);
+    return [Math.min(Math.max(this.options.loopFrom, 0), to), to];
   }
 
   /** @returns {import("./trajectory.js").Pose} of the ego camera, now or at a frame */

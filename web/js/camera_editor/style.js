@@ -28,7 +28,7 @@ const CSS = `
 .e2e-view { position: relative; overflow: hidden; border-radius: 6px; min-width: 0; min-height: 0; background: var(--comfy-input-bg, #222); }
 .e2e-view canvas { position: absolute; inset: 0; width: 100%; height: 100%; display: block; touch-action: none; }
 .e2e-orbit-box { grid-row: 1 / 3; }
-.e2e-timeline-box { flex: none; height: 54px; }
+.e2e-timeline-box { flex: none; height: 66px; }
 .e2e-caption, .e2e-badge, .e2e-message { position: absolute; padding: 2px 7px; border-radius: 4px; background: rgba(0, 0, 0, 0.62);
   color: #fff; pointer-events: none; }
 .e2e-caption { top: 6px; left: 6px; }
