@@ -116,7 +116,7 @@ _BROKEN = """(selector) => {
   for (const root of document.querySelectorAll(selector)) {
     const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
     while (walker.nextNode())
-      for (const { index, 0: word } of walker.currentNode.data.matchAll(/\\S+/g)) {
+      for (const { index, 0: word } of walker.currentNode.data.matchAll(/[\\p{L}\\p{N}]+/gu)) {
         range.setStart(walker.currentNode, index);
         range.setEnd(walker.currentNode, index + word.length);
         const lines = new Set([...range.getClientRects()].map((box) => Math.round(box.y)));

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -9,9 +10,10 @@ import pytest
 
 from support.browser import editor, screenshot
 from support.camera_editor import CLASSIC, VUE, CameraEditor
-from support.screen import ended_runs, seen
+from support.screen import choose_renderer, ended_runs, seen
 
-SCREENSHOTS = Path(__file__).resolve().parents[2] / "output" / "screenshots"
+ROOT = Path(__file__).resolve().parents[2]
+SCREENSHOTS = ROOT / "output" / "screenshots"
 
 
 @pytest.fixture(scope="module")
@@ -136,6 +138,39 @@ def test_what_ran_while_the_page_was_closed_is_there(opened, frontend_server, re
     page.wait_for_timeout(300)
     assert shown.widget().count('"frame"') >= 2
 
+
+def test_templates_open_in_order_one_after_the_other_in_nodes_2(opened):
+    """Their nodes stand where the template has them and cover none, with the footers that tell of missing models."""
+    opened.require_nodes_2()
+    choose_renderer(opened, VUE)
+    for name in ("egox", "ego_camera", "attention_map"):
+        opened.page.evaluate(_OPEN, json.loads((ROOT / "workflows" / f"{name}.json").read_text()))
+        opened.page.wait_for_timeout(3000)
+        screenshot(opened, SCREENSHOTS / f"template_{name}_nodes_2.png")
+        assert opened.page.evaluate(_SCRAMBLED) == [], name
+
+
+# As the template browser does: where the view was, the template's own counts.
+_OPEN = "async (graph) => { await app.loadGraphData(graph, true, true, 'template') }"
+
+_SCRAMBLED = """() => {
+  const { scale, offset } = app.canvas.ds;
+  const frame = app.canvas.canvas.getBoundingClientRect();
+  const found = [], boxes = [];
+  for (const node of app.graph._nodes) {
+    const shown = document.querySelector(`[data-node-id="${node.id}"]`);
+    if (!shown) continue; // out of sight
+    const box = shown.getBoundingClientRect();
+    const left = frame.left + (node.pos[0] + offset[0]) * scale;
+    if (Math.abs(box.left - left) > 4) found.push(`${node.title} stands ${Math.round(box.left - left)} px aside`);
+    boxes.push([node.title, box]);
+  }
+  for (const [i, [a, one]] of boxes.entries())
+    for (const [b, two] of boxes.slice(i + 1))
+      if (one.left < two.right - 1 && two.left < one.right - 1 && one.top < two.bottom - 1 && two.top < one.bottom - 1)
+        found.push(`${a} and ${b}`);
+  return boxes.length ? found : ["nothing is shown"];
+}"""
 
 _HAS_APP_MODE = "app.extensionManager.command.commands.some(({ id }) => id === 'Comfy.ToggleLinear')"
 

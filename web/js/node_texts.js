@@ -100,11 +100,11 @@ function refresh() {
 // A text that comes while a node runs. Returns whether it is one of the pack's nodes.
 function live({ nodeId, text }) {
   const lines = (text ?? "").split("\n");
-  const output = {
-    [TEXT]: lines.filter((line) => line && !line.startsWith(SAID)),
-    [WARNING]: lines.filter((line) => line.startsWith(SAID)).map((line) => line.slice(SAID.length)),
-  };
-  return takeLive(nodeId, output, workflowNow());
+  const warnings = lines.filter((line) => line.startsWith(SAID)).map((line) => line.slice(SAID.length));
+  const texts = lines.filter((line) => line && !line.startsWith(SAID));
+  // What comes once the node is done, such as when sampling starts, takes no warning of it away.
+  const change = (before) => ({ ...before, [TEXT]: texts, [WARNING]: [...new Set([...(before[WARNING] ?? []), ...warnings])] });
+  return takeLive(nodeId, change, workflowNow());
 }
 
 // The frontend would show it a second time, in a widget of its own: its listener came first, so that an event cannot be
@@ -116,6 +116,7 @@ api.dispatchCustomEvent = function (type, detail) {
 
 addStyle();
 api.addEventListener("graphChanged", refresh);
+for (const name of ["pointerup", "keyup"]) addEventListener(name, refresh, { capture: true }); // not every change is told
 onResults(refresh);
 app.registerExtension({
   name: "exo2ego.texts",

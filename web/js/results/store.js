@@ -59,16 +59,16 @@ function executed({ detail }) {
 /**
  * Take a text that a node sends while something runs.
  * @param {string} path the node's number
- * @param {object} output as its `ui` output would be
+ * @param {(before: object) => object} change makes its `ui` output of the former one
  * @param {object} now the page's graph, serialized: it counts where the run began before the page was loaded
  * @returns {boolean} whether it is one of the pack's nodes
  */
-export function takeLive(path, output, now) {
+export function takeLive(path, change, now) {
   const workflow = workflows.get(running);
   if (!workflow) return Boolean(typeOf(now, path)?.startsWith(OURS));
   if (!typeOf(workflow, path)?.startsWith(OURS)) return false;
   const key = keyOf(workflow, path);
-  keep(results, key, { ...results.get(key), ...output }, MOST_RESULTS);
+  keep(results, key, change(results.get(key) ?? {}), MOST_RESULTS);
   tell();
   return true;
 }
