@@ -29,6 +29,7 @@ demo: environment ## make an ego video: make demo [TAKE=DIR[#NAME]] [BACKGROUND=
 	@$(RUN) tools/run.py demo $(DEMO_ARGUMENTS)
 
 test: environment ## run all tests, in two processes: make test [WORKERS=N]
+	@$(PREPARE) --frontend >/dev/null
 	@$(RUN) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 pocket: environment ## make the pocket model from nothing, which takes hours

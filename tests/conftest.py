@@ -14,7 +14,7 @@ ROOT = TESTS.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
 import pack  # noqa: E402
-from support.server import comfy_client, comfy_server  # noqa: E402, F401
+from support.server import comfy_client, comfy_server, frontend_server, newest_server  # noqa: E402, F401
 from support.small_disk import small_disk  # noqa: E402, F401
 
 pack.register()

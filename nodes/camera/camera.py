@@ -199,9 +199,8 @@ class Exo2EgoCameraFile(io.ComfyNode):
         camera = CAMERAS.load(input_folder(), file, **settings)
         camera = camera if cut is None else cut.camera(camera)
         if file == CAMERAS.built_in:
-            warn(cls, f"{_EXAMPLE_HINT}. {describe_camera(camera)}")
-        else:
-            show_text(cls, describe_camera(camera))
+            warn(cls, f"{_EXAMPLE_HINT}.")
+        show_text(cls, describe_camera(camera))
         return io.NodeOutput(camera)
 
 

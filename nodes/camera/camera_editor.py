@@ -63,6 +63,16 @@ class Exo2EgoCameraEditor(io.ComfyNode):
                     tooltip="A 3D viewer's camera (camera_info of Load 3D) to start from instead: one that stands "
                     "still, or a list with one a frame (Batch Cameras). It gets the size of the editor's ego image.",
                 ),
+                io.Float.Input(
+                    "fps",
+                    default=16.0,
+                    min=0.1,
+                    max=1000.0,
+                    step=0.01,
+                    optional=True,
+                    tooltip="Frames a second of the clip, such as Load Take's: the editor plays it at that pace. "
+                    "Nothing else depends on it.",
+                ),
             ],
             outputs=[
                 CameraSocket.Output("ego_camera", display_name="ego camera"),
@@ -81,6 +91,7 @@ class Exo2EgoCameraEditor(io.ComfyNode):
         trajectory: str,
         start_camera: Camera | None = None,
         load3d_camera: Any = None,
+        fps: float = 16.0,
     ) -> io.NodeOutput:
         keys = trajectory_from_json(trajectory)
         n_frames, height, width = images.shape[:3]
@@ -99,10 +110,9 @@ class Exo2EgoCameraEditor(io.ComfyNode):
             mistake = misread_pose(points, start, mean, comfy.model_management.get_torch_device())
             warning = " ".join(part for part in (warning, mistake) if part)
         if warning:
-            warn(cls, f"{warning} {text}")
-        else:
-            show_text(cls, text)
-        answer = editor_answer(images, points, exo_camera, start, percent, warning)
+            warn(cls, warning)
+        show_text(cls, text)
+        answer = editor_answer(images, points, exo_camera, start, percent, warning, fps)
         return io.NodeOutput(camera, view.color, mean, ui=answer)
 
 

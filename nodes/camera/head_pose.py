@@ -171,9 +171,8 @@ class Exo2EgoHeadPose(io.ComfyNode):
         chart = confidence_chart(found.confidence, found.filled_frames, found.torso_frames)
         report = found.summary()
         if len(found.filled_frames) > (1 - _FEW_SEEN) * len(one):
-            warn(cls, f"The head was not found in most frames; their poses are interpolated.\n{report}")
-        else:
-            show_text(cls, report)
+            warn(cls, "The head was not found in most frames; their poses are interpolated.")
+        show_text(cls, report)
         return io.NodeOutput(found.camera, preview, chart, report, ui=video_preview(preview))
 
 

@@ -1,6 +1,7 @@
 """The one place where what nodes say becomes text of the editor's page: errors, refusals, and texts of outputs.
 
-Everything that a node returns or raises passes here; `progress.show_text` sends the line below a node the same way.
+Everything that a node returns or raises passes here. What it says by `show_text` and `warn` goes out with its `ui`
+output, where the page and the history find it; while it runs, `progress` sends it the same way.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from comfy_api.latest import io
 from comfy_execution.graph import ExecutionBlocker
 
 from ...common.safe_text import for_page
+from .progress import collecting_texts
 
 
 def with_safe_texts(node: type[io.ComfyNode]) -> type[io.ComfyNode]:
@@ -28,11 +30,14 @@ def _safe_execute(execute: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(execute)
     def safe_execute(cls: type[io.ComfyNode], *values: Any, **named: Any) -> Any:
         try:
-            output = execute(cls, *values, **named)
+            with collecting_texts(cls) as told:
+                output = execute(cls, *values, **named)
         except Exception as error:
             _make_safe(error)
             raise
         if isinstance(output, io.NodeOutput):
+            if told and (output.ui is None or isinstance(output.ui, dict)):
+                output.ui = {**(output.ui or {}), **told}
             if isinstance(output.ui, dict):
                 output.ui = {name: _safe_texts(values) for name, values in output.ui.items()}
             for value in output.args:

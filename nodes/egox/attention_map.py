@@ -161,9 +161,8 @@ class Exo2EgoAttentionMap(io.ComfyNode):
         text = "\n".join([*numbers, _what(found, frame, step), *legend])
         problem = _problem(found, empty=not latent["samples"].any(), step=step)
         if problem:
-            warn(cls, f"{problem}\n{text}")
-        else:
-            show_text(cls, text)
+            warn(cls, problem)
+        show_text(cls, text)
         # What the picker of web/js/attention_map.js shows: the sheet's ego frames beside each other.
         (picker,) = image_preview(side_by_side([ego[moment : moment + 1] for moment in moments]))["images"]
         shown = {

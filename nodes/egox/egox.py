@@ -172,9 +172,8 @@ class Exo2EgoEgoXConditioning(io.ComfyNode):
         )
         notes = (*made.notes, *example_prompt_notes(positive, exo))
         if notes:
-            warn(cls, f"{' '.join(notes)}\n{made.in_force}")
-        else:
-            show_text(cls, made.in_force)
+            warn(cls, " ".join(notes))
+        show_text(cls, made.in_force)
         return io.NodeOutput(made.positive, made.negative, made.exo_latent, made.ego_latent)
 
 
@@ -229,9 +228,8 @@ class Exo2EgoEgoXApply(io.ComfyNode):
         from_where = "" if told else " The exo latent contains no match, so the default is used."
         text = settings.describe() + from_where
         if differs := differences_of(patched):
-            warn(cls, f"{differs}\n{text}")
-        else:
-            show_text(cls, text)
+            warn(cls, differs)
+        show_text(cls, text)
         return io.NodeOutput(patched)
 
 

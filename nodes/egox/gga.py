@@ -170,9 +170,8 @@ class Exo2EgoGGA(io.ComfyNode):
         else:
             text = "Geometry and lambda follow EgoX Conditioning's match; shown here when sampling starts."
         if differs := differences_of(patched):
-            warn(cls, f"{differs}\n{text}")
-        else:
-            show_text(cls, text)
+            warn(cls, differs)
+        show_text(cls, text)
         return io.NodeOutput(patched)
 
 

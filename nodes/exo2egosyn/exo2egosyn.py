@@ -63,8 +63,9 @@ class Exo2EgoSynLoader(io.ComfyNode):
     def execute(cls, **names: str) -> io.NodeOutput:
         components = read_components(_paths(names))
         notes = components.notes()
-        tell = warn if notes else show_text
-        tell(cls, "\n".join([*notes, components.describe()]))
+        for note in notes:
+            warn(cls, note)
+        show_text(cls, components.describe())
         return io.NodeOutput(components)
 
 
@@ -122,8 +123,9 @@ class Exo2EgoSynApply(io.ComfyNode):
         files = files_upstream(cls.hidden.prompt or {}, str(cls.hidden.unique_id))
         patched = apply_exo2egosyn(model, components, views, plucker, lora_strength, files)
         notes = [*range_notes(model, components), *pose_notes(components, plucker)]
-        tell = warn if notes else show_text
-        tell(cls, "\n".join([*notes, _applied(components, views, (*files, *own_file(model)))]))
+        for note in notes:
+            warn(cls, note)
+        show_text(cls, _applied(components, views, (*files, *own_file(model))))
         return io.NodeOutput(patched)
 
 

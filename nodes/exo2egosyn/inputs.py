@@ -134,8 +134,9 @@ class Exo2EgoAlignPredict(io.ComfyNode):
             latent = predict_first_latent(align, views, given, ego_camera)
             text, notes = f"Predicted by {align.file}.", align_notes(align, views, ego_camera)
             first = FirstFrame(latent, None, components.cond_tail, Origin.PREDICTED)
-        tell = warn if notes else show_text
-        tell(cls, " ".join([*notes, text]))
+        for note in notes:
+            warn(cls, note)
+        show_text(cls, text)
         image = vae.decode(latent)
         image = image.reshape(-1, *image.shape[-3:])
         return io.NodeOutput(first.as_latent(), image, ui=image_preview(image))

@@ -102,8 +102,9 @@ class Exo2EgoLoadEgoExo4D(io.ComfyNode):
     def execute(cls, take: str, start_frame: int, frames: int, stride: int, size: int, ego_view: str) -> io.NodeOutput:
         clip = Clip(start_frame, frames, stride, size)
         loaded = VIEWS.load(input_folder(), take, clip=clip, ego_view=EgoView(ego_view), progress=progress_bar())
-        tell = warn if loaded.remarks else show_text
-        tell(cls, "\n".join([*loaded.remarks, _describe(loaded)]))
+        for remark in loaded.remarks:
+            warn(cls, remark)
+        show_text(cls, _describe(loaded))
         missing = _missing_views(loaded, linked_outputs(cls))
         rows = [(view.name, view.frames) for view in loaded.exo]
         return io.NodeOutput(

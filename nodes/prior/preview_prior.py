@@ -88,16 +88,16 @@ class Exo2EgoPreviewPrior(io.ComfyNode):
         lowest = f"{float(percent.min()):.1f}% at least (frame {int(percent.argmin())})"
         report = f"Coverage {mean:.1f}% on average, {lowest}. {coverage_verdict(mean)}"
         mistake = misread_pose(points, camera, mean, device)
-        if mistake:
-            report += f"\n{mistake}"
         if low:
             who = f"Frames {frame_ranges(low)} see" if len(low) > 1 else f"Frame {low[0]} sees"
-            report += f"\n{who} less than {warn_below:g}% of the scene."
-            report += "" if mistake else f" {_advice(mean)}"
-        if low or mistake:
-            warn(cls, report)
+            warnings = [f"{who} less than {warn_below:g}% of the scene." + ("" if mistake else f" {_advice(mean)}")]
         else:
-            show_text(cls, report)
+            warnings = []
+        warnings += [mistake] if mistake else []
+        if warnings:
+            warn(cls, "\n".join(warnings))
+        show_text(cls, report)
+        report = "\n".join([report, *warnings])
         shown = {**video_preview(rendering.color), "coverage_percent": [round(float(value), 3) for value in percent]}
         chart = coverage_chart(percent)
         return io.NodeOutput(rendering.color, sheet, mean, chart, report, ui=shown)

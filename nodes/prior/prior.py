@@ -168,9 +168,8 @@ class Exo2EgoPointCloud(io.ComfyNode):
             logger.info("Exo2EgoPointCloud: %s.", rule)
         text = "\n".join([cloud.describe(), f"{_moving_share(dynamic)}; {rule}", *([scanned] if scanned else [])])
         if warning:
-            warn(cls, f"{warning}\n{text}")
-        else:
-            show_text(cls, text)
+            warn(cls, warning)
+        show_text(cls, text)
         return io.NodeOutput(cloud)
 
 
@@ -251,11 +250,10 @@ class Exo2EgoRenderPrior(io.ComfyNode):
         text = f"Coverage {mean:.1f}% on average, {lowest:.1f}% at least (frame {int(percent.argmin())})."
         text = f"{text} {coverage_verdict(mean)}"
         if mistake := misread_pose(points, camera, mean, device):
-            warn(cls, f"{text} {mistake}")
+            warn(cls, mistake)
         elif lowest < LOW_COVERAGE_PERCENT:
-            warn(cls, f"{text} {_coverage_advice(mean)}")
-        else:
-            show_text(cls, text)
+            warn(cls, f"Frame {int(percent.argmin())} sees {lowest:.1f}% of its image. {_coverage_advice(mean)}")
+        show_text(cls, text)
         # Coverage per frame also goes out with the preview, where API users find it in the history.
         shown = {**video_preview(rendering.color), "coverage_percent": [round(float(value), 3) for value in percent]}
         return io.NodeOutput(rendering.color, rendering.coverage.float(), mean, coverage_chart(percent), ui=shown)

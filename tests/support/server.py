@@ -36,6 +36,30 @@ def comfy_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def newest_server(comfy_server: object, tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    """A second server with the newest frontend; models and input folder are those of the session's server."""
+    import environment
+
+    from exo2ego.commands.comfyui import headless
+
+    base = tmp_path_factory.mktemp("newest")
+    for name in ("models", "input"):
+        (base / name).symlink_to(comfy_server.base / name, target_is_directory=True)
+    standins = Path(__file__).parent / "standin_nodes"
+    arguments = [*environment.device_arguments(), "--front-end-root", str(environment.newest_frontend())]
+    with headless.running(
+        environment.prepare().comfyui, base, arguments, custom_nodes=[standins], timeout=PATIENCE
+    ) as server:
+        yield server
+
+
+@pytest.fixture(scope="module", params=["named", "newest"])
+def frontend_server(request: pytest.FixtureRequest) -> object:
+    """The server of the frontend that ComfyUI's requirements name, then that of the newest."""
+    return request.getfixturevalue({"named": "comfy_server", "newest": "newest_server"}[request.param])
+
+
 @pytest.fixture
 def comfy_client(comfy_server: object) -> Iterator[object]:
     """A `ComfyClient` of the session's server."""

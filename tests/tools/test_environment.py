@@ -62,3 +62,12 @@ def test_a_pip_that_fails_is_one_line(tmp_path):
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1].startswith("[environment] pip failed")
     assert "Traceback" not in run.stderr
+
+
+def test_the_newest_frontend_is_where_the_browser_tests_look_for_it():
+    run = subprocess.run([sys.executable, str(SCRIPT), "--frontend"], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    folder = Path(run.stdout.strip())
+    assert (folder / "index.html").is_file()
+    assert folder.parent.name == f"frontend-{environment.NEWEST_FRONTEND.partition('==')[2]}"
+    assert [path.name for path in folder.parent.iterdir() if path.name == "download"] == []

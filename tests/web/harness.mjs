@@ -99,7 +99,7 @@ const TASKS = {
     const scene = Object.assign(new Scene(), { cloud: await cloudOf(path), nFrames: frames });
     let made = null;
     const editor = {
-      scene, pose: () => pose, frame: 0, nFrames: keyAt + 1, options: {}, goTo() {},
+      scene, host: {}, pose: () => pose, frame: 0, nFrames: keyAt + 1, options: {}, goTo() {},
       shown: withKey(emptyTrajectory(), keyAt, pose), edit: (trajectory) => (made = trajectory),
       tell: (text) => { throw new Error(text); },
     };

@@ -113,6 +113,9 @@ def test_the_shipped_workflow_from_first_run_to_queue(camera_editor, comfy_serve
     received = trajectory_from_json(sent["trajectory"]).to_camera(FRAMES)
     shown = torch.tensor(camera_editor.poses(), dtype=torch.float64)
     assert float((received.world_to_camera - shown).abs().max()) < 1e-6
+    camera_editor.wait("coverages[8] > 0")
+    strip = camera_editor.state()["coverages"]  # of the whole clip, known before the run
+    assert [100 * strip[str(frame)] for frame in range(FRAMES)] == pytest.approx(outputs["coverage_percent"], abs=2)
     for frame in (0, 8):  # the server's picture of that trajectory covers what the page's covers
         assert outputs["coverage_percent"][frame] == pytest.approx(100 * covered_at(camera_editor, frame), abs=0.5)
 

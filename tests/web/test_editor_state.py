@@ -77,13 +77,13 @@ def test_presets_set_keys_within_the_clip(tmp_path):
     assert ask("moves", path=str(path), frames=9, keyAt=30) == [0, 6, 8]
 
 
-def test_coverage_of_thinned_points_is_the_least(tmp_path):
+def test_coverage_of_thinned_points_is_told_roughly(tmp_path):
     points = torch.rand(60, 3) + torch.tensor([0.0, 0.0, 2.0])
     path = tmp_path / "cloud.bin"
     path.write_bytes(pack_cloud(PointCloud(points, points, (points[:0],), (points[:0],)), max_points=40))
     camera = Camera(Pinhole(50.0, 50.0, 32.0, 32.0), 64, 64, torch.eye(4)).to_json()
     assert ask("thinned", path=str(path), points=40, camera=camera) == "covered 40.0 %"
-    assert ask("thinned", path=str(path), points=60, camera=camera) == "covered 40.0 % or more"
+    assert ask("thinned", path=str(path), points=60, camera=camera) == "covered about 40 %"
 
 
 def test_a_narrow_slip_of_a_picture_takes_no_more_memory_than_a_wide_one():

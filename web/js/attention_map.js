@@ -5,6 +5,7 @@
 
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
+import { addElement } from "./dom_widget.js";
 
 const NODE = "Exo2EgoAttentionMap";
 const HINT = "Run once, then click on an ego frame to choose the point.";
@@ -28,7 +29,7 @@ class Picker {
     this.frames = [];
     this.root = document.createElement("div");
     this.root.className = "exo2ego-picker";
-    this.root.style.cssText = "position: relative; width: 100%; line-height: 0; overflow: hidden";
+    this.root.style.cssText = "width: 100%; line-height: 0; overflow: hidden";
     this.hint = document.createElement("div");
     this.hint.textContent = HINT;
     this.hint.style.cssText = "font: 12px sans-serif; color: #aaa; padding: 4px";
@@ -38,23 +39,20 @@ class Picker {
     this.mark = document.createElement("div");
     this.mark.className = "exo2ego-mark";
     this.mark.style.cssText =
-      "position: absolute; width: 12px; height: 12px; margin: -8px 0 0 -8px; border: 2px solid #ffe61a; " +
+      "position: absolute; box-sizing: border-box; width: 16px; height: 16px; margin: -8px 0 0 -8px; border: 2px solid #ffe61a; " +
       "border-radius: 50%; box-shadow: 0 0 0 1.5px black, inset 0 0 0 1.5px black; pointer-events: none; display: none";
-    this.root.append(this.hint, this.picture, this.mark);
+    // The mark is placed in the picture's own box: the root may be higher than the picture.
+    const box = document.createElement("div");
+    box.style.cssText = "position: relative; width: 100%; line-height: 0";
+    box.append(this.picture, this.mark);
+    this.root.append(this.hint, box);
     this.picture.addEventListener("click", (event) => this.pick(event));
     this.picture.addEventListener("load", () => this.fit());
     this.root.addEventListener("pointerenter", () => this.show(app.nodeOutputs?.[node.id]));
   }
 
-  // Vue nodes of frontend 1.32 keep the former element where a loaded graph has a node of the same number.
-  replaceFormer() {
-    const shown = document.querySelector(`[data-node-id="${this.node.id}"] .exo2ego-picker`);
-    if (shown && shown !== this.root) shown.replaceWith(this.root);
-  }
-
   // Take in what a run sent, once.
   show(output) {
-    this.replaceFormer();
     const sent = output?.ego_frames?.[0];
     if (!sent || sent.filename === this.filename) return;
     this.filename = sent.filename;
@@ -114,9 +112,7 @@ app.registerExtension({
     if (node.comfyClass !== NODE) return;
     const picker = new Picker(node);
     const height = () => picker.height();
-    const options = { serialize: false, hideOnZoom: false, getMinHeight: height, getMaxHeight: height };
-    const widget = node.addDOMWidget("ego_frames", "exo2ego_picker", picker.root, options);
-    widget.serialize = false;
+    addElement(node, "ego_frames", picker.root, { getMinHeight: height, getMaxHeight: height });
     for (const name of ["frame", "x", "y"]) {
       const value = widgetOf(node, name);
       if (value) value.callback = chained(value.callback, () => picker.drawMark());

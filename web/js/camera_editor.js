@@ -5,14 +5,16 @@
 
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
+import { addElement } from "./dom_widget.js";
 import { Editor } from "./camera_editor/editor.js";
+import { nodesOf, workflowNow } from "./results/nodes.js";
+import { onResults, resultOf } from "./results/store.js";
 
 const NODE = "Exo2EgoCameraEditor";
 const ANSWER = "exo2ego_editor";
 const VIEW = "exo2ego_view";
 const SIZE = [1180, 900];
 const LEAST_SIZE = [740, 620];
-const TEXT_HEIGHT = 64;
 
 function chained(before, after) {
   return function (...args) {
@@ -34,11 +36,12 @@ function asOneStep(change) {
   }
 }
 
-// The line of text below the node takes half of the room otherwise.
-function leaveRoom(node) {
-  for (const widget of node.widgets) {
-    if (widget.name === "$$node-text-preview") widget.options.getMaxHeight ??= () => TEXT_HEIGHT;
-  }
+// What runs of this very graph sent while the page was closed, or asked by another page.
+const showing = new WeakMap(); // node to (output) => void
+function showResults() {
+  const nodes = [...nodesOf()].filter(([node]) => showing.has(node));
+  const workflow = nodes.length && workflowNow();
+  for (const [node, path] of nodes) showing.get(node)(resultOf(workflow, path, { own: false }));
 }
 
 function attach(node) {
@@ -48,6 +51,7 @@ function attach(node) {
   text.options.hidden = true; // the Vue renderer's way
   text.computeLayoutSize = () => ({ minHeight: 0, maxHeight: 0, minWidth: 0 });
 
+  const isLinked = (name) => node.inputs?.some((slot) => slot.name === name && slot.link != null) ?? false;
   const editor = new Editor({
     node: () => node,
     write: (value) => asOneStep(() => {
@@ -55,18 +59,22 @@ function attach(node) {
       text.callback?.(value);
     }),
     keepView: (view) => (node.properties[VIEW] = view),
-    isLinked: () => node.inputs?.some((slot) => slot.widget?.name === "trajectory" && slot.link != null) ?? false,
+    isLinked: () => isLinked("trajectory"),
+    startIsLinked: () => isLinked("start_camera") || isLinked("load3d_camera"),
   });
   text.beforeQueued = chained(text.beforeQueued, () => editor.flush());
   text.callback = chained(text.callback, (value) => editor.loadText(value ?? ""));
 
   const answered = (output) => output?.[ANSWER]?.[0];
   const show = (payload) => editor.loadPayload(payload, address);
+  showing.set(node, (output) => {
+    const payload = answered(output) ?? (editor.lost ? node.properties[ANSWER] : null); // another run may have made it again
+    if (payload) show(payload);
+  });
   node.onExecuted = chained(node.onExecuted, (output) => {
     const payload = answered(output);
     if (!payload) return;
     node.properties[ANSWER] = payload;
-    leaveRoom(node);
     show(payload);
   });
   // After reload, paste and undo of the graph. Outputs are put back after the nodes are made.
@@ -75,18 +83,20 @@ function attach(node) {
     editor.loadView(node.properties[VIEW]);
     setTimeout(() => show(answered(app.nodeOutputs?.[node.id]) ?? node.properties[ANSWER]));
   });
+  setTimeout(showResults);
   node.onConnectionsChange = chained(node.onConnectionsChange, () => editor.redraw());
   node.onRemoved = chained(node.onRemoved, () => editor.dispose());
 
-  const options = { serialize: false, hideOnZoom: false };
-  const widget = node.addDOMWidget("editor", "exo2ego_camera_editor", editor.root, options);
-  widget.serialize = false;
+  const widget = addElement(node, "editor", editor.root);
   widget.computeLayoutSize = () => ({ minHeight: LEAST_SIZE[1], maxHeight: undefined, minWidth: LEAST_SIZE[0] });
   node.setSize([Math.max(node.size[0], SIZE[0]), Math.max(node.size[1], SIZE[1])]);
   /** For scripts and tests: `state()`, `poses()`, `placeOf()`; see `camera_editor/editor.js`. */
   node.exo2egoEditor = editor;
 }
 
+onResults(showResults);
+api.addEventListener("reconnected", showResults);
+document.addEventListener("visibilitychange", () => document.hidden || showResults());
 app.registerExtension({
   name: "exo2ego.camera_editor",
   nodeCreated(node) {

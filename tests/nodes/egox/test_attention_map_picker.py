@@ -15,8 +15,8 @@ GRAPH = only_outputs(attention_map_graph(frame=2, x=0.5, y=0.5, times=4), "Atten
 
 
 @pytest.fixture(scope="module")
-def page(comfy_server, small_take):
-    with editor(comfy_server.url) as opened:
+def page(frontend_server, small_take):
+    with editor(frontend_server.url) as opened:
         yield opened
         opened.page.evaluate(_VUE_NODES, False)
 
@@ -59,7 +59,7 @@ def test_a_click_sets_frame_and_point(page, vue_nodes):
     assert "ego_frames" not in inputs
     mark = page.settled_box(".exo2ego-mark")
     centre = (mark["x"] + mark["width"] / 2 - box["x"], mark["y"] + mark["height"] / 2 - box["y"])
-    assert centre == (pytest.approx(box["width"] * 2.25 / 4, abs=4), pytest.approx(box["height"] * 0.75, abs=4))
+    assert centre == (pytest.approx(box["width"] * 2.25 / 4, abs=2), pytest.approx(box["height"] * 0.75, abs=2))
     assert [text for text in page.complaints() if "legacy design" not in text] == []
 
 

@@ -32,6 +32,7 @@ export const KEY = "#ffd166";
 export const AXES = { right: "#ff6b5e", up: "#7bd66f", forward: "#5c9dff" };
 
 const CLICK = 4; // pixels the pointer may move in a click
+const FINE = 0.1; // of the way that the pointer goes, with Ctrl
 const MOST_DETAIL = 2; // canvas pixels to a layout pixel
 
 export class CanvasView {
@@ -86,7 +87,8 @@ export class CanvasView {
     return [box.left + (x / this.root.clientWidth) * box.width, box.top + (y / this.root.clientHeight) * box.height];
   }
 
-  // What a view does with the pointer; views override what they need. `press` returns the drag, `{move, end}`, or null.
+  // What a view does with the pointer; views override what they need. `press` returns the drag, `{move, end, fine}`, or
+  // null; fine: whether Ctrl slows it down.
   press() { return null; }
   click() {}
   hover() {}
@@ -97,9 +99,12 @@ export class CanvasView {
     let drag = null;
     let start = null;
     let moved = false;
+    let last = null; // where the pointer was
+    let behind = [0, 0]; // how far what is dragged stays behind it
     canvas.addEventListener("pointerdown", (event) => {
       canvas.setPointerCapture(event.pointerId);
-      start = this.at(event);
+      start = last = this.at(event);
+      behind = [0, 0];
       moved = false;
       drag = this.press(event, start);
     });
@@ -108,7 +113,9 @@ export class CanvasView {
       this.pointer = here;
       if (!start) return this.hover(event, here);
       moved ||= Math.hypot(here[0] - start[0], here[1] - start[1]) > CLICK;
-      if (moved) drag?.move?.(here, event);
+      if (drag?.fine && (event.ctrlKey || event.metaKey)) behind = behind.map((way, i) => way + (1 - FINE) * (here[i] - last[i]));
+      last = here;
+      if (moved) drag?.move?.([here[0] - behind[0], here[1] - behind[1]], event);
     });
     const release = (event) => {
       if (!start) return;

@@ -23,6 +23,9 @@ export const COMMANDS = {
   redo: (editor) => editor.step(1),
 
   play: (editor) => editor.play(!editor.playing),
+  // At the end that is set already: back to the whole clip.
+  loopFrom: (editor) => editor.setOption("loopFrom", editor.frame === editor.options.loopFrom ? 0 : editor.frame),
+  loopTo: (editor) => editor.setOption("loopTo", editor.frame === editor.options.loopTo ? -1 : editor.frame),
   back: (editor) => editor.goTo(editor.frame - 1),
   forth: (editor) => editor.goTo(editor.frame + 1),
   first: (editor) => editor.goTo(0),
@@ -76,5 +79,6 @@ export function lookAtPoint(editor, point) {
 function momentOf(editor) {
   const { shown: trajectory, frame, scene, options } = editor;
   const nFrames = scene.nFrames || editor.nFrames; // the clip's: keys may lie beyond it
-  return { trajectory, pose: editor.pose(), frame, nFrames, scene, rollLock: options.rollLock };
+  const startIsLinked = editor.host.startIsLinked?.() ?? false;
+  return { trajectory, pose: editor.pose(), frame, nFrames, scene, rollLock: options.rollLock, startIsLinked };
 }

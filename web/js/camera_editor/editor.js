@@ -5,7 +5,7 @@ import { applyMove, COMMANDS, lookAtPoint, TOOL_HINTS } from "./commands.js";
 import { EgoView } from "./ego_view.js";
 import { ExoView } from "./exo_view.js";
 import { turnedTo } from "./handles.js";
-import { helpOverlay, meaningOf } from "./keys.js";
+import { helpOverlay, isOfPage, meaningOf } from "./keys.js";
 import { clamp, sub } from "./math.js";
 import { OrbitView } from "./orbit_view.js";
 import { Panel } from "./panel.js";
@@ -14,7 +14,7 @@ import { addStyle } from "./style.js";
 import { Timeline } from "./timeline.js";
 import { Toolbar } from "./toolbar.js";
 
-const FPS = 16; // Wan's own rate
+const FPS = 16; // Wan's own rate, until a run tells the clip's
 const TELLING = 4000; // ms that a passing message stays
 const FLY = 0.9; // of the distance to the target, a second
 
@@ -45,7 +45,7 @@ export class Editor extends EditorState {
     this.orbit.root.append(this.empty, this.message);
     const views = element("div", { className: "e2e-views" }, this.orbit.root, this.ego.root, this.exo.root);
     const parts = [this.toolbar.root, views, this.toolbar.transport, this.timeline.root, this.panel.root];
-    this.root = element("div", { className: "e2e widget-expands" }, this.keys, ...parts, this.help);
+    this.root = element("div", { className: "e2e widget-expands" }, this.keys, element("div", { className: "e2e-body" }, ...parts), this.help);
     this.root.dataset.captureWheel = "true"; // the Vue renderer would zoom the graph
     this.#listen();
   }
@@ -62,10 +62,9 @@ export class Editor extends EditorState {
     root.addEventListener("click", (event) => typed(event.target) || event.detail === 0 || this.focus());
     root.addEventListener("keydown", (event) => {
       const meaning = typed(event.target) || pressed(event) ? null : meaningOf(event);
-      if (pressed(event) || (typed(event.target) && !event.ctrlKey && !event.metaKey)) event.stopPropagation();
+      if (!isOfPage(event)) event.stopPropagation(); // Ctrl+M, B, G, Alt+C and others act on the graph's nodes
       if (!meaning) return;
       event.preventDefault();
-      event.stopPropagation();
       if (meaning.command) return this.run(meaning.command);
       this.held.set(event.key.toLowerCase(), meaning.fly);
       this.fast = event.shiftKey;
@@ -132,10 +131,13 @@ export class Editor extends EditorState {
     let last = performance.now();
     const tick = (now) => {
       if (!this.playing || !this.root.isConnected) return;
-      const frames = Math.floor(((now - last) * FPS) / 1000);
+      const fps = this.scene.fps || FPS;
+      const frames = Math.floor(((now - last) * fps) / 1000);
       if (frames > 0) {
-        last += (frames * 1000) / FPS;
-        this.goTo((this.frame + frames) % this.nFrames, true);
+        const [from, to] = this.loop();
+        last += (frames * 1000) / fps;
+        const inside = this.frame >= from && this.frame <= to;
+        this.goTo(inside ? from + ((this.frame - from + frames) % (to - from + 1)) : from, true);
       }
       requestAnimationFrame(tick);
     };
@@ -224,6 +226,7 @@ export class Editor extends EditorState {
     const { coverage, splatter } = this.ego;
     return {
       frame, nFrames, text, tool, playing, options: { ...options }, keyframes: structuredClone(shown.keyframes),
+      loop: this.loop(), fps: this.scene.fps, coverages: Object.fromEntries(this.timeline.coverage.shares),
       lens: this.lens.json, coverage, egoRows: splatter.height, hasCloud: Boolean(this.scene.cloud), message: this.message.textContent,
     };
   }

@@ -20,8 +20,9 @@ const METRES_PER_PIXEL = 0.004;
  */
 export const scaleTo = (rows, width, height) => Math.min(rows / height, (WIDEST * rows) / width);
 
-/** @returns {string} a covered share in words; of thinned points it is the least that all of them cover */
-export const coverageText = (share, thinned) => `covered ${(100 * share).toFixed(1)} %${thinned ? " or more" : ""}`;
+/** @returns {string} a covered share in words; of thinned points it is near what all of them cover */
+export const coverageText = (share, thinned) =>
+  thinned ? `covered about ${Math.round(100 * share)} %` : `covered ${(100 * share).toFixed(1)} %`;
 
 export class EgoView extends CanvasView {
   /** @param {import("./editor.js").Editor} editor */
@@ -100,6 +101,7 @@ export class EgoView extends CanvasView {
     const pose = editor.pose();
     const moves = event.button !== 0 || event.shiftKey;
     return {
+      fine: true,
       move: (to) => editor.setPose(moves ? this.#moved(pose, from, to) : this.#turned(pose, from, to), { moving: true }),
       end: (moved) => moved && editor.commit(),
     };

@@ -5,6 +5,8 @@ const PATHS = {
   previousKey: "M6 8l4-4 4 4-4 4zM4 5L1.5 8 4 11",
   play: "M4 2.5v11L13 8z",
   pause: "M4.5 3v10M11.5 3v10",
+  loopFrom: "M5 3H3v10h2M6.5 8h7M10.5 5l3 3-3 3",
+  loopTo: "M11 3h2v10h-2M9.5 8h-7M5.5 5l-3 3 3 3",
   nextKey: "M10 8L6 4 2 8l4 4zM12 5l2.5 3L12 11",
   last: "M12 3v10M3 3l7 5-7 5z",
   setKey: "M8 2l6 6-6 6-6-6zM8 5.5v5M5.5 8h5",

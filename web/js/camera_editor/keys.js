@@ -14,6 +14,7 @@ const SHORTCUTS = {
     ["Drag a handle", "move, rotate or roll the camera"],
     ["Drag in the ego view", "turn the gaze; with Shift move"],
     ["Wheel in the ego view", "move ahead and back"],
+    ["Ctrl while dragging", "a tenth as far"],
     ["P", "place the eyes: click there, then where they look", "p", "place"],
     ["L", "look at: all keys look at the point you click", "l", "lookAt"],
     ["R", "roll lock", "r", "rollLock"],
@@ -23,6 +24,7 @@ const SHORTCUTS = {
   Timeline: [
     ["Space", "play and pause", " ", "play"],
     ["\u2190 \u2192", "a frame back or on", "arrowleft", "back"],
+    ["I O", "loop from and to here; again: the whole clip", "i", "loopFrom"],
     [", .", "previous and next key", ",", "previousKey"],
     ["Home End", "first and last frame", "home", "first"],
     ["K", "set a key", "k", "setKey"],
@@ -42,7 +44,7 @@ const SHORTCUTS = {
 
 // Keys that share a line of the list with another.
 const MORE = {
-  arrowright: "forth", ".": "nextKey", end: "last", "ctrl+v": "pasteKey", "2": "front", "3": "side",
+  arrowright: "forth", o: "loopTo", ".": "nextKey", end: "last", "ctrl+v": "pasteKey", "2": "front", "3": "side",
   backspace: "deleteKey", "ctrl+y": "redo", "ctrl+shift+z": "redo",
 };
 const FLY = { w: [0, 0, 1], s: [0, 0, -1], a: [-1, 0, 0], d: [1, 0, 0], e: [0, 1, 0], q: [0, -1, 0] };
@@ -63,6 +65,11 @@ export function meaningOf(event) {
   const shift = event.shiftKey && ctrl ? "shift+" : "";
   const command = COMMANDS[`${ctrl ? "ctrl+" : ""}${shift}${key}`];
   return command ? { command } : null;
+}
+
+/** @returns {boolean} whether a key press is left to the page: queue, save and open, whatever has the focus */
+export function isOfPage(event) {
+  return (event.ctrlKey || event.metaKey) && ["enter", "s", "o"].includes(event.key.toLowerCase());
 }
 
 /** @returns {HTMLElement} the list, over the editor; a click closes it */

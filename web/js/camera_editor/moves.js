@@ -16,6 +16,7 @@ const LEAST_POINTS = 12; // of what moves, for a frame to count
  * @property {number} nFrames
  * @property {import("./scene.js").Scene} scene
  * @property {boolean} rollLock
+ * @property {boolean} [startIsLinked] whether a camera to start from is connected
  */
 /** @typedef {(moment: Moment) => import("./trajectory.js").Trajectory} Move throws an Error that says why it cannot be made */
 
@@ -27,8 +28,11 @@ export const MOVES = {
   follow: { label: "Follow what moves", make: follow },
 };
 
-function fromStart({ trajectory, scene }) {
-  if (!scene.start?.keyframes.length) throw new Error("Connect an ego camera to start_camera and run once.");
+function fromStart({ trajectory, scene, startIsLinked }) {
+  if (!scene.start?.keyframes.length) {
+    const missing = startIsLinked ? "The start camera is connected, but has not run yet: run once" : "Connect an ego camera to start_camera and run once";
+    throw new Error(`${missing}.`);
+  }
   const { lens, width, height } = scene.start;
   return { ...trajectory, lens, width, height, keyframes: scene.start.keyframes };
 }

@@ -105,6 +105,7 @@ export class OrbitView extends CanvasView {
     const handle = event.button === 0 && !event.shiftKey && this.#handleAt(from);
     if (!handle) return this.#look(event, from);
     return {
+      fine: true,
       move: (to) => editor.setPose(dragged(handle, pose, viewer, from, to), { moving: true }),
       end: (moved) => moved && editor.commit(),
     };

@@ -3,6 +3,7 @@
 import { element } from "./canvas_view.js";
 import { anglesOf, atHeight, heightOver, rotationOf } from "./ground.js";
 import { fovOf, PINHOLE, pinholeOfFov, PRESETS } from "./presets.js";
+import { numberField } from "./number_field.js";
 import { withKey } from "./trajectory.js";
 
 const OWN = "own coefficients";
@@ -51,24 +52,9 @@ export class Panel {
 
   /** @param {Field} field */
   #input(field) {
-    const { label, title, step, min, max } = field;
-    const input = element("input", { type: "number", step, title });
-    if (min !== undefined) input.min = min;
-    if (max !== undefined) input.max = max;
-    input.setAttribute("aria-label", title);
-    let dropped = false;
-    input.addEventListener("change", () => {
-      if (dropped) return this.editor.redraw();
-      const value = Number(input.value);
-      if (input.value !== "" && Number.isFinite(value)) field.write(value);
-      this.editor.redraw();
-    });
-    input.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" && event.key !== "Escape") return;
-      dropped = event.key === "Escape"; // leaving the field would take what was typed
-      this.editor.focus();
-      dropped = false;
-    });
+    const { label, title } = field;
+    const { editor } = this;
+    const input = numberField({ ...field, leave: () => editor.focus(), redraw: () => editor.redraw() });
     this.inputs.push({ input, field });
     return element("label", { title }, element("span", {}, label), input);
   }

@@ -15,6 +15,14 @@ const HERE = { position: [0, 0, 0], rotation: [1, 0, 0, 0] };
 
 const parsed = (value) => (typeof value === "string" ? JSON.parse(value) : value);
 
+/** The server has no points any more; `scene` has what is known without them. */
+export class LostCloud extends Error {
+  constructor(scene) {
+    super("The server has forgotten the point cloud. Run the node again to see it.");
+    this.scene = scene;
+  }
+}
+
 export class Scene {
   constructor() {
     this.cloud = null;
@@ -26,6 +34,7 @@ export class Scene {
     this.pictures = []; // {frame, image}
     this.lenses = {};
     this.nFrames = 0;
+    this.fps = null; // frames a second of the clip
     this.ground = assumedGround(HERE);
     this.middle = [0, 0, 3];
     this.extent = 2;
@@ -38,13 +47,15 @@ export class Scene {
    * @param {object} payload `ui.exo2ego_editor[0]`
    * @param {(reference: object) => string} address of a file that the payload refers to
    * @returns {Promise<Scene>}
-   * @throws {Error} where the cloud is gone or unreadable
+   * @throws {LostCloud} where the cloud is gone
+   * @throws {Error} where it is unreadable
    */
   static async load(payload, address) {
-    const response = await fetch(address(payload.cloud));
-    if (!response.ok) throw new Error("The server has forgotten the point cloud. Run the node again to see it.");
     const scene = new Scene();
-    scene.take(payload, readCloud(await response.arrayBuffer()));
+    scene.takeCameras(payload);
+    const response = await fetch(address(payload.cloud));
+    if (!response.ok) throw new LostCloud(scene);
+    scene.takeCloud(payload, readCloud(await response.arrayBuffer()));
     const loaded = payload.pictures.map(async (sent) => ({ frame: sent.frame, image: await loadImage(address(sent)) }));
     scene.pictures = (await Promise.all(loaded)).filter(({ image }) => image);
     return scene;
@@ -52,15 +63,26 @@ export class Scene {
 
   /** Work out what follows from a payload and its cloud. */
   take(payload, cloud) {
+    this.takeCameras(payload);
+    this.takeCloud(payload, cloud);
+  }
+
+  /** What is there without the cloud: the clip's length, lenses, the camera to start from. */
+  takeCameras(payload) {
     const camera = parsed(payload.exo_camera);
     this.nFrames = payload.frames;
+    this.fps = payload.fps ?? null;
     this.lenses = payload.lenses ?? {};
     this.start = payload.start ? readTrajectory(payload.start) : null;
     if (this.start) this.start.lens = namedLens(this.start.lens, this.start.width, this.start.height, this.lenses);
-    this.cloud = cloud;
-    this.thinned = payload.points > cloud.colors.length;
     this.exo = { lens: makeLens(camera.lens), width: camera.width, height: camera.height };
     this.exoPoses = camera.world_to_camera.map(poseOfMatrix);
+    this.ground = assumedGround(this.exoPoses[0]);
+  }
+
+  takeCloud(payload, cloud) {
+    this.cloud = cloud;
+    this.thinned = payload.points > cloud.colors.length;
     this.ground = findGround(cloud, this.exoPoses[0]);
     this.#measure();
     this.#makePlane();

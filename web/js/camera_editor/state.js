@@ -17,13 +17,14 @@ export class EditorState {
    * @param {object} host
    * @param {(text: string) => void} host.write stores the trajectory's text
    * @param {() => boolean} [host.isLinked] whether the text comes from another node, so that edits here do not count
+   * @param {() => boolean} [host.startIsLinked] whether a camera to start from is connected
    * @param {(view: object) => void} host.keepView stores what is no part of the trajectory: options, where one looks from
    */
   constructor(host) {
     this.host = host;
     this.scene = new Scene();
     this.frame = 0;
-    this.options = { rollLock: true, eyeSnap: false, eyeHeight: 1.6, exoPicture: true };
+    this.options = { rollLock: true, eyeSnap: false, eyeHeight: 1.6, exoPicture: true, loopFrom: 0, loopTo: -1 };
     this.history = new History("");
     this.problem = "";
     this.#show(emptyTrajectory());
@@ -82,7 +83,12 @@ export class EditorState {
       this.#show(this.trajectory);
       this.goTo(this.frame);
     } catch (error) {
-      if (sent === this.sent) [this.lost, this.sent] = [error.message, null];
+      if (sent !== this.sent) return;
+      [this.lost, this.sent] = [error.message, null];
+      if (error.scene && !this.scene.cloud) {
+        this.scene = error.scene;
+        this.#show(this.trajectory);
+      }
       this.redraw();
     }
   }
@@ -107,6 +113,13 @@ export class EditorState {
     this.nFrames = Math.max(this.scene.nFrames || FRAMES, last + 1);
     this.wholePath = null;
     this.current = null;
+  }
+
+  /** @returns {number[]} the first and last frame that playing repeats */
+  loop() {
+    const last = this.nFrames - 1;
+    const to = this.options.loopTo < 0 ? last : Math.min(this.options.loopTo, last);
+    return [Math.min(Math.max(this.options.loopFrom, 0), to), to];
   }
 
   /** @returns {import("./trajectory.js").Pose} of the ego camera, now or at a frame */

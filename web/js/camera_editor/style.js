@@ -1,10 +1,11 @@
 // The editor's looks: ComfyUI's theme colors, nothing that reaches outside the editor.
 
 const CSS = `
-.e2e { container-type: size; position: relative; display: flex; flex-direction: column; gap: 6px; box-sizing: border-box;
-  width: 100%; height: 100%; min-width: 700px; min-height: 600px; padding: 6px; overflow: hidden; border-radius: 8px;
+.e2e { container-type: inline-size; position: relative; display: flex; box-sizing: border-box;
+  width: 100%; height: 100%; min-height: 600px; overflow: hidden; border-radius: 8px;
   background: var(--comfy-menu-bg, #353535); color: var(--input-text, #ddd); font: 12px/1.3 sans-serif; user-select: none; }
 .e2e * { box-sizing: border-box; }
+.e2e-body { display: flex; flex-direction: column; gap: 6px; flex: 1; min-width: 0; padding: 6px; }
 .e2e [hidden] { display: none !important; }
 .e2e-keys { position: absolute; width: 1px; height: 1px; padding: 0; border: 0; opacity: 0; resize: none; pointer-events: none; }
 .e2e-bar, .e2e-transport, .e2e-panel { display: flex; flex-wrap: wrap; align-items: center; gap: 4px; flex: none; }
@@ -27,7 +28,7 @@ const CSS = `
 .e2e-view { position: relative; overflow: hidden; border-radius: 6px; min-width: 0; min-height: 0; background: var(--comfy-input-bg, #222); }
 .e2e-view canvas { position: absolute; inset: 0; width: 100%; height: 100%; display: block; touch-action: none; }
 .e2e-orbit-box { grid-row: 1 / 3; }
-.e2e-timeline-box { flex: none; height: 54px; }
+.e2e-timeline-box { flex: none; height: 66px; }
 .e2e-caption, .e2e-badge, .e2e-message { position: absolute; padding: 2px 7px; border-radius: 4px; background: rgba(0, 0, 0, 0.62);
   color: #fff; pointer-events: none; }
 .e2e-caption { top: 6px; left: 6px; }
@@ -53,6 +54,14 @@ const CSS = `
 .e2e-help kbd { font: 600 11px/1.4 sans-serif; color: #fff; }
 .e2e-help span { color: #c8c8c8; }
 @container (max-width: 900px) { .e2e-bar button { font-size: 0; gap: 0; } }
+@container (max-width: 560px) {
+  .e2e-views { grid-template: minmax(260px, 1.6fr) minmax(170px, 1fr) / minmax(0, 1fr) minmax(0, 1fr); min-height: 436px; }
+  .e2e-orbit-box { grid-row: 1; grid-column: 1 / 3; }
+  .e2e-gap { display: none; }
+  .e2e-panel fieldset { padding: 0; }
+  .e2e-panel input { width: 56px; }
+  .e2e-help { columns: 1; padding: 14px 16px; }
+}
 `;
 
 /** Put the style sheet into the page, once. */

@@ -1,11 +1,14 @@
 // The timeline: a ruler to scrub, keys to click, move and copy, and how fast the camera goes between them.
 
 import { CanvasView, EGO, KEY } from "./canvas_view.js";
+import { Coverage } from "./coverage.js";
 import { clamp, length, sub } from "./math.js";
 import { withKeyMoved } from "./trajectory.js";
 
 const SIDE = 16; // layout pixels left and right of the first and last frame
 const RULER = 18; // height
+const STRIP = 14; // height of the covered shares, below the keys
+const LOW = 0.05; // of the picture: the model would invent the rest
 const REACH = 8; // from the middle of a key
 const LABEL = 48; // least distance of numbers
 
@@ -15,6 +18,12 @@ export class Timeline extends CanvasView {
     super("e2e-timeline", "Timeline: drag to scrub", () => editor.redraw());
     this.editor = editor;
     this.dragged = null; // {from, to, copy} while a key moves
+    this.coverage = new Coverage(editor, () => this.redraw());
+  }
+
+  dispose() {
+    super.dispose();
+    this.coverage.dispose();
   }
 
   #x(frame) {
@@ -28,10 +37,11 @@ export class Timeline extends CanvasView {
 
   /** @returns {number} the vertical middle of the keys */
   get #row() {
-    return RULER + (this.height - RULER) / 2;
+    return RULER + (this.height - RULER - STRIP) / 2;
   }
 
   draw() {
+    this.coverage.update();
     if (!this.begin()) return;
     const { editor, context, width, height } = this;
     const { colors, nFrames } = editor;
@@ -39,6 +49,8 @@ export class Timeline extends CanvasView {
     context.fillRect(0, 0, width, height);
     this.#drawRuler(colors, nFrames);
     this.#drawSpeed();
+    this.#drawCoverage(colors);
+    this.#drawLoop();
     for (const key of editor.shown.keyframes) {
       const moves = this.dragged?.from === key.frame;
       if (!moves || this.dragged.copy) this.#drawKey(key.frame, key.frame === editor.frame);
@@ -78,7 +90,8 @@ export class Timeline extends CanvasView {
 
   // How many metres the camera goes in each frame, as a faint area.
   #drawSpeed() {
-    const { context, height, editor } = this;
+    const { context, editor } = this;
+    const height = this.height - STRIP;
     const path = editor.path();
     if (path.length < 3) return;
     const speeds = path.slice(1).map((point, i) => length(sub(point, path[i])));
@@ -92,6 +105,34 @@ export class Timeline extends CanvasView {
     context.fillStyle = EGO;
     context.fill();
     context.globalAlpha = 1;
+  }
+
+  // How much of each frame's picture is covered: bars, red where it is next to nothing.
+  #drawCoverage(colors) {
+    const { context, height, editor } = this;
+    const { shares } = this.coverage;
+    if (!shares.size) return;
+    context.fillStyle = colors.raised;
+    context.fillRect(this.#x(0), height - STRIP, this.#x(editor.nFrames - 1) - this.#x(0), STRIP);
+    const frames = [...shares.keys()].sort((a, b) => a - b);
+    for (const [i, frame] of frames.entries()) {
+      const share = shares.get(frame);
+      const low = share < LOW;
+      const from = i ? this.#x((frames[i - 1] + frame) / 2) : this.#x(frame);
+      const to = i + 1 < frames.length ? this.#x((frame + frames[i + 1]) / 2) : this.#x(frame);
+      const high = low ? STRIP : Math.max(1, share * STRIP);
+      context.fillStyle = low ? "#b3261e" : "#7bd66f";
+      context.fillRect(from, height - high, Math.max(1, to - from), high);
+    }
+  }
+
+  // What playing leaves out is dimmed.
+  #drawLoop() {
+    const { context, height, editor } = this;
+    const [from, to] = editor.loop();
+    context.fillStyle = "rgba(0, 0, 0, 0.45)";
+    if (from > 0) context.fillRect(0, 0, this.#x(from), height);
+    if (to < editor.nFrames - 1) context.fillRect(this.#x(to), 0, this.width - this.#x(to), height);
   }
 
   #drawKey(frame, current) {
@@ -144,7 +185,9 @@ export class Timeline extends CanvasView {
   hover(event, at) {
     const key = at && this.#keyAt(at);
     this.canvas.style.cursor = key === null ? "ew-resize" : "grab";
-    this.canvas.title = key === null || !at ? "" : `Key at frame ${key}: drag to move, with Alt to copy`;
+    const share = at && at[1] > this.height - STRIP ? this.coverage.shares.get(this.#frame(at[0])) : undefined;
+    const covered = share === undefined ? "" : `Frame ${this.#frame(at[0])}: about ${Math.round(100 * share)} % covered`;
+    this.canvas.title = key === null || !at ? covered : `Key at frame ${key}: drag to move, with Alt to copy`;
   }
 
   wheel(event) {

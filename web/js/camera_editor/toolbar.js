@@ -3,6 +3,7 @@
 import { element } from "./canvas_view.js";
 import { icon } from "./icons.js";
 import { MOVES } from "./moves.js";
+import { numberField } from "./number_field.js";
 
 export class Toolbar {
   /** @param {import("./editor.js").Editor} editor */
@@ -10,12 +11,14 @@ export class Toolbar {
     this.editor = editor;
     this.toggles = [];
     const { options } = editor;
-    this.height = element("input", { type: "number", step: 0.05, min: 0, title: "Eye height above the ground, metres" });
-    this.height.setAttribute("aria-label", "Eye height above the ground, metres");
-    this.height.addEventListener("change", () => {
-      const value = Number(this.height.value);
-      if (value > 0) editor.setOption("eyeHeight", value);
-      editor.focus();
+    this.height = numberField({
+      title: "Eye height above the ground, metres", step: 0.05, min: 0.05, digits: 2,
+      write: (value) => value > 0 && editor.setOption("eyeHeight", value),
+      leave: () => editor.focus(), redraw: () => editor.redraw(),
+    });
+    this.frame = numberField({
+      title: "Frame", min: 0, digits: 0, write: (value) => editor.goTo(Math.round(value)),
+      leave: () => editor.focus(), redraw: () => editor.redraw(),
     });
     this.root = element(
       "div",
@@ -42,6 +45,9 @@ export class Toolbar {
       this.playing,
       this.#button("nextKey", "Next key (.)", "nextKey"),
       this.#button("last", "Last frame (End)", "last"),
+      element("label", { className: "e2e-metres", title: "Frame" }, "frame", this.frame),
+      this.#button("loopFrom", "Loop from here; again: from the start (I)", "loopFrom"),
+      this.#button("loopTo", "Loop to here; again: to the end (O)", "loopTo"),
       element("span", { className: "e2e-gap" }),
       this.#button("setKey", "Set a key here (K)", "setKey"),
       this.#button("deleteKey", "Delete the key here (Delete)", "deleteKey"),
@@ -54,6 +60,7 @@ export class Toolbar {
   draw() {
     for (const { button, isOn } of this.toggles) button.setAttribute("aria-pressed", String(Boolean(isOn())));
     if (document.activeElement !== this.height) this.height.value = String(this.editor.options.eyeHeight);
+    if (document.activeElement !== this.frame || this.editor.playing) this.frame.value = String(this.editor.frame);
     const shown = this.editor.playing ? "pause" : "play";
     if (this.playing.dataset.icon !== shown) {
       this.playing.dataset.icon = shown;

@@ -1,0 +1,198 @@
+"""The camera editor at home in ComfyUI's named and in the newest frontend, read from the screen."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from support.browser import editor, screenshot
+from support.camera_editor import CLASSIC, VUE, CameraEditor
+from support.screen import choose_renderer, ended_runs, seen
+
+ROOT = Path(__file__).resolve().parents[2]
+SCREENSHOTS = ROOT / "output" / "screenshots"
+
+
+@pytest.fixture(scope="module")
+def opened(frontend_server):
+    with editor(frontend_server.url) as page:
+        page.page.set_viewport_size({"width": 1600, "height": 1080})
+        yield page
+
+
+def shown_editors(opened) -> int:
+    return opened.page.locator(".e2e").filter(visible=True).count()
+
+
+def press_shown(opened, command: str) -> None:
+    """Press the button that a person sees."""
+    opened.page.locator(f"button[data-command={command}]").filter(visible=True).first.click()
+    opened.page.wait_for_timeout(500)
+
+
+@pytest.mark.parametrize("renderer", [CLASSIC, VUE])
+def test_the_editor_on_the_screen_lives_after_an_undo_of_the_graph(opened, renderer):
+    shown = CameraEditor(opened, renderer)
+    shown.load()
+    press_shown(opened, "setKey")
+    press_shown(opened, "last")
+    press_shown(opened, "setKey")
+    text = shown.widget()
+    assert text.count('"frame"') == 2
+    opened.page.mouse.click(300, 1000)  # onto the empty graph
+    shown.press("Control+z")
+    opened.page.wait_for_timeout(1000)
+    assert shown.widget() != text
+    assert shown_editors(opened) == 1
+    press_shown(opened, "last")
+    press_shown(opened, "setKey")
+    assert shown.widget().count('"frame"') == 2, "the button on the screen belongs to a dead editor"
+
+
+def test_the_properties_panel_leaves_the_editor_as_it_is(opened):
+    shown = CameraEditor(opened, CLASSIC)
+    shown.load()
+    page = opened.page
+    toggle = page.get_by_role("button", name="Toggle properties panel")
+    if not toggle.count():
+        pytest.skip("this frontend has no Properties panel")
+    before = opened.settled_box(".e2e")
+    page.evaluate("app.canvas.selectNode(app.graph._nodes.find((n) => n.exo2egoEditor))")
+    toggle.first.click()
+    page.wait_for_timeout(1500)
+    screenshot(opened, SCREENSHOTS / "properties_panel.png")
+    panel = seen(opened, "Camera Editor")
+    assert panel, "the panel shows the node"
+    assert [box for box in seen(opened, "editor") if box["x"] > 1100] == [], "a row of the panel without anything in it"
+    page.get_by_role("button", name="Close").or_(toggle).filter(visible=True).first.click()
+    page.evaluate("app.canvas.setDirty(true, true)")
+    page.wait_for_timeout(500)
+    after = opened.settled_box(".e2e")
+    assert after["width"] == pytest.approx(before["width"], abs=1)
+
+
+def test_keys_pressed_in_the_editor_do_not_reach_the_graph(opened):
+    shown = CameraEditor(opened, CLASSIC)
+    shown.load()
+    opened.page.evaluate("app.canvas.selectNode(app.graph._nodes.find((n) => n.exo2egoEditor))")
+    shown.click({"view": "timeline", "at": [0.3, 0.2]})  # the focus
+    before = opened.settled_box(".e2e")
+    opened.page.evaluate("app.canvas.selectNode(app.graph._nodes.find((n) => n.exo2egoEditor))")
+    shown.press("Control+m", "Control+b", "Control+g", "Alt+c")
+    opened.page.wait_for_timeout(500)
+    state = "app.graph._nodes.map((n) => [n.mode, Boolean(n.flags.collapsed), Boolean(n.flags.pinned)])"
+    assert opened.page.evaluate(state) == [[0, False, False]] * 3
+    assert opened.page.evaluate("app.graph._groups.length") == 0
+    assert opened.settled_box(".e2e") == before
+
+
+def test_app_mode_has_room_for_the_editor(opened):
+    shown = CameraEditor(opened, VUE)
+    shown.load()
+    if not opened.page.evaluate(
+        "Boolean(app.extensionManager.command.commands.find(({ id }) => id === 'Comfy.ToggleLinear'))"
+    ):
+        pytest.skip("this frontend has no App mode")
+    shown.run()
+    opened.page.evaluate(_APP_MODE)
+    opened.page.wait_for_timeout(2500)
+    try:
+        screenshot(opened, SCREENSHOTS / "app_mode.png")
+        assert shown_editors(opened) == 1
+        assert opened.page.evaluate(_BEYOND) == []
+        box = opened.settled_box(".e2e")
+        ego = opened.settled_box(".e2e-ego-box")
+        assert box["width"] < 560
+        assert ego["width"] > 100
+        assert ego["height"] > 100
+        press_shown(opened, "setKey")
+        assert shown.widget().count('"frame"') == 1
+    finally:
+        opened.page.evaluate("app.extensionManager.command.execute('Comfy.ToggleLinear')")
+
+
+@pytest.mark.parametrize("renderer", [CLASSIC, VUE])
+def test_what_ran_while_the_page_was_closed_is_there(opened, frontend_server, renderer):
+    shown = CameraEditor(opened, renderer)
+    shown.load(start=True)
+    page = opened.page
+    assert seen(opened, "Run once to see the cloud")
+    page.get_by_label("Presets").filter(visible=True).select_option("start")
+    page.wait_for_timeout(300)
+    assert seen(opened, "The start camera is connected")
+    before = ended_runs(frontend_server.url)
+    page.wait_for_timeout(1000)  # the frontend stores the graph a moment after a change
+    page.evaluate("app.queuePrompt(0)")
+    page.goto("about:blank")
+    while ended_runs(frontend_server.url) == before:
+        time.sleep(0.2)
+    page.goto(frontend_server.url)
+    page.wait_for_function("window.app?.graph?._nodes?.some((n) => n.exo2egoEditor) && window.app.canvas")
+    shown.wait("hasCloud")
+    page.wait_for_timeout(500)
+    assert seen(opened, "Run once to see the cloud") == []
+    page.get_by_label("Presets").filter(visible=True).select_option("start")
+    page.wait_for_timeout(300)
+    assert shown.widget().count('"frame"') >= 2
+
+
+def test_templates_open_in_order_one_after_the_other_in_nodes_2(opened):
+    """Their nodes stand where the template has them and cover none, with the footers that tell of missing models."""
+    opened.require_nodes_2()
+    choose_renderer(opened, VUE)
+    for name in ("egox", "ego_camera", "attention_map"):
+        opened.page.evaluate(_OPEN, json.loads((ROOT / "workflows" / f"{name}.json").read_text()))
+        opened.page.wait_for_timeout(3000)
+        screenshot(opened, SCREENSHOTS / f"template_{name}_nodes_2.png")
+        assert opened.page.evaluate(_SCRAMBLED) == [], name
+
+
+# As the template browser does: where the view was, the template's own counts.
+_OPEN = "async (graph) => { await app.loadGraphData(graph, true, true, 'template') }"
+
+_SCRAMBLED = """() => {
+  const { scale, offset } = app.canvas.ds;
+  const frame = app.canvas.canvas.getBoundingClientRect();
+  const found = [], boxes = [];
+  for (const node of app.graph._nodes) {
+    const shown = document.querySelector(`[data-node-id="${node.id}"]`);
+    if (!shown) continue; // out of sight
+    const box = shown.getBoundingClientRect();
+    const left = frame.left + (node.pos[0] + offset[0]) * scale;
+    if (Math.abs(box.left - left) > 4) found.push(`${node.title} stands ${Math.round(box.left - left)} px aside`);
+    boxes.push([node.title, box]);
+  }
+  for (const [i, [a, one]] of boxes.entries())
+    for (const [b, two] of boxes.slice(i + 1))
+      if (one.left < two.right - 1 && two.left < one.right - 1 && one.top < two.bottom - 1 && two.top < one.bottom - 1)
+        found.push(`${a} and ${b}`);
+  return boxes.length ? found : ["nothing is shown"];
+}"""
+
+_HAS_APP_MODE = "app.extensionManager.command.commands.some(({ id }) => id === 'Comfy.ToggleLinear')"
+
+_APP_MODE = """async () => {
+  const made = app.graph.serialize();
+  const node = made.nodes.find((one) => one.type === 'Exo2EgoCameraEditor');
+  made.extra = { ...made.extra, linearData: { inputs: [[node.id, 'editor']], outputs: [node.id] } };
+  await app.loadGraphData(made);
+  await app.extensionManager.command.execute('Comfy.ToggleLinear');
+}"""
+
+# Buttons, fields and views that reach out of the editor, or of what is shown of it.
+_BEYOND = """() => {
+  const root = [...document.querySelectorAll('.e2e')].find((one) => one.checkVisibility());
+  let right = innerWidth, left = 0;
+  for (let at = root; at; at = at.parentElement) {
+    const box = at.getBoundingClientRect();
+    if (getComputedStyle(at).overflowX === 'visible') continue;
+    [left, right] = [Math.max(left, box.left), Math.min(right, box.right)];
+  }
+  return [...root.querySelectorAll('button, input, select, .e2e-view')].filter((one) => {
+    const box = one.getBoundingClientRect();
+    return box.width && (box.right > right + 1 || box.left < left - 1);
+  }).map((one) => one.outerHTML.slice(0, 80));
+}"""
