@@ -12,7 +12,7 @@ from ...nodes.drawings.contact_sheet import contact_sheet
 from ..data.rooms import shards_in
 from ..network.egox import EgoX
 from ..network.sampling import SampleSettings
-from .score import PocketParts, score_rooms
+from .score import PocketParts, Scored, score_rooms
 from .stages import FILES, ROOMS, PocketPlan, trained_transformer, trained_vae
 
 # As the template samples.
@@ -30,19 +30,23 @@ def score(plan: PocketPlan, settings: SampleSettings = AS_SHIPPED, shards: Seque
     Returns:
         A table in Markdown. It lies in files/ too, with sheets of some rooms.
     """
-    from PIL import Image
-
     vae, scale = trained_vae(plan)
     guided, plain = (trained_transformer(plan)[0] for _ in range(2))
     egox = plan.recipe().egox
     parts = PocketParts(vae, scale, EgoX(guided, egox.guidance()), EgoX(plain, None), egox.resolved_geometry, settings)
-    scored = score_rooms(parts, shards or shards_in(plan.folder / ROOMS)[:1])
+    return write_scores(score_rooms(parts, shards or shards_in(plan.folder / ROOMS)[:1]), plan, "score.md", "room")
+
+
+def write_scores(scored: Scored, plan: PocketPlan, table: str, sheet: str) -> list[str]:
+    """Write table and sheets into files/; returns the table."""
+    from PIL import Image
+
     folder = plan.folder / FILES
     folder.mkdir(parents=True, exist_ok=True)
     lines = scored.lines()
-    (folder / "score.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / table).write_text("\n".join(lines) + "\n", encoding="utf-8")
     for number, videos in enumerate(scored.videos):
         pixels = contact_sheet(list(videos.items()), times=5)[0].mul(255).round().to(torch.uint8).numpy()
-        with whole_file(folder / f"room_{number}.png") as unfinished:
+        with whole_file(folder / f"{sheet}_{number}.png") as unfinished:
             Image.fromarray(pixels).save(unfinished)
     return lines

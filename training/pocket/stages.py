@@ -10,8 +10,6 @@ export       both as files of stock loaders               files/
 from __future__ import annotations
 
 import math
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -48,13 +46,13 @@ from ..recipe import (
     ReleaseSettings,
     RunSettings,
 )
-from ..session import train
 from ..state import checkpoint_files, newest_checkpoint
 from ..trainer import CHECKPOINTS, Trainer
 from .bfloat16 import is_fast_in_bfloat16
 from .encode_rooms import IGNORED_WIDTH, LatentScale, encode_shard, measure_scale
 from .export import stock_transformer
 from .start import fit_head, start_quiet
+from .timed import train_until
 from .train_vae import VaeRecipe, VaeTraining
 from .vae_file import wan_state_dict
 
@@ -201,20 +199,7 @@ def open_training(plan: PocketPlan) -> Trainer:
 
 def train_transformer(plan: PocketPlan, show: Callable[[str], None] = print) -> str:
     """Train the transformer to its last step, or until the plan's time is over; returns why it ended."""
-    trainer = open_training(plan)
-
-    def leave() -> None:
-        trainer.stop_asked = True
-
-    timer = threading.Timer(max(0.0, plan.until - time.time()), leave) if plan.until < math.inf else None
-    if timer is not None:
-        timer.daemon = True
-        timer.start()
-    try:
-        return train(trainer, show)
-    finally:
-        if timer is not None:
-            timer.cancel()
+    return train_until(open_training(plan), plan.until, show)
 
 
 def trained_transformer(plan: PocketPlan) -> tuple[WanTransformer3DModel, int]:
