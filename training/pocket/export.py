@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
 
 _IGNORED = ("text_embedding.", "img_emb.")
 _STOCK = WanSize()
+# Zeros that take a byte a number in the file. The text's embedding is not among them: ComfyUI takes as a file's type
+# the one that most of its numbers have.
+_SMALL = re.compile(r"img_emb\..*weight|blocks\.\d+\.cross_attn\.(q|k|v|o|k_img|v_img)\.weight")
 
 
 def stock_transformer(network: WanTransformer3DModel) -> dict[str, Tensor]:
@@ -42,3 +47,11 @@ def stock_transformer(network: WanTransformer3DModel) -> dict[str, Tensor]:
         else:
             out[name] = weights[name].detach().float().cpu()
     return out
+
+
+def stored_types(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """Return the type in which the file has each weight of `stock_transformer`: `dtype`, and float8 for some zeros."""
+    return {
+        name: torch.float8_e4m3fn if _SMALL.fullmatch(name) and value.ndim == 2 and not value.any() else dtype
+        for name, value in weights.items()
+    }

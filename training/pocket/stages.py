@@ -50,7 +50,7 @@ from ..state import checkpoint_files, newest_checkpoint
 from ..trainer import CHECKPOINTS, Trainer
 from .bfloat16 import is_fast_in_bfloat16
 from .encode_rooms import IGNORED_WIDTH, LatentScale, encode_shard, measure_scale
-from .export import stock_transformer
+from .export import stock_transformer, stored_types
 from .start import fit_head, start_quiet
 from .timed import train_until
 from .train_vae import VaeRecipe, VaeTraining
@@ -240,8 +240,9 @@ def export(plan: PocketPlan, dtype: torch.dtype = torch.float16) -> list[Path]:
         path = pocket_file(kind, plan.folder / FILES)
         path.parent.mkdir(parents=True, exist_ok=True)
         strings = (header if kind == "diffusion_models" else {}) | {"format": "pt"}
+        types = stored_types(tensors, dtype) if kind == "diffusion_models" else dict.fromkeys(tensors, dtype)
         with whole_file(path) as unfinished:
-            write_safetensors(unfinished, {key: value.to(dtype) for key, value in tensors.items()}, strings)
+            write_safetensors(unfinished, tensors, strings, types)
         paths.append(path)
     return paths
 
