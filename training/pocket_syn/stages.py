@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from ...common.whole_file import whole_file
 from ...networks.components.files import read_component, write_component
 from ...networks.components.metadata import Component
-from ...networks.pocket_files import COMPONENTS, component_file, without_clip
+from ...networks.pocket_files import COMPONENTS, TRAINED_ON, component_file, fingerprint, without_clip
 from ...networks.weights.safetensors_file import read_safetensors, write_safetensors
 from ..data.cache import ClipCache
 from ..methods import method_of
@@ -108,13 +109,15 @@ def export_components(plan: SynPlan) -> list[Path]:
     sources |= {part: plan.file_of(2, part) for part in ("poseinj", "lora")}
     if not all(path.is_file() for path in sources.values()):
         return []
-    paths = []
+    base, paths = read_safetensors(plan.base, _WHAT)[0], []
+    trained_on = {TRAINED_ON: fingerprint(base)}
     for name in COMPONENTS:
         part = read_component(sources[name], Component(name))
         path = component_file(name, plan.pocket.folder / FILES)
         path.parent.mkdir(parents=True, exist_ok=True)
         dtypes = {key: _small(key, value) for key, value in part.state_dict.items()}
-        paths.append(write_component(path, part.metadata, part.state_dict, dtypes=dtypes))
+        metadata = replace(part.metadata, other=trained_on)
+        paths.append(write_component(path, metadata, part.state_dict, dtypes=dtypes))
     return paths
 
 

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from exo2ego.networks.components.metadata import Component
 from exo2ego.networks.components.set import read_components
-from exo2ego.networks.pocket_files import COMPONENTS, component_file
+from exo2ego.networks.pocket_files import COMPONENTS, TRAINED_ON, component_file, fingerprint, pocket_file
 from exo2ego.takes.random_rooms.take import TakeSize
 from exo2ego.training.data.cache import ClipCache
 from exo2ego.training.exo2egosyn.settings import AlignSettings
@@ -120,13 +121,6 @@ def test_the_base_is_the_pocket_transformer(plan):
     assert not base["blocks.0.cross_attn.o.weight"].any()
 
 
-def test_another_transformer_begins_anew(plan):
-    more = replace(plan, pocket=replace(plan.pocket, steps=2))
-    stages.train_transformer(more.pocket, lambda line: None)
-    with pytest.raises(ValueError, match=r"has done 2 steps, and stage 1 .* on that of 1"):
-        syn_stages.train_stages(more, lambda line: None)
-
-
 def test_components_go_on_the_exported_transformer(plan):
     from exo2ego.wan.exo2egosyn.apply import apply_exo2egosyn
     from exo2ego.wan.pocket.load import load_pocket
@@ -138,6 +132,7 @@ def test_components_go_on_the_exported_transformer(plan):
     for part in parts.parts.values():
         assert part.metadata.image_size == (SIZE, SIZE)
         assert part.metadata.trained_by == "make pocket"
+        assert part.metadata.other == {TRAINED_ON: fingerprint(load_file(pocket_file("diffusion_models", folder)))}
     model = load_pocket(folder, for_exo2egosyn=True).model
     with pytest.raises(ValueError, match="no exo views are connected"):
         apply_exo2egosyn(model, parts)  # and not that they do not fit the model
@@ -164,3 +159,10 @@ def test_scores(plan):
     # The color of the truth itself is the best of all single colors.
     means = {name: scores.means["psnr"] for name, scores in found.methods.items()}
     assert means[score_views.TRUE_COLOR] > means[score_views.EXO_COLOR]
+
+
+def test_another_transformer_begins_anew(plan):
+    more = replace(plan, pocket=replace(plan.pocket, steps=2))
+    stages.train_transformer(more.pocket, lambda line: None)
+    with pytest.raises(ValueError, match=r"has done 2 steps, and stage 1 .* on that of 1"):
+        syn_stages.train_stages(more, lambda line: None)

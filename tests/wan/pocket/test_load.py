@@ -91,5 +91,6 @@ def test_its_files_are_half_precision_and_far_from_its_end():
     """In fp16 they score as in fp32 (see the model card); a weight that came to infinity would not."""
     for kind in FOLDERS:
         for name, value in load_file(pocket_file(kind)).items():
-            assert value.dtype == torch.float16, name
+            is_unused = value.dtype == torch.float8_e4m3fn and not value.float().any()
+            assert value.dtype == torch.float16 or is_unused, name
             assert value.float().abs().max() < 6e4, name
