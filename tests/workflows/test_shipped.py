@@ -11,7 +11,7 @@ from support.graphs import WORKFLOWS, api_graph, node_id
 
 ROOT = Path(__file__).resolve().parents[2]
 EGOX = ("attention_map", "egox", "egox_fast", "egox_take")
-SAMPLED = ("1_pocket", "2_pocket_exo2egosyn", "egox", "egox_fast", "egox_take", "exo2egosyn", "vawan")
+SAMPLED = ("1_pocket", "egox", "egox_fast", "egox_take", "exo2egosyn", "vawan")
 
 
 def ui_graph(name: str) -> dict:
@@ -19,7 +19,7 @@ def ui_graph(name: str) -> dict:
 
 
 def test_there_are_workflows():
-    names = "1_pocket 2_pocket_exo2egosyn attention_map ego_camera ego_prior egox egox_fast egox_take exo2egosyn vawan"
+    names = "1_pocket attention_map ego_camera ego_prior egox egox_fast egox_take exo2egosyn vawan"
     assert names.split() == WORKFLOWS
 
 
