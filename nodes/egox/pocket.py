@@ -33,7 +33,7 @@ class Exo2EgoPocket(io.ComfyNode):
                     default=EGOX,
                     optional=True,
                     tooltip="EgoX: for EgoX Apply. Exo2EgoSyn: the same transformer in the shape of Wan 2.2, for "
-                    "Exo2EgoSyn Apply with the components exo2ego_pocket_*, which were trained on it.",
+                    "Exo2EgoSyn Apply with the components exo2ego_pocket_* that `make pocket` trains on it.",
                 ),
             ],
             outputs=[
@@ -58,7 +58,11 @@ class Exo2EgoPocket(io.ComfyNode):
     @classmethod
     def execute(cls, method: str = EGOX) -> io.NodeOutput:
         pocket = load_pocket(report=partial(warn, cls), for_exo2egosyn=method == EXO2EGOSYN)
-        best = "the components exo2ego_pocket_*" if pocket.header is None else pocket.header.describe()
+        best = (
+            "the components exo2ego_pocket_* that make pocket trains"
+            if pocket.header is None
+            else pocket.header.describe()
+        )
         show_text(cls, f"The pocket model. Best with {best}")
         return io.NodeOutput(pocket.model, pocket.vae, pocket.conditioning, pocket.conditioning)
 

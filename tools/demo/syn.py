@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demo import graph as graphs
@@ -13,7 +14,7 @@ from demo.job import ROOT, Job
 from demo.report import score_views, versions
 from demo.results import write, write_with
 from demo.talk import Bars, say
-from exo2ego.networks.pocket_files import COMPONENTS, component_file
+from exo2ego.networks.pocket_files import COMPONENTS, POCKET, component_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,16 +23,20 @@ if TYPE_CHECKING:
     from exo2ego.takes.views import MultiViewTake
 
 
-def check_components() -> None:
+def check_components(folder: Path = POCKET) -> None:
     """Check that the pocket model's components are there.
+
+    Args:
+        folder: a models folder.
 
     Raises:
         ValueError: if one is not.
     """
-    if missing := [path.name for path in map(component_file, COMPONENTS) if not path.is_file()]:
+    files = [component_file(name, folder) for name in COMPONENTS]
+    if missing := [path.name for path in files if not path.is_file()]:
         raise ValueError(
-            f"{len(missing)} components of the pocket model are not in {component_file(COMPONENTS[0]).parent}, such as "
-            f"{missing[0]}: pull the folder pocket/ again, or train them with `make pocket` and copy them there."
+            f"{len(missing)} components of the pocket model are not in {files[0].parent}, such as {missing[0]}. They "
+            "do not come with the pack yet: `make pocket` trains them in hours; copy what its last line names there."
         )
 
 

@@ -10,6 +10,7 @@ from demo import graph as graphs
 from demo import models
 from demo.job import Job
 from demo.report import coverage, score_prior, score_views, seen_by_both
+from demo.syn import check_components
 
 from exo2ego.evaluation.scores import score_clips
 from exo2ego.networks.pocket_files import COMPONENTS, component_file
@@ -143,6 +144,16 @@ def test_the_pocket_of_exo2egosyn_has_what_the_demo_edits_and_reads():
 def test_exo2egosyn_takes_the_pocket_model_alone(given):
     with pytest.raises(ValueError, match="leave TAKE, BACKGROUND, MODELS and STAND_INS out"):
         Job(output=Path("output"), method="exo2egosyn", **given)
+
+
+def test_components_that_are_not_there(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"4 components .* such as exo2ego_pocket_align.safetensors\. .* `make pocket`"
+    ):
+        check_components(tmp_path)
+    for name in COMPONENTS:
+        _touch(tmp_path, component_file(name, tmp_path).relative_to(tmp_path))
+    check_components(tmp_path)
 
 
 def test_scores_of_several_views():
