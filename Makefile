@@ -9,12 +9,13 @@ RUN = "$$($(PREPARE))"
 export OMP_WAIT_POLICY ?= PASSIVE
 
 TAKE ?=
+METHOD ?=
 BACKGROUND ?=
 MODELS ?=
 STAND_INS ?=
 STEPS ?=
 WORKERS ?= 2
-DEMO_ARGUMENTS = $(if $(TAKE),--take "$(TAKE)") $(if $(BACKGROUND),--background "$(BACKGROUND)") \
+DEMO_ARGUMENTS = $(if $(METHOD),--method "$(METHOD)") $(if $(TAKE),--take "$(TAKE)") $(if $(BACKGROUND),--background "$(BACKGROUND)") \
 	$(if $(MODELS),--models "$(MODELS)") $(if $(STAND_INS),--stand-ins) $(if $(STEPS),--steps "$(STEPS)")
 
 .PHONY: help environment demo test pocket lint format benchmark
@@ -25,7 +26,7 @@ help: ## list the targets
 environment: ## prepare the Python environment and ComfyUI
 	@$(PREPARE)
 
-demo: environment ## make an ego video: make demo [TAKE=DIR[#NAME]] [BACKGROUND=mean|per_frame] [MODELS=DIR | STAND_INS=1] [STEPS=N]
+demo: environment ## make an ego video: make demo [METHOD=exo2egosyn] [TAKE=DIR[#NAME]] [BACKGROUND=mean|per_frame] [MODELS=DIR | STAND_INS=1] [STEPS=N]
 	@$(RUN) tools/run.py demo $(DEMO_ARGUMENTS)
 
 test: environment ## run all tests, in two processes: make test [WORKERS=N]

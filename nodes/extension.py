@@ -5,7 +5,7 @@ from __future__ import annotations
 import folder_paths
 from comfy_api.latest import ComfyExtension, io
 
-from ..networks.pocket_files import FOLDERS, POCKET
+from ..networks.pocket_files import COMPONENT_KIND, FOLDERS, POCKET
 from .camera import camera, camera_editor, camera_export, find_people, head_pose
 from .common.guard import guarded
 from .common.texts import with_safe_texts
@@ -53,6 +53,6 @@ class Exo2EgoExtension(ComfyExtension):
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
         """Return every node of the pack; from now on ComfyUI's own loaders offer the pocket model, too."""
-        for kind in FOLDERS:
+        for kind in (*FOLDERS, COMPONENT_KIND):
             folder_paths.add_model_folder_path(kind, str(POCKET / kind))
         return NODES

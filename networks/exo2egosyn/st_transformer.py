@@ -132,12 +132,23 @@ class HalfBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens [B, V, h, w, D] to tokens of the same shape."""
-        x = x + self.peg(x.movedim(-1, 1)).movedim(1, -1)
+        x = x + self._positions(x.movedim(-1, 1)).movedim(1, -1)
         sequences = "(b h w) v d" if self.across_views else "(b v) (h w) d"
         sizes = dict(zip("bvhw", x.shape))
         attended = self.attn(rearrange(x, f"b v h w d -> {sequences}"))
         x = x + rearrange(attended, f"{sequences} -> b v h w d", **sizes)
         return x + self.ff(x)
+
+    def _positions(self, x: Tensor) -> Tensor:
+        """Return what the PEG makes of [B, D, V, h, w].
+
+        On CPUs it stays out of autocast: there torch's depthwise convolutions leave their weights' gradients in
+        bfloat16 partly unwritten, so that some are whatever lay in memory.
+        """
+        if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            return self.peg(x)
+        with torch.autocast("cpu", enabled=False):
+            return self.peg(x.to(self.peg.weight.dtype))
 
 
 class STBlock(nn.Module):

@@ -1,4 +1,4 @@
-"""The pocket model: a small EgoX that comes with the pack."""
+"""The pocket model: a small EgoX, and a small Exo2EgoSyn on it, that come with the pack."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from comfy_api.latest import io
 from ...wan.pocket.load import load_pocket
 from ..common.progress import show_text, warn
 from ..common.schema import schema
+
+METHODS = EGOX, EXO2EGOSYN = ("EgoX", "Exo2EgoSyn")
 
 
 class Exo2EgoPocket(io.ComfyNode):
@@ -24,10 +26,21 @@ class Exo2EgoPocket(io.ComfyNode):
             "trained from nothing on random rooms like the example room, at 224 x 128 and 128 x 128 pixels. It shows "
             "the method on any computer, without a download. It is not EgoX: of other scenes it makes little.",
             search_aliases=["exo2ego demo model", "tiny egox", "try egox"],
-            inputs=[],
+            inputs=[
+                io.Combo.Input(
+                    "method",
+                    options=METHODS,
+                    default=EGOX,
+                    optional=True,
+                    tooltip="EgoX: for EgoX Apply. Exo2EgoSyn: the same transformer in the shape of Wan 2.2, for "
+                    "Exo2EgoSyn Apply with the components exo2ego_pocket_* that `make pocket` trains on it.",
+                ),
+            ],
             outputs=[
                 io.Model.Output(
-                    "pocket_model", display_name="model", tooltip="For EgoX Apply; it needs no LoRA, and CFG 1."
+                    "pocket_model",
+                    display_name="model",
+                    tooltip="For the method chosen; it needs no LoRA but the components', and CFG 1.",
                 ),
                 io.Vae.Output(
                     "pocket_vae", display_name="vae", tooltip="The pocket model's own VAE; Wan's does not fit."
@@ -43,9 +56,14 @@ class Exo2EgoPocket(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls) -> io.NodeOutput:
-        pocket = load_pocket(report=partial(warn, cls))
-        show_text(cls, f"The pocket model. Best with {pocket.header.describe()}")
+    def execute(cls, method: str = EGOX) -> io.NodeOutput:
+        pocket = load_pocket(report=partial(warn, cls), for_exo2egosyn=method == EXO2EGOSYN)
+        best = (
+            "the components exo2ego_pocket_* that make pocket trains"
+            if pocket.header is None
+            else pocket.header.describe()
+        )
+        show_text(cls, f"The pocket model. Best with {best}")
         return io.NodeOutput(pocket.model, pocket.vae, pocket.conditioning, pocket.conditioning)
 
 

@@ -6,25 +6,30 @@ from dataclasses import replace
 
 from ..example.views import SOURCE_FPS, SOURCE_FRAMES, ego_lenses, squeezed
 from ..rooms.room import Room
-from ..views import Clip, EgoView, MultiViewTake, View
+from ..views import MAX_EXO_VIEWS, Clip, EgoView, MultiViewTake, View
 from .scene import random_scene
 
 _EXO_SIZE = (1280, 720)  # pixels: the shape of the exo images before they are squeezed
 
 
-def random_views(number: int, clip: Clip | None = None, ego_view: EgoView = EgoView.UNDISTORTED) -> MultiViewTake:
-    """Render the random room of a number through its four exo cameras and the figure's eyes. Needs numba.
+def random_views(
+    number: int, clip: Clip | None = None, ego_view: EgoView = EgoView.UNDISTORTED, n_views: int = MAX_EXO_VIEWS
+) -> MultiViewTake:
+    """Render the random room of a number through its exo cameras and the figure's eyes. Needs numba.
 
     Args:
         number: of the room, see `random_scene`.
         clip: the frames, of a movement as long as the example's; default as Exo2EgoSyn.
         ego_view: what the ego images are.
+        n_views: how many of the room's four exo cameras, the first ones.
 
     Raises:
-        ValueError: if the clip goes beyond the movement.
+        ValueError: if the clip goes beyond the movement, or there are not so many cameras.
     """
     from ..rooms.compiled_room import CompiledRoom  # numba compiles: seconds, the first time
 
+    if not 1 <= n_views <= MAX_EXO_VIEWS:
+        raise ValueError(f"A random room has 1 to {MAX_EXO_VIEWS} exo cameras, got {n_views}. Ask for as many.")
     clip = clip or Clip()
     last = clip.start + clip.span - 1
     if last >= SOURCE_FRAMES:
@@ -34,7 +39,7 @@ def random_views(number: int, clip: Clip | None = None, ego_view: EgoView = EgoV
         )
     room = Room(random_scene(number), clip.n_frames, clip.start / (SOURCE_FRAMES - 1), last / (SOURCE_FRAMES - 1))
     renderer = CompiledRoom(room)
-    cameras = [squeezed(camera, clip.size) for camera in room.exo_cameras(*_EXO_SIZE)]
+    cameras = [squeezed(camera, clip.size) for camera in room.exo_cameras(*_EXO_SIZE)[:n_views]]
     views = [View(f"cam{place:02d}", renderer.color(camera), camera) for place, camera in enumerate(cameras, 1)]
     seen_lens, told_lens = ego_lenses(ego_view, clip.size)
     seen = room.ego_camera(seen_lens, clip.size, clip.size)

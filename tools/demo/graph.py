@@ -13,8 +13,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 API_WORKFLOWS = ROOT / "workflows" / "api"
 
-# The workflow of the pocket model, the one for a clip with files of its own, and the one for a take.
+# The workflows of the pocket model, the one for a clip with files of its own, and the one for a take.
 POCKET_WORKFLOW = API_WORKFLOWS / "1_pocket.json"
+POCKET_SYN_WORKFLOW = API_WORKFLOWS / "2_pocket_exo2egosyn.json"
 CLIP_WORKFLOW = API_WORKFLOWS / "egox.json"
 TAKE_WORKFLOW = API_WORKFLOWS / "egox_take.json"
 
@@ -28,6 +29,7 @@ TAKE = "Take"
 POINT_CLOUD = "Point cloud"
 EGO_PRIOR = "Ego prior"
 SAMPLER = "Sampler"
+EXO_VIEWS = "Exo views"
 SAVE_PRIOR = "Save ego prior"
 SAVE_EGO = "Save ego video"
 

@@ -12,9 +12,15 @@ from demo import graph as graphs
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES = 49  # of EgoX; the pocket model's workflow has a number of its own
 POCKET_HEIGHT = 128
+EGOX, EXO2EGOSYN = METHODS = ("egox", "exo2egosyn")
 POCKET_NOTICE = (
     "The model is the POCKET MODEL, a small one of our own that was trained on random rooms like the example room. It "
     "shows the method; it is not EgoX. Give MODELS=DIR with the real weights for that."
+)
+SYN_NOTICE = (
+    "The model is the POCKET MODEL with small components of Exo2EgoSyn, which our own trainer trained on random rooms "
+    "like the example room. It shows how the method's parts work together; it is not the authors' model, who have "
+    "published none, and its video is blurred."
 )
 # What a background asked for sets on the point cloud; without one the workflow's own settings stay: the mean of what
 # stands still, and what moves on top unless the take is one of Ego-Exo4D.
@@ -40,6 +46,20 @@ class Job:
     stand_ins: bool = False
     steps: int | None = None
     frames: int | None = None
+    method: str = EGOX
+
+    def __post_init__(self) -> None:
+        given = [self.take, self.background, self.models]
+        if self.is_syn and (any(value is not None for value in given) or self.stand_ins):
+            raise ValueError(
+                "METHOD=exo2egosyn runs the pocket model on the example room: leave TAKE, BACKGROUND, MODELS and "
+                "STAND_INS out, or use the workflow exo2egosyn with files of your own."
+            )
+
+    @property
+    def is_syn(self) -> bool:
+        """Whether the method is Exo2EgoSyn."""
+        return self.method == EXO2EGOSYN
 
     @property
     def is_pocket(self) -> bool:
@@ -55,7 +75,7 @@ class Job:
     def workflow(self) -> Path:
         """The workflow that is run."""
         if self.is_pocket:
-            return graphs.POCKET_WORKFLOW
+            return graphs.POCKET_SYN_WORKFLOW if self.is_syn else graphs.POCKET_WORKFLOW
         return graphs.CLIP_WORKFLOW if self.take is None else graphs.TAKE_WORKFLOW
 
     @property
@@ -64,17 +84,21 @@ class Job:
         if self.frames is not None:
             return self.frames
         graph = graphs.load_graph(self.workflow)
-        return graph[graphs.node_id(graph, graphs.TAKE)]["inputs"]["max_frames"] if self.is_pocket else FRAMES
+        name = "frames" if self.is_syn else "max_frames"
+        return graph[graphs.node_id(graph, graphs.TAKE)]["inputs"][name] if self.is_pocket else FRAMES
 
     @property
     def notice(self) -> str:
         """What people should know of the weights."""
+        if self.is_syn:
+            return SYN_NOTICE
         return POCKET_NOTICE if self.is_pocket else STAND_IN_NOTICE if self.stand_ins else ""
 
 
 def job_of_arguments() -> Job:
     """Read the command line."""
     parser = argparse.ArgumentParser(description="Make an ego video once in a real ComfyUI.")
+    parser.add_argument("--method", choices=METHODS, default=EGOX, help="whose graph (default: egox)")
     parser.add_argument("--take", help="take folder, or DATASET#NAME (default: the procedural scene)")
     parser.add_argument("--background", choices=tuple(BACKGROUNDS), help="default: as in the workflow")
     parser.add_argument("--models", type=Path, help="ComfyUI models folder with real weights")

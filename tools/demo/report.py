@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from exo2ego.takes.take import Take
+    from exo2ego.takes.views import MultiViewTake
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,6 +69,27 @@ def score_ego(ego: Tensor, truth: Tensor | None, prior: Tensor) -> dict[str, Any
     scores = {name: score_clips(video, truth, protocol="EgoX", unseen=unseen).means for name, video in videos.items()}
     wanted = ("psnr", "psnr_seen", "psnr_unseen", "ssim")
     return {name: {key: _rounded(values[key]) for key in wanted} for name, values in scores.items()}
+
+
+def score_views(ego: Tensor, take: MultiViewTake, exo: Sequence[Tensor]) -> dict[str, Any]:
+    """Score an ego video of several exo views, and beside it what takes no model.
+
+    Args:
+        ego: [F, H, W, 3] in [0, 1].
+        take: the clip, with the true ego view.
+        exo: the exo videos that were shown, the take's first ones, of the ego video's shape.
+    """
+    if take.ego.shape != ego.shape:
+        return {}
+    eye = take.ego_camera.centers.mean(dim=0)
+    distances = [float((view.camera.centers[0] - eye).norm()) for view in take.exo[: len(exo)]]
+    videos = {
+        "ego_video": ego,
+        "nearest_exo_video": exo[distances.index(min(distances))],
+        "mean_color_of_the_exo_videos": sum(video.mean(dim=(0, 1, 2)) for video in exo).div(len(exo)).expand_as(ego),
+    }
+    scores = {name: score_clips(video, take.ego, protocol="Exo2EgoSyn").means for name, video in videos.items()}
+    return {name: {key: _rounded(values[key]) for key in ("psnr", "ssim")} for name, values in scores.items()}
 
 
 def seen_by_both(take: Take) -> Tensor:

@@ -6,9 +6,10 @@
     make demo TAKE=DIR BACKGROUND=mean          the mean of all frames alone, as EgoX's Ego-Exo4D takes
     make demo MODELS=DIR                        the whole EgoX graph with real weights from a ComfyUI models folder
     make demo STAND_INS=1                       the whole EgoX graph with tiny random models, to see that it runs
+    make demo METHOD=exo2egosyn                 the pocket model with Exo2EgoSyn's components: two exo videos, no depth
     make demo STEPS=8
 
-Leaves in output/: ego_prior.mp4, ego.mp4, contact_sheet.png, report.json and comfyui.log.
+Leaves in output/: ego_prior.mp4 (not with exo2egosyn), ego.mp4, contact_sheet.png, report.json and comfyui.log.
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ import pack
 from demo import graph as graphs
 from demo import models
 from demo.job import BACKGROUNDS, POCKET_HEIGHT, ROOT, Job, job_of_arguments
+from demo.results import write, write_with
 from demo.talk import Bars, say
 
 pack.register()
 
 from demo.report import coverage, score_ego, score_prior, seen_by_both, versions  # noqa: E402
+from demo.syn import check_components, run_syn  # noqa: E402
 from exo2ego.commands.comfyui import headless  # noqa: E402
 from exo2ego.commands.comfyui.blocking import ComfyClient, Run  # noqa: E402
 from exo2ego.commands.comfyui.errors import ComfyError  # noqa: E402
@@ -67,11 +70,20 @@ def run_demo(job: Job) -> None:
     job.output.mkdir(parents=True, exist_ok=True)
     for name in RESULTS:
         (job.output / name).unlink(missing_ok=True)
+    if job.is_syn:
+        check_components()
     with tempfile.TemporaryDirectory(prefix="exo2ego-demo-") as folder:
         work = Path(folder)
         names = _models(work, job)
         if job.notice:
             say(job.notice)
+        if job.is_syn:
+            with _server(work, job) as server, ComfyClient(server.url) as client:
+                try:
+                    run_syn(job, client)
+                finally:
+                    shutil.copyfile(server.log, job.output / "comfyui.log")
+            return
         if job.take is not None:
             take, files, edit = given_take(job)
         else:
@@ -193,7 +205,7 @@ def _sample_and_report(
     seconds = time.monotonic() - start
     for title, name in ((graphs.SAVE_PRIOR, "ego_prior.mp4"), (graphs.SAVE_EGO, "ego.mp4")):
         (file,) = run.files(graphs.node_id(graph, title))
-        _write(job.output / name, client.fetch(file))
+        write(job.output / name, client.fetch(file))
     report = {
         "take": take.name,
         "workflow": path.relative_to(ROOT).as_posix(),
@@ -205,7 +217,7 @@ def _sample_and_report(
         "seconds": {"total": round(seconds, 2), **{title: round(value, 2) for title, value in run.seconds.items()}},
         **_measure(job, take, run, graph),
     }
-    _write(job.output / "report.json", json.dumps(report, indent=1).encode())
+    write(job.output / "report.json", json.dumps(report, indent=1).encode())
 
 
 def _weights(job: Job, names: dict[str, str]) -> dict[str, Any]:
@@ -243,25 +255,11 @@ def _measure(job: Job, take: Take, run: Run, graph: graphs.Graph) -> dict[str, A
         ]
     )
     picture = Image.fromarray((sheet[0] * 255).round().byte().numpy())
-    _write_with(job.output / "contact_sheet.png", picture.save)
+    write_with(job.output / "contact_sheet.png", picture.save)
     say(f"coverage {share['mean']:.1f}% on average, {share['lowest']:.1f}% at least; prior: {json.dumps(scores)}")
     for name, values in ego_scores.items():
         say(f"{name.replace('_', ' ')} against the true ego view: {json.dumps(values)}")
     return {"coverage_percent": share, "prior": scores, "result": ego_scores}
-
-
-# Writing --------------------------------------------------------------------------------------------------------
-
-
-def _write(path: Path, content: bytes) -> None:
-    _write_with(path, lambda unfinished: unfinished.write_bytes(content))
-
-
-def _write_with(path: Path, write: Callable[[Path], Any]) -> None:
-    from exo2ego.common.whole_file import whole_file
-
-    with whole_file(path) as unfinished:
-        write(unfinished)
 
 
 if __name__ == "__main__":

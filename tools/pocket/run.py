@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import environment
@@ -27,11 +28,14 @@ pack.register()
 TOOLS = Path(__file__).resolve().parents[1]
 
 from exo2ego.training.pocket import report, retrained, stages  # noqa: E402
+from exo2ego.training.pocket_syn import plan as syn  # noqa: E402
+from exo2ego.training.pocket_syn import score as syn_score  # noqa: E402
+from exo2ego.training.pocket_syn import stages as syn_stages  # noqa: E402
 
 # In the order in which they are run. What several processes share, they do as so many parts.
-STAGES = ("rooms", "vae", "clips", "transformer", "export", "score")
+STAGES = ("rooms", "vae", "clips", "transformer", "views", "exo2egosyn", "export", "score")
 ABLATIONS = ("retrain", "retrained")  # on demand: trainings without parts of the method, and their scores
-_SHARED = ("rooms", "clips")
+_SHARED = ("rooms", "clips", "views")
 
 
 def main() -> None:
@@ -50,28 +54,35 @@ def main() -> None:
             print(done, flush=True)
 
 
-def _run(stage: str, plan: stages.PocketPlan, part: tuple[int, int]) -> str | None:
+def _run(stage: str, plan: syn.SynPlan, part: tuple[int, int]) -> str | None:
+    pocket, show = plan.pocket, partial(print, flush=True)
     if stage == "rooms":
-        stages.make_rooms(plan, part)
+        stages.make_rooms(pocket, part)
     elif stage == "vae":
-        stages.train_vae(plan)
+        stages.train_vae(pocket)
     elif stage == "clips":
-        stages.make_clips(plan, lambda line: print(line, flush=True), part)
+        stages.make_clips(pocket, show, part)
     elif stage == "transformer":
-        return stages.train_transformer(plan, lambda line: print(line, flush=True))
+        return stages.train_transformer(pocket, show)
+    elif stage == "views":
+        syn.make_views(plan, show, part)
+    elif stage == "exo2egosyn":
+        return syn_stages.train_stages(plan, show)
     elif stage == "export":
-        return "\n".join(map(str, stages.export(plan)))
+        return "\n".join(map(str, [*stages.export(pocket), *syn_stages.export_components(plan)]))
     elif stage == "retrain":
-        retrained.train_variants(plan, lambda line: print(line, flush=True))
+        retrained.train_variants(pocket, show)
+    elif stage == "retrained":
+        return "\n".join(retrained.score_variants(pocket))
     else:
-        return "\n".join((report.score if stage == "score" else retrained.score_variants)(plan))
+        return "\n".join([*report.score(pocket), *syn_score.score(plan)])
     return None
 
 
 def _in_processes(stage: str, count: int, given: argparse.Namespace) -> None:
     """Run a stage in several processes of one thread each: small work on many threads costs more than it brings."""
     command = [sys.executable, str(TOOLS / "run.py"), "pocket", stage]
-    for name in ("folder", "shards", "long_shards", "vae_steps", "encoder_steps"):
+    for name in ("folder", "shards", "long_shards", "vae_steps", "encoder_steps", "view_rooms", "view_stills"):
         command += [f"--{name.replace('_', '-')}", str(getattr(given, name))]
     surroundings = os.environ | {"OMP_NUM_THREADS": "1"}
     parts = [
@@ -81,8 +92,8 @@ def _in_processes(stage: str, count: int, given: argparse.Namespace) -> None:
         raise SystemExit(f"The stage {stage} failed: see above. The same command goes on from there.")
 
 
-def _plan(given: argparse.Namespace, until: float) -> stages.PocketPlan:
-    return stages.PocketPlan(
+def _plan(given: argparse.Namespace, until: float) -> syn.SynPlan:
+    pocket = stages.PocketPlan(
         folder=given.folder,
         n_shards=given.shards,
         n_long=given.long_shards,
@@ -94,6 +105,7 @@ def _plan(given: argparse.Namespace, until: float) -> stages.PocketPlan:
         device=given.device,
         until=until,
     )
+    return syn.SynPlan(pocket, n_rooms=given.view_rooms, n_stills=given.view_stills, steps=tuple(given.syn_steps))
 
 
 def _part(text: str) -> tuple[int, int]:
@@ -104,7 +116,7 @@ def _part(text: str) -> tuple[int, int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    plan, parser = stages.PocketPlan, argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    plan, views, parser = stages.PocketPlan, syn.SynPlan, argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     cores = len(os.sched_getaffinity(0))
     folder = environment.cache_root() / "pocket"
     add = parser.add_argument
@@ -122,9 +134,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--steps", type=int, default=plan.steps, help="of the transformer's training")
     add("--retrained-steps", type=int, default=plan.retrained_steps, help="of each training of the stage retrain")
     add("--batch", type=int, default=plan.batch, help="clips a step")
-    add("--device", default=plan.device, help="where both are trained: cpu or cuda")
+    add("--view-rooms", type=int, default=views.n_rooms, help="of whole clips from several sides, for Exo2EgoSyn")
+    add("--view-stills", type=int, default=views.n_stills, help="beside them, of one frame")
+    add("--syn-steps", type=int, nargs=3, default=views.steps, metavar="N", help="of the stages of Exo2EgoSyn")
+    add("--device", default=plan.device, help="where all is trained: cpu or cuda")
     add("--minutes", type=float, default=math.inf, help="after which a training is left")
-    add("--processes", type=int, default=cores, metavar="N", help=f"that share {' and '.join(_SHARED)}")
+    add("--processes", type=int, default=cores, metavar="N", help=f"that share {', '.join(_SHARED)}")
     add("--part", type=_part, metavar="I/N", help="do the I-th of N parts of them in this process")
     return parser
 

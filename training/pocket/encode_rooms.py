@@ -27,7 +27,7 @@ from ...wan.egox.prompt import TEXT_TOKENS
 from ..data.cache import write_shard
 from ..data.clips import TrainingClip
 from .bfloat16 import is_fast_in_bfloat16
-from .vae import encode
+from .vae import decode, encode
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLWan
@@ -62,7 +62,7 @@ def measure_scale(vae: AutoencoderKLWan, shard: Path) -> LatentScale:
     """Measure the latents of true ego views and exo views, of whole clips, equally weighted."""
     with np.load(shard) as arrays:
         views = [_video(clip) for name in ("exo", "truth") for clip in arrays[name]]
-    latents = torch.cat([_encoded(vae, view).flatten(2) for view in views], dim=2)[0]  # [16, all]
+    latents = torch.cat([encode_video(vae, view).flatten(2) for view in views], dim=2)[0]  # [16, all]
     return LatentScale(latents.mean(dim=1).cpu(), latents.std(dim=1).cpu())
 
 
@@ -152,7 +152,7 @@ def encode_clip(
     latents = {}
     for name, view in _VIEWS.items():
         video = _video(room[view][part])
-        latents[name] = scale.unit(_encoded(vae, video.flip(-1) if flipped else video))[0].half().cpu()
+        latents[name] = scale.unit(encode_video(vae, video.flip(-1) if flipped else video))[0].half().cpu()
     exo, ego = latents["exo"], latents["ego"]
     layout = TokenLayout(exo.shape[1], exo.shape[2] // PATCH, exo.shape[3] // PATCH, ego.shape[3] // PATCH)
     directions = _geometry(room, part, geometry).directions(layout)
@@ -178,11 +178,19 @@ def _weights(arms: Tensor) -> Tensor:
     return (1 + (_ARMS_WEIGHT - 1) * cells).half()
 
 
-def _encoded(vae: AutoencoderKLWan, video: Tensor) -> Tensor:
-    """Return the latent of a video [1, 3, F, H, W], on the VAE's device."""
+def encode_video(vae: AutoencoderKLWan, video: Tensor) -> Tensor:
+    """Return the latent of a video [1, 3, F, H, W] in [-1, 1], on the VAE's device."""
     device = next(vae.parameters()).device
     with torch.autocast(device.type, torch.bfloat16, enabled=is_fast_in_bfloat16(device)):
         return encode(vae, video.to(device)).float()
+
+
+@torch.no_grad()
+def decode_unit(vae: AutoencoderKLWan, scale: LatentScale, latent: Tensor) -> Tensor:
+    """Return the video [F, H, W, 3] in [0, 1] of a latent [1, 16, T, h, w] of mean 0 and deviation 1."""
+    latent, shape = latent.float(), (1, -1, 1, 1, 1)
+    inner = latent * scale.std.view(shape).to(latent) + scale.mean.view(shape).to(latent)
+    return ((decode(vae, inner)[0] + 1) / 2).clamp(0, 1).movedim(0, -1)
 
 
 def _geometry(room: Mapping[str, np.ndarray], part: slice, kind: GGAGeometry) -> ClipGeometry:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,10 @@ if TYPE_CHECKING:
 
 _IGNORED = ("text_embedding.", "img_emb.")
 _STOCK = WanSize()
+# Zeros that may take a byte a number in the file, as long as they are less than this share of its numbers: ComfyUI
+# takes as a file's type the one that most of them have.
+_SMALL = re.compile(r"img_emb\..*weight|blocks\.\d+\.cross_attn\.(q|k|v|o|k_img|v_img)\.weight")
+_MOST_SMALL = 0.45
 
 
 def stock_transformer(network: WanTransformer3DModel) -> dict[str, Tensor]:
@@ -42,3 +48,14 @@ def stock_transformer(network: WanTransformer3DModel) -> dict[str, Tensor]:
         else:
             out[name] = weights[name].detach().float().cpu()
     return out
+
+
+def stored_types(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, torch.dtype]:
+    """Return the type in which the file has each weight of `stock_transformer`: `dtype`, and float8 for some zeros."""
+    types = dict.fromkeys(weights, dtype)
+    left = _MOST_SMALL * sum(value.numel() for value in weights.values())
+    for name, value in weights.items():
+        if _SMALL.fullmatch(name) and value.ndim == 2 and value.numel() < left and not value.any():
+            types[name] = torch.float8_e4m3fn
+            left -= value.numel()
+    return types

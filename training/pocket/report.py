@@ -12,7 +12,7 @@ from ...nodes.drawings.contact_sheet import contact_sheet
 from ..data.rooms import shards_in
 from ..network.egox import EgoX
 from ..network.sampling import SampleSettings
-from .score import FULL, NO_GGA, PocketParts, score_rooms
+from .score import FULL, NO_GGA, PocketParts, Scored, score_rooms
 from .shown import Shown
 from .stages import FILES, ROOMS, PocketPlan, trained_transformer, trained_vae
 
@@ -41,7 +41,7 @@ def score(plan: PocketPlan, settings: SampleSettings = AS_SHIPPED, shards: Seque
         Shown.NOISY_EXO.value: (guided, Shown.NOISY_EXO),
     }
     parts = PocketParts(vae, scale, rows, egox.resolved_geometry, settings)
-    return write_report(plan, parts, shards or held_out_rooms(plan), "score")
+    return write_scores(score_rooms(parts, shards or held_out_rooms(plan)), plan, "score.md", "room")
 
 
 def held_out_rooms(plan: PocketPlan) -> list[Path]:
@@ -49,17 +49,16 @@ def held_out_rooms(plan: PocketPlan) -> list[Path]:
     return shards_in(plan.folder / ROOMS)[:1]
 
 
-def write_report(plan: PocketPlan, parts: PocketParts, shards: Sequence[Path], name: str) -> list[str]:
-    """Score rooms, write table and sheets as NAME.md and NAME_room_N.png beside the files, and return the table."""
+def write_scores(scored: Scored, plan: PocketPlan, table: str, sheet: str) -> list[str]:
+    """Write table and sheets into files/; returns the table."""
     from PIL import Image
 
-    scored = score_rooms(parts, shards)
     folder = plan.folder / FILES
     folder.mkdir(parents=True, exist_ok=True)
     lines = scored.lines()
-    (folder / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / table).write_text("\n".join(lines) + "\n", encoding="utf-8")
     for number, videos in enumerate(scored.videos):
         pixels = contact_sheet(list(videos.items()), times=5)[0].mul(255).round().to(torch.uint8).numpy()
-        with whole_file(folder / f"{name}_room_{number}.png") as unfinished:
+        with whole_file(folder / f"{sheet}_{number}.png") as unfinished:
             Image.fromarray(pixels).save(unfinished)
     return lines

@@ -23,9 +23,8 @@ from ...geometry.directions.directions import GGAGeometry
 from ..data.clips import ClipBatch
 from ..network.egox import EgoX
 from ..network.sampling import SampleSettings, euler
-from .encode_rooms import LatentScale, encode_clip
+from .encode_rooms import LatentScale, decode_unit, encode_clip
 from .shown import Shown, black_prior, show
-from .vae import decode
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +33,8 @@ if TYPE_CHECKING:
 
 FULL, NO_GGA = "full", "no GGA"
 MEAN_COLOR, TELEA, CODEC = "prior + mean color", "prior + Telea", "the VAE alone"
-METRICS = ("psnr", "psnr_seen", "psnr_unseen", "ssim")
+# What the table shows, as far as there is of it.
+COLUMNS = {"psnr": "PSNR", "psnr_seen": "seen", "psnr_unseen": "unseen", "ssim": "SSIM"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,12 +70,13 @@ class Scored:
 
     def lines(self) -> list[str]:
         """Return a table in Markdown: each metric's mean over rooms with its interval, and what full has more."""
-        names = ("method", "PSNR", "seen", "unseen", "SSIM", f"{next(iter(self.methods))} is better by, dB")
-        lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
         first = next(iter(self.methods))
+        columns = {key: title for key, title in COLUMNS.items() if key in self.methods[first].frames}
+        names = ("method", *columns.values(), f"{first} is better by, dB")
+        lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
         full = self.methods[first].clips["psnr"]
         for name, scores in self.methods.items():
-            cells = [_told(interval(scores.clips[metric]), 3 if metric == "ssim" else 2) for metric in METRICS]
+            cells = [_told(interval(scores.clips[metric]), 3 if metric == "ssim" else 2) for metric in columns]
             ahead = "" if name == first else _told(interval(full - scores.clips["psnr"]), 2)
             lines.append(f"| {name} | {' | '.join(cells)} | {ahead} |")
         return lines
@@ -143,12 +144,9 @@ def _predictions(parts: PocketParts, clip: ClipBatch, seed: int) -> dict[str, Te
     return {name: of(network, shown) for name, (network, shown) in parts.rows.items()}
 
 
-@torch.no_grad()
 def _shown(parts: PocketParts, latent: Tensor) -> Tensor:
     """Return the video [F, H, W, 3] in [0, 1] of a unit latent [1, 16, T, h, w]."""
-    shape = (1, -1, 1, 1, 1)
-    inner = latent.float() * parts.scale.std.view(shape) + parts.scale.mean.view(shape)
-    return ((decode(parts.vae, inner)[0] + 1) / 2).clamp(0, 1).movedim(0, -1)
+    return decode_unit(parts.vae, parts.scale, latent)
 
 
 def _told(found: Interval, digits: int) -> str:

@@ -10,8 +10,6 @@ export       both as files of stock loaders               files/
 from __future__ import annotations
 
 import math
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -48,14 +46,14 @@ from ..recipe import (
     ReleaseSettings,
     RunSettings,
 )
-from ..session import train
 from ..state import checkpoint_files, newest_checkpoint
 from ..trainer import CHECKPOINTS, Trainer
 from .bfloat16 import is_fast_in_bfloat16
 from .encode_rooms import IGNORED_WIDTH, LatentScale, encode_shard, measure_scale
-from .export import stock_transformer
+from .export import stock_transformer, stored_types
 from .shown import ShownMethod
 from .start import fit_head, start_quiet
+from .timed import train_until
 from .train_vae import VaeRecipe, VaeTraining
 from .vae_file import wan_state_dict
 
@@ -210,20 +208,7 @@ def open_training(plan: PocketPlan, method: ShownMethod | None = None) -> Traine
 
 def train_transformer(plan: PocketPlan, show: Callable[[str], None] = print, method: ShownMethod | None = None) -> str:
     """Train the transformer to its last step, or until the plan's time is over; returns why it ended."""
-    trainer = open_training(plan, method)
-
-    def leave() -> None:
-        trainer.stop_asked = True
-
-    timer = threading.Timer(max(0.0, plan.until - time.time()), leave) if plan.until < math.inf else None
-    if timer is not None:
-        timer.daemon = True
-        timer.start()
-    try:
-        return train(trainer, show)
-    finally:
-        if timer is not None:
-            timer.cancel()
+    return train_until(open_training(plan, method), plan.until, show)
 
 
 def trained_transformer(recipe: Recipe) -> tuple[WanTransformer3DModel, int]:
@@ -263,8 +248,9 @@ def export(plan: PocketPlan, dtype: torch.dtype = torch.float16) -> list[Path]:
         path = pocket_file(kind, plan.folder / FILES)
         path.parent.mkdir(parents=True, exist_ok=True)
         strings = (header if kind == "diffusion_models" else {}) | {"format": "pt"}
+        types = stored_types(tensors, dtype) if kind == "diffusion_models" else dict.fromkeys(tensors, dtype)
         with whole_file(path) as unfinished:
-            write_safetensors(unfinished, {key: value.to(dtype) for key, value in tensors.items()}, strings)
+            write_safetensors(unfinished, tensors, strings, types)
         paths.append(path)
     return paths
 

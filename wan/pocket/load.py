@@ -11,7 +11,7 @@ import comfy.utils
 import torch
 
 from ...common.wan_grid import TEXT_WIDTH
-from ...networks.pocket_files import POCKET, TRANSFORMER_FILE, pocket_file
+from ...networks.pocket_files import POCKET, TRANSFORMER_FILE, pocket_file, without_clip
 from ...networks.weights.egox_lora import EgoXLoraHeader
 from ...networks.weights.safetensors_file import read_safetensors
 from ..egox.prompt import TEXT_TOKENS
@@ -27,33 +27,39 @@ class Pocket(NamedTuple):
     """The pocket model.
 
     Attributes:
-        model: a Wan 2.1 I2V with EgoX's layout trained in; no LoRA goes on it.
+        model: a Wan 2.1 I2V with EgoX's layout trained in; no LoRA goes on it. For Exo2EgoSyn a Wan 2.2 I2V.
         vae: its own VAE, of Wan 2.1's shape. Latents of Wan's VAE mean nothing to it.
         conditioning: zeros in the place of a text, which the model ignores.
-        header: how it was trained.
+        header: how it was trained; None for Exo2EgoSyn, whose components tell.
     """
 
     model: ModelPatcher
     vae: Any
     conditioning: list[list[Any]]
-    header: EgoXLoraHeader
+    header: EgoXLoraHeader | None
 
 
-def load_pocket(folder: Path = POCKET, report: Callable[[str], None] | None = None) -> Pocket:
+def load_pocket(
+    folder: Path = POCKET, report: Callable[[str], None] | None = None, *, for_exo2egosyn: bool = False
+) -> Pocket:
     """Load the pocket model.
 
     Args:
         folder: a models folder with its two files.
         report: called with the differences when sampling starts otherwise than it was trained; None for the log.
+        for_exo2egosyn: load it for Exo2EgoSyn's components, in the place of Wan 2.2.
 
     Raises:
         ValueError: if a file is missing or damaged.
     """
     transformer, decoder = (pocket_file(kind, folder) for kind in ("diffusion_models", "vae"))
-    header = EgoXLoraHeader.told_by(read_safetensors(transformer, _WHAT)[1])
+    weights, strings = read_safetensors(transformer, _WHAT)
     read_safetensors(decoder, _WHAT)
-    model = comfy.sd.load_diffusion_model(str(transformer))
+    if for_exo2egosyn:
+        model, header = comfy.sd.load_diffusion_model_state_dict(without_clip(weights)), None
+    else:
+        model, header = comfy.sd.load_diffusion_model(str(transformer)), EgoXLoraHeader.told_by(strings)
+        add_trained(model, TRANSFORMER_FILE, header, report)
     vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(decoder)))
     vae.throw_exception_if_invalid()
-    add_trained(model, TRANSFORMER_FILE, header, report)
     return Pocket(model, vae, [[torch.zeros(1, TEXT_TOKENS, TEXT_WIDTH), {}]], header)

@@ -204,6 +204,20 @@ def test_the_position_encoding_looks_both_ways_and_no_further_than_one_view():
     assert (moved > 1e-3).tolist() == [False, True, True, True, False]
 
 
+def test_the_position_encoding_stays_out_of_autocast_on_cpus():
+    """There a depthwise convolution's gradients in bfloat16 are unwritten memory at times, and infinite."""
+    half = trained().blocks[0].spatial
+    x = torch.randn(1, 2, 4, 4, ALIGN_DIM, generator=torch.Generator().manual_seed(1))
+    expected = half.peg(x.movedim(-1, 1))
+    for given in (x, x.bfloat16()):
+        met = []
+        half.peg.register_forward_hook(lambda module, inputs, output, met=met: met.append(output))
+        with torch.autocast("cpu", torch.bfloat16):
+            half(given)
+        assert met[0].dtype == torch.float32
+        assert torch.allclose(met[0], expected, atol=0 if given is x else 0.05)
+
+
 def test_keys_and_values_come_from_the_tokens_as_they_are():
     """Queries are normalised, keys brought to unit length: twice the tokens give the same weights and twice the sum."""
     attn = trained().blocks[0].spatial.attn.double()

@@ -2,14 +2,21 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from demo import graph as graphs
 from demo import models
-from demo.report import coverage, score_prior, seen_by_both
+from demo.job import Job
+from demo.report import coverage, score_prior, score_views, seen_by_both
+from demo.syn import check_components
 
+from exo2ego.evaluation.scores import score_clips
+from exo2ego.networks.pocket_files import COMPONENTS, component_file
 from exo2ego.takes.example.room import PROMPT_PARTS, example_take
+from exo2ego.takes.example.views import example_views
+from exo2ego.takes.views import Clip
 
 NAMES = {role: f"{role}.safetensors" for role in graphs.LOADERS}
 
@@ -120,3 +127,43 @@ def test_what_both_cameras_see():
     share = float(seen_by_both(take).float().mean())
     assert 0.3 < share < 0.8
     assert not math.isnan(share)
+
+
+def test_the_pocket_of_exo2egosyn_has_what_the_demo_edits_and_reads():
+    graph = graphs.load_graph(graphs.POCKET_SYN_WORKFLOW)
+    for title in (graphs.TAKE, graphs.EXO_VIEWS, graphs.SAMPLER, graphs.SAVE_EGO):
+        assert graphs.node_id(graph, title)
+    job = Job(output=Path("output"), method="exo2egosyn")
+    assert (job.workflow, job.n_frames, job.is_pocket) == (graphs.POCKET_SYN_WORKFLOW, 9, True)
+    assert "not the authors' model" in job.notice
+    chosen = graph[graphs.node_id(graph, "Components")]["inputs"]
+    assert [chosen[name] for name in COMPONENTS] == [component_file(name).name for name in COMPONENTS]
+
+
+@pytest.mark.parametrize("given", [{"take": "x"}, {"models": Path("x")}, {"stand_ins": True}, {"background": "mean"}])
+def test_exo2egosyn_takes_the_pocket_model_alone(given):
+    with pytest.raises(ValueError, match="leave TAKE, BACKGROUND, MODELS and STAND_INS out"):
+        Job(output=Path("output"), method="exo2egosyn", **given)
+
+
+def test_components_that_are_not_there(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"4 components .* such as exo2ego_pocket_align.safetensors\. .* `make pocket`"
+    ):
+        check_components(tmp_path)
+    for name in COMPONENTS:
+        _touch(tmp_path, component_file(name, tmp_path).relative_to(tmp_path))
+    check_components(tmp_path)
+
+
+def test_scores_of_several_views():
+    take = example_views(Clip(n_frames=1, size=32))
+    exo = [view.frames for view in take.exo]
+    scores = score_views(take.ego, take, exo)
+    assert scores["ego_video"]["ssim"] == 1
+    eye = take.ego_camera.centers[0]
+    nearest = min(take.exo, key=lambda view: float((view.camera.centers[0] - eye).norm()))
+    expected = score_clips(nearest.frames, take.ego, protocol="Exo2EgoSyn").means["psnr"]
+    assert scores["nearest_exo_video"]["psnr"] == pytest.approx(expected, abs=1e-3)
+    assert scores["nearest_exo_video"]["psnr"] != scores["mean_color_of_the_exo_videos"]["psnr"]
+    assert score_views(take.ego[:, ::2], take, exo) == {}

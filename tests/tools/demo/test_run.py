@@ -13,6 +13,7 @@ from demo import graph as graphs
 from demo.job import Job
 from demo.run import RESULTS, given_take, run_demo
 
+from exo2ego.networks.pocket_files import component_file
 from exo2ego.takes.egox.write import write_take
 from exo2ego.takes.example.room import example_take
 from exo2ego.takes.numpy_files import load_array
@@ -54,6 +55,19 @@ def test_the_pocket_model_from_end_to_end(tmp_path):
     assert result["psnr"] > filled["psnr"] + 1.5
     assert result["psnr_unseen"] > filled["psnr_unseen"] + 3
     assert result["ssim"] > filled["ssim"]
+
+
+@pytest.mark.skipif(not component_file("align").is_file(), reason="the pocket's components are not trained yet")
+def test_exo2egosyn_on_the_pocket_model_from_end_to_end(tmp_path):
+    """Its video is nearer to the truth than what takes no model."""
+    run_demo(Job(output=tmp_path, method="exo2egosyn"))
+    assert {path.name for path in tmp_path.iterdir()} == set(RESULTS) - {"ego_prior.mp4"}
+    frames, _ = read_video(tmp_path / "ego.mp4")
+    assert frames.shape == (9, 128, 128, 3)
+    result = json.loads((tmp_path / "report.json").read_text())["result"]
+    others = {name: values["psnr"] for name, values in result.items() if name != "ego_video"}
+    assert len(others) == 2
+    assert result["ego_video"]["psnr"] > max(others.values())
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from exo2ego.training.network.sampling import SampleSettings
 from exo2ego.training.network.transformer import WanSize, new_transformer
 from exo2ego.training.pocket.encode_rooms import IGNORED_WIDTH, measure_scale
 from exo2ego.training.pocket.score import (
+    COLUMNS,
     FULL,
     MEAN_COLOR,
-    METRICS,
     NO_GGA,
     PocketParts,
     score_rooms,
@@ -62,7 +62,7 @@ def scored(rooms):
 def test_every_method_is_scored_on_the_same_rooms(scored):
     assert {FULL, NO_GGA, NO_PRIOR, NOISY_EXO, MEAN_COLOR} <= set(scored.methods)
     for scores in scored.methods.values():
-        assert all(len(scores.frames[metric]) == 3 for metric in METRICS)
+        assert all(len(scores.frames[metric]) == 3 for metric in COLUMNS)
     assert [set(videos) for videos in scored.videos] == 2 * [{"exo", "prior", "full", "truth"}]
 
 

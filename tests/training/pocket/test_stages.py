@@ -67,7 +67,13 @@ def test_all_stages(plan):
     latent = vae.encode(torch.rand(5, 128, 128, 3))
     assert latent.shape == (1, 16, 2, 16, 16)
     assert torch.isfinite(vae.decode(latent)).all()
+    weights = load_file(transformer_file)
+    small = [value for value in weights.values() if value.dtype == torch.float8_e4m3fn]
+    assert sum(value.numel() for value in small) < 0.5 * sum(value.numel() for value in weights.values())
+    assert small
+    assert not any(value.float().any() for value in small)
     model = comfy.sd.load_diffusion_model(str(transformer_file))
+    assert model.model.get_dtype() != torch.float8_e4m3fn
     assert type(model.model).__name__ == "WAN21"
     assert model.model.model_config.unet_config["model_type"] == "i2v"
 

@@ -1,0 +1,74 @@
+"""The pocket model under Exo2EgoSyn's components, over HTTP, against a loop written out in torch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from exo2ego.networks.components.metadata import Component
+from exo2ego.networks.pocket_files import pocket_file, without_clip
+from support.egosyn_api import recorded_syn
+from support.egosyn_witness import SynClip, SynWeights, sample
+from support.graphs import api_graph, node_id, only_outputs, with_inputs
+from support.tiny_components import write_tiny_component
+
+SIZE, FRAMES, STEPS, SEED = 64, 5, 2, 11
+BLOCKS = 7  # of the pocket transformer, as wide as the tiny Wan
+PARTS = (Component.ALIGN, Component.MULTIEXOCON, Component.POSEINJ, Component.LORA)
+
+
+@pytest.fixture(scope="module")
+def components(comfy_server):
+    """Made-up components of the pocket's size; returns name by component."""
+    folder = comfy_server.base / "models" / "exo2egosyn"
+    folder.mkdir(exist_ok=True)
+    sizes = {Component.MULTIEXOCON: {"blocks": BLOCKS}, Component.LORA: {"blocks": BLOCKS}}
+    return {
+        part.value: write_tiny_component(folder, part, f"pocket_{part.value}.safetensors", **sizes.get(part, {})).name
+        for part in PARTS
+    }
+
+
+@pytest.fixture(scope="module")
+def graph(components):
+    made = with_inputs(api_graph("2_pocket_exo2egosyn"), "Take", size=SIZE, frames=FRAMES)
+    made = with_inputs(made, "Components", **components)
+    made = with_inputs(made, "Ego camera's path", width=SIZE, height=SIZE)
+    return with_inputs(made, "Sampler", steps=STEPS, seed=SEED)
+
+
+def test_equals_a_loop_written_out(comfy_server, comfy_client, graph, components):
+    comfy_client.run(recorded_syn(graph, "pocket.safetensors"))
+    record = load_file(comfy_server.base / "output" / "pocket.safetensors")
+    assert record["exo"].shape == (2, 16, 2, 8, 8)
+    folder = comfy_server.base / "models" / "exo2egosyn"
+    parts = {name: load_file(folder / file) for name, file in components.items() if name != "align"}
+    base = {name: value.float() for name, value in without_clip(load_file(pocket_file("diffusion_models"))).items()}
+    clip = SynClip(
+        exo=record["exo"],
+        condition=record["positive_condition"],
+        mask=record["positive_mask"],
+        plucker=record["plucker"],
+        poses=record["poses"],
+        positive=record["positive"],
+        negative=record["negative"],
+    )
+    noise = torch.randn(1, *clip.condition.shape[1:], generator=torch.manual_seed(SEED))
+    expected = sample(SynWeights(base, **parts), clip, noise, steps=STEPS, shift=8.0, cfg=1.0, sampler="euler")
+    assert (record["samples"] - expected).abs().max() < 1e-3 * expected.abs().max()
+
+
+def test_it_scores_its_video(comfy_client, graph):
+    done = comfy_client.run(only_outputs(graph, "Save ego video", "Score"))
+    (saved,) = done.files(node_id(graph, "Save ego video"))
+    assert saved["filename"].endswith(".mp4")
+    (scores,) = done.outputs[node_id(graph, "Score")]["scores"]
+    assert 0 < scores["psnr"] < 40
+
+
+def test_without_components_it_is_a_plain_wan_22(comfy_client, graph):
+    """EgoX's part says so, and names what to load."""
+    other = with_inputs(graph, "Pocket model", method="EgoX")
+    with pytest.raises(Exception, match=r"Wan 2\.1 I2V .* Exo2EgoSyn needs Wan 2\.2"):
+        comfy_client.run(only_outputs(other, "Save ego video"))

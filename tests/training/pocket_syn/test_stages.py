@@ -1,0 +1,168 @@
+"""Exo2EgoSyn's three stages at the pocket's size, in small: from rooms to components that run in ComfyUI."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from exo2ego.networks.components.metadata import Component
+from exo2ego.networks.components.set import read_components
+from exo2ego.networks.pocket_files import COMPONENTS, TRAINED_ON, component_file, fingerprint, pocket_file
+from exo2ego.takes.random_rooms.take import TakeSize
+from exo2ego.training.data.cache import ClipCache
+from exo2ego.training.exo2egosyn.settings import AlignSettings
+from exo2ego.training.pocket import stages
+from exo2ego.training.pocket_syn import plan as syn
+from exo2ego.training.pocket_syn import score as score_views
+from exo2ego.training.pocket_syn import stages as syn_stages
+
+SIZE = 64
+
+
+@pytest.fixture(autouse=True)
+def own_precision():
+    """A process has one precision in accelerate; the trainings of other tests have another."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory):
+    pocket = stages.PocketPlan(
+        tmp_path_factory.mktemp("pocket"),
+        n_shards=2,
+        n_long=0,
+        per_shard=1,
+        size=TakeSize(5, 128, 128, 128),
+        vae_steps=2,
+        steps=1,
+        batch=2,
+        width=128,
+        ffn=128,
+        blocks=1,
+    )
+    return syn.SynPlan(
+        pocket,
+        n_rooms=3,
+        n_stills=1,
+        n_held_out=2,
+        n_frames=5,
+        size=SIZE,
+        steps=(3, 2, 2),
+        batch=(2, 2, 2),
+        align=AlignSettings(dim=16, heads=2, dim_head=8, num_blocks=1),
+        rank=2,
+        pose_dim=8,
+    )
+
+
+def test_all_of_it(plan):
+    with pytest.raises(ValueError, match="run the stage vae first"):
+        syn.make_views(plan)
+    stages.make_rooms(plan.pocket)
+    stages.train_vae(plan.pocket)
+    lines = []
+    syn.make_views(plan, lines.append)
+    syn.make_views(plan, lines.append)
+    assert lines == [
+        "rooms: 3 encoded, 0 were there",
+        "stills: 1 encoded, 0 were there",
+        "rooms: 0 encoded, 3 were there",
+        "stills: 0 encoded, 1 were there",
+    ]
+    cache = ClipCache(plan.pocket.folder / "views")
+    assert {(entry.layout.views, entry.layout.frames) for entry in cache.entries.values()} == {(2, 2), (2, 1)}
+    stages.make_clips(plan.pocket, lambda line: None)
+    with pytest.raises(ValueError, match="run the stage transformer first"):
+        syn_stages.train_stages(plan, lambda line: None)
+    assert stages.train_transformer(plan.pocket, lambda line: None) == "done: 1 steps"
+    assert syn_stages.export_components(plan) == []  # a stage is missing
+
+    first = replace(plan, steps=(2, 2, 2))  # left, and gone on with
+    assert "as asked" in syn_stages.train_stages(replace(first, pocket=replace(plan.pocket, until=1.0)), lines.append)
+    assert syn_stages.train_stages(plan, lines.append) == "done: 2 steps"
+    trained = [line for line in lines if line.startswith("-- ")]
+    assert [line.rpartition(", ")[2] for line in trained] == [
+        "0 of 2 steps done",
+        "1 of 3 steps done",
+        "0 of 2 steps done",
+        "0 of 2 steps done",
+    ]
+    paths = syn_stages.export_components(plan)
+    assert paths == [component_file(name, plan.pocket.folder / stages.FILES) for name in COMPONENTS]
+
+
+def test_what_is_held_out_is_not_trained_on_nor_its_mirror_image(plan):
+    for method in syn.STAGES:
+        trainer = syn_stages.open_stage(plan, method)
+        assert trainer.cache.held_out == ("room_000000", "room_000001")
+        trained = set(trainer.cache.entries) - set(trainer.cache.held_out)
+        assert trained == {f"room_{room}{end}" for room in ("000002", "020000") for end in ("", "-mirrored")}
+
+
+def test_the_base_is_the_pocket_transformer(plan):
+    """Before stage 1 it does what the pocket transformer does that ignores its text: whatever it is shown."""
+    from exo2ego.networks.weights.safetensors_file import read_safetensors
+    from exo2ego.networks.weights.wan_kinds import WAN22_I2V, wan_kind
+    from exo2ego.training.pocket.export import stock_transformer
+
+    base = read_safetensors(plan.base, "")[0]
+    own = stock_transformer(stages.trained_transformer(plan.pocket)[0])
+    assert wan_kind(base) == WAN22_I2V
+    for name, value in base.items():
+        if any(f"cross_attn.{layer}.weight" in name for layer in "qkv"):
+            assert value.std() > 0.01, name  # zeros times zeros would never learn
+        else:
+            assert torch.equal(value, own[name]), name
+    assert not base["blocks.0.cross_attn.o.weight"].any()
+
+
+def test_components_go_on_the_exported_transformer(plan):
+    from exo2ego.wan.exo2egosyn.apply import apply_exo2egosyn
+    from exo2ego.wan.pocket.load import load_pocket
+
+    folder = plan.pocket.folder / stages.FILES
+    stages.export(plan.pocket)
+    parts = read_components({Component(name): component_file(name, folder) for name in COMPONENTS})
+    assert parts.notes() == []
+    for part in parts.parts.values():
+        assert part.metadata.image_size == (SIZE, SIZE)
+        assert part.metadata.trained_by == "make pocket"
+        assert part.metadata.other == {TRAINED_ON: fingerprint(load_file(pocket_file("diffusion_models", folder)))}
+    model = load_pocket(folder, for_exo2egosyn=True).model
+    with pytest.raises(ValueError, match="no exo views are connected"):
+        apply_exo2egosyn(model, parts)  # and not that they do not fit the model
+    first = read_components({Component.ALIGN: component_file("align", folder)})
+    assert apply_exo2egosyn(model, first).model is model.model
+
+
+def test_scores(plan):
+    found = score_views.score_views(plan, n_videos=1)
+    rows = found.lines()
+    assert rows[0] == "| method | PSNR | SSIM | full is better by, dB |"
+    assert [row.split(" | ")[0].removeprefix("| ") for row in rows[2:]] == [
+        score_views.FULL,
+        score_views.ALIGN,
+        score_views.OTHER_ROOM,
+        score_views.MEAN_ROOM,
+        score_views.NEAREST,
+        score_views.EXO_COLOR,
+        score_views.TRUE_COLOR,
+        score_views.CODEC,
+    ]
+    (videos,) = found.videos
+    assert [tuple(video.shape) for video in videos.values()] == [(5, SIZE, SIZE, 3)] * 5
+    # The color of the truth itself is the best of all single colors.
+    means = {name: scores.means["psnr"] for name, scores in found.methods.items()}
+    assert means[score_views.TRUE_COLOR] > means[score_views.EXO_COLOR]
+
+
+def test_another_transformer_begins_anew(plan):
+    more = replace(plan, pocket=replace(plan.pocket, steps=2))
+    stages.train_transformer(more.pocket, lambda line: None)
+    with pytest.raises(ValueError, match=r"has done 2 steps, and stage 1 .* on that of 1"):
+        syn_stages.train_stages(more, lambda line: None)
