@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .core_features import skip_without
 from .tiny_wan import wan_state_dict
 
 FLOAT8 = torch.float8_e4m3fn
@@ -54,7 +56,11 @@ def _loaded(kind: str, weights: dict[str, Tensor] | None) -> Any:
         from .standin_nodes.quantised_ops import load_gguf
 
         return load_gguf(dict(weights))
-    return comfy.sd.load_diffusion_model_state_dict(dict(weights), model_options=options, metadata=metadata)
+    if metadata is None:
+        return comfy.sd.load_diffusion_model_state_dict(dict(weights), model_options=options)
+    load = comfy.sd.load_diffusion_model_state_dict
+    skip_without("metadata" in inspect.signature(load).parameters, "quantised tensors that a file's header tells of")
+    return load(dict(weights), model_options=options, metadata=metadata)
 
 
 def stored(kind: str, weights: dict[str, Tensor] | None = None) -> dict[str, Tensor]:

@@ -136,8 +136,8 @@ def finished_run(url: str, text: str) -> tuple[dict[str, object], dict[str, obje
 def covered_at(fresh: CameraEditor, frame: int) -> float:
     """Return the covered share that the ego view shows at a frame, drawn in full."""
     fresh.click({"key": frame})
+    fresh.wait(f"coverageFrame === {frame}")
     fresh.wait("egoRows === 448")
-    fresh.page.wait_for_timeout(300)
     return fresh.state()["coverage"]
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import comfy.ldm.wan.vae
 import comfy.sd
 import comfy.utils
 import torch
@@ -60,6 +62,24 @@ def load_pocket(
     else:
         model, header = comfy.sd.load_diffusion_model(str(transformer)), EgoXLoraHeader.told_by(strings)
         add_trained(model, TRANSFORMER_FILE, header, report)
-    vae = comfy.sd.VAE(sd=comfy.utils.load_torch_file(str(decoder)))
+    vae = _load_vae(decoder)
     vae.throw_exception_if_invalid()
     return Pocket(model, vae, [[torch.zeros(1, TEXT_TOKENS, TEXT_WIDTH), {}]], header)
+
+
+def _load_vae(path: Path) -> Any:
+    """Load the pocket VAE; up to 0.3.75 ComfyUI builds Wan's VAE in its real width alone, whatever the file holds."""
+    weights = comfy.utils.load_torch_file(str(path))
+    network = comfy.ldm.wan.vae.WanVAE
+    comfy.ldm.wan.vae.WanVAE = partial(_as_wide, network, len(weights[_AS_LONG_AS_WIDE]))
+    try:
+        return comfy.sd.VAE(sd=weights)
+    finally:
+        comfy.ldm.wan.vae.WanVAE = network
+
+
+_AS_LONG_AS_WIDE = "decoder.head.0.gamma"
+
+
+def _as_wide(network: Callable[..., Any], width: int, **config: Any) -> Any:
+    return network(**{**config, "dim": width})

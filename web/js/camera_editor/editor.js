@@ -223,11 +223,12 @@ export class Editor extends EditorState {
   /** @returns {object} what is shown now; `poses()` has the camera */
   state() {
     const { frame, nFrames, text, tool, options, playing, shown } = this;
-    const { coverage, splatter } = this.ego;
+    const { coverage, coverageFrame, splatter } = this.ego;
     return {
       frame, nFrames, text, tool, playing, options: { ...options }, keyframes: structuredClone(shown.keyframes),
       loop: this.loop(), fps: this.scene.fps, coverages: Object.fromEntries(this.timeline.coverage.shares),
-      lens: this.lens.json, coverage, egoRows: splatter.height, hasCloud: Boolean(this.scene.cloud), message: this.message.textContent,
+      lens: this.lens.json, coverage, coverageFrame, egoRows: splatter.height, hasCloud: Boolean(this.scene.cloud),
+      message: this.message.textContent,
     };
   }
 

@@ -32,6 +32,7 @@ export class EgoView extends CanvasView {
     this.splatter = new Splatter();
     this.picture = new Picture(this.splatter);
     this.coverage = null; // share, 0 to 1
+    this.coverageFrame = null; // the frame that it is of
     this.badge = element("div", { className: "e2e-badge" });
     this.root.append(element("div", { className: "e2e-caption" }, "Ego view"), this.badge);
     this.canvas.style.cursor = "grab";
@@ -48,7 +49,7 @@ export class EgoView extends CanvasView {
     context.fillStyle = "#000";
     context.fillRect(...this.box);
     if (!editor.scene.cloud) {
-      this.coverage = null;
+      this.coverage = this.coverageFrame = null;
       this.badge.textContent = "";
       return;
     }
@@ -69,7 +70,7 @@ export class EgoView extends CanvasView {
     splatter.resize(...[width, height].map((side) => Math.max(1, Math.round(side * share))));
     splatter.clear();
     splatter.drawDiscs(scene.cloud, frame, pose, this.#lens(share), moving ? 2 : 1);
-    this.coverage = splatter.coverage();
+    [this.coverage, this.coverageFrame] = [splatter.coverage(), frame];
     this.picture.update();
   }
 
