@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from tokenize import TokenError
 from typing import IO, TYPE_CHECKING
 
 from ..common.cancel import cancel_point
@@ -23,6 +24,8 @@ _PICKLED = (
     "{path} holds pickled objects, which this pack refuses: a pickle can run code. Save plain numbers with numpy.save "
     "or numpy.savez."
 )
+# What NumPy and the archive raise for broken files: headers are read as Python's own text.
+_FAULTS = (ValueError, OSError, EOFError, RuntimeError, SyntaxError, TokenError, zipfile.BadZipFile, zlib.error)
 _BYTES_AT_ONCE = 2**24  # unpacked within a tenth of a second
 # The versions of the format, and NumPy's readers of their headers.
 _NPY_HEADERS = {(1, 0): "read_array_header_1_0", (2, 0): "read_array_header_2_0"}
@@ -133,7 +136,7 @@ def _numpy_file(path: Path) -> Iterator[IO[bytes]]:
         raise ValueError(str(error)) from error
     except NotEnoughMemoryError:
         raise
-    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except _FAULTS as error:
         raise ValueError(f"{path} is truncated, corrupt or not a NumPy file ({error}). Copy it again.") from error
 
 

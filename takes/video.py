@@ -169,6 +169,8 @@ def open_video(path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, V
             if not container.streams.video:
                 raise ValueError(f"{path} contains no video stream. Give a video file, such as an MP4.")
             stream = _main_stream(container)
+            if stream.codec_context is None:
+                raise ValueError(f"{path} is coded in a way that is not known. Re-encode it to H.264 in an MP4.")
             stream.thread_type = "AUTO"
             yield container, stream
     except (av.FFmpegError, UnicodeError) as error:

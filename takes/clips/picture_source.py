@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 _EXIF_ORIENTATION = 0x0112
 # Formats whose further pictures are frames; those of others are thumbnails, depth maps or pages.
 _ANIMATED = {"GIF", "WEBP", "PNG", "AVIF"}
+# What Pillow raises for broken files.
+_FAULTS = (OSError, SyntaxError, EOFError, ValueError, TypeError, OverflowError, KeyError, struct.error)
 # Milliseconds: browsers show frames of a shorter or no duration so long.
 _LEAST_DURATION, _USUAL_DURATION = 11, 100
 
@@ -115,7 +118,7 @@ def opened_picture(path: Path, advice: str = "Save it again as PNG.") -> Iterato
         raise ValueError(f"{path.name} has more pixels than any clip. Make it smaller.") from error
     except NotEnoughMemoryError:
         raise
-    except (OSError, SyntaxError, EOFError, ValueError) as error:
+    except _FAULTS as error:
         if isinstance(error, ValueError) and path.name in str(error):
             raise
         raise ValueError(f"{path.name} is not a picture that can be read, or it is truncated. {advice}") from error

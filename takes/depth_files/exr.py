@@ -165,6 +165,8 @@ def _check_whole(content: bytes, attributes: dict[str, int], is_tiled: bool) -> 
     if count > len(content) // 8:
         raise LookupError("blocks")
     for block in struct.unpack_from(f"<{count}Q", content, attributes[""]):
+        if block > len(content):
+            raise LookupError("block")
         (size,) = struct.unpack_from("<i", content, block + head - 4)
         if block < attributes[""] or size < 0 or block + head + size > len(content):
             raise LookupError("block")

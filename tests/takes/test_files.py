@@ -248,3 +248,12 @@ def test_reading_asks_in_between_whether_to_go_on(tmp_path, monkeypatch):
 
     with cancellable(cancel), pytest.raises(KeyboardInterrupt):
         load_array(tmp_path / "depth.npz")
+
+
+def test_a_header_that_is_cut_is_told(tmp_path):
+    """NumPy reads headers as Python's own text, and raises its errors."""
+    path = tmp_path / "depth.npy"
+    np.save(path, np.ones((4, 24, 32)))
+    path.write_bytes(path.read_bytes().replace(b"(4, 24, 32)", b"(4, 24, 32("))
+    with pytest.raises(ValueError, match=r"depth.npy is truncated, corrupt or not a NumPy file"):
+        load_array(path)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from exo2ego.takes.example.room import example_take
-from exo2ego.takes.video import VideoInfo, probe_video, read_frames, read_video, write_video
+from exo2ego.takes.video import VideoInfo, open_video, probe_video, read_frames, read_video, write_video
 
 
 def _clip(n_frames=6, height=48, width=64):
@@ -200,3 +200,15 @@ def test_the_same_frames_give_the_same_bytes(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda path: write_video(path, frames, fps=16, crf=12), paths))
     assert len({path.read_bytes() for path in paths}) == 1
+
+
+def test_a_codec_that_nobody_knows(tmp_path):
+    path = tmp_path / "odd.mkv"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("ffv1", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 32, 16, "gray"
+        file.mux(stream.encode(av.VideoFrame(32, 16, "gray")))
+        file.mux(stream.encode(None))
+    path.write_bytes(path.read_bytes().replace(b"V_FFV1", b"V_XYZ1"))
+    with pytest.raises(ValueError, match=r"odd.mkv is coded in a way that is not known"), open_video(path):
+        pass
