@@ -3,7 +3,7 @@
 const CSS = `
 .e2e { container-type: inline-size; position: relative; display: flex; box-sizing: border-box;
   width: 100%; height: 100%; min-height: 600px; overflow: hidden; border-radius: 8px;
-  background: var(--comfy-menu-bg, #353535); color: var(--input-text, #ddd); font: 12px/1.3 sans-serif; user-select: none; }
+  background: var(--comfy-menu-bg, #353535); color: var(--input-text, #ddd); font-size: 12px; line-height: 1.3; font-family: inherit; user-select: none; }
 .e2e * { box-sizing: border-box; }
 .e2e-body { display: flex; flex-direction: column; gap: 6px; flex: 1; min-width: 0; padding: 6px; }
 .e2e [hidden] { display: none !important; }
