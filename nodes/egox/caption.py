@@ -12,8 +12,7 @@ from torch import Tensor
 from ...common.paths import is_folder
 from ...networks.pretrained_files import CAPTION
 from ...networks.vlm import write_about
-from ...wan.egox.vlm_answer import Fields, fields_of
-from ...wan.egox.vlm_instruction import VLM_INSTRUCTION
+from ...wan.egox.vlm_instruction import VLM_INSTRUCTION, Fields, fields_of
 from ..common.pretrained import NONE, folder_of, make_room, weights_input
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema

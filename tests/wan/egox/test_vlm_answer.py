@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from exo2ego.wan.egox.prompt import EXAMPLE_PARTS, two_view_prompt
-from exo2ego.wan.egox.vlm_answer import Fields, fields_of
-from exo2ego.wan.egox.vlm_instruction import VLM_INSTRUCTION
+from exo2ego.wan.egox.vlm_instruction import VLM_INSTRUCTION, Fields, fields_of
 
 WANTED = Fields("A room. It is small.", "A man sits.", "A wall ahead.", "Two hands.\nThey rest.")
 
