@@ -36,7 +36,7 @@ def main() -> None:
     runs = Runs(given.keep)
     scores: dict[tuple[int, int], list[float]] = {}
     apart: dict[tuple[int, int], list[float]] = {}
-    for number in range(given.rooms):
+    for number in range(given.first, given.first + given.rooms):
         clip = runs.clip(number)
         for steps in given.steps:
             full = runs.video(clip, steps, 1)
@@ -51,7 +51,8 @@ def arguments() -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--rooms", type=int, default=16, help="of those that the pocket model was not trained on, up to 25")
+    add("--rooms", type=int, default=16, help="of the 25 that the pocket model was not trained on")
+    add("--first", type=int, default=0, help="number of the first room")
     add("--steps", type=int, nargs="+", default=[4, 8, 20, 50])
     add("--every", type=int, nargs="+", default=[1, 2, 3, 4, _NEVER_AGAIN], help="one of so many steps runs in full")
     add("--keep", choices=["device", "device fp8", "host"], default="device")
