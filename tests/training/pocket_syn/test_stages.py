@@ -111,7 +111,7 @@ def test_the_base_is_the_pocket_transformer(plan):
     from exo2ego.training.pocket.export import stock_transformer
 
     base = read_safetensors(plan.base, "")[0]
-    own = stock_transformer(stages.trained_transformer(plan.pocket)[0])
+    own = stock_transformer(stages.trained_transformer(plan.pocket.recipe())[0])
     assert wan_kind(base) == WAN22_I2V
     for name, value in base.items():
         if any(f"cross_attn.{layer}.weight" in name for layer in "qkv"):
