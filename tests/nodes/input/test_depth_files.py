@@ -59,7 +59,7 @@ def test_the_file_takes_the_place_of_the_images(inputs, said):
     depth = depth_of("depth.npy", images=torch.rand(5, 16, 16, 3))
     assert depth.values.shape == (2, 8, 8)
     assert "The file takes the place of images" in said[-1]
-    with pytest.raises(ValueError, match="Connect images, or choose a file"):
+    with pytest.raises(ValueError, match=r"none arrived\. Connect one, or choose a file"):
         depth_of("none")
 
 
