@@ -43,10 +43,12 @@ def test_the_editor_on_the_screen_lives_after_an_undo_of_the_graph(opened, rende
     text = shown.widget()
     assert text.count('"frame"') == 2
     opened.page.mouse.click(300, 1000)  # onto the empty graph
-    shown.press("Control+z")
-    opened.page.wait_for_timeout(1000)
+    for key in ("Control+z", "Control+y", "Control+z"):
+        shown.press(key)
+        opened.page.wait_for_timeout(1000)
+        assert shown_editors(opened) == 1
+        assert opened.page.evaluate(_IS_LIVE), f"after {key} the editor on the screen is a dead one"
     assert shown.widget() != text
-    assert shown_editors(opened) == 1
     press_shown(opened, "last")
     press_shown(opened, "setKey")
     assert shown.widget().count('"frame"') == 2, "the button on the screen belongs to a dead editor"
@@ -152,6 +154,9 @@ def test_templates_open_in_order_one_after_the_other_in_nodes_2(opened):
         screenshot(opened, SCREENSHOTS / f"template_{name}_nodes_2.png")
         assert opened.page.evaluate(_SCRAMBLED) == [], name
 
+
+_IS_LIVE = """() => [...document.querySelectorAll('.e2e')].filter((one) => one.checkVisibility()).every(
+  (one) => app.graph._nodes.some((node) => node.exo2egoEditor?.root === one))"""
 
 # As the template browser does: where the view was, the template's own counts.
 _OPEN = "async (graph) => { await app.loadGraphData(graph, true, true, 'template') }"
