@@ -70,7 +70,7 @@ def three_keys(fresh: CameraEditor) -> None:
 
 @in_both_renderers
 def test_run_once_then_the_cloud_is_there(camera_editor):
-    camera_editor.load()
+    camera_editor.load(reliability=0.11 if camera_editor.renderer == VUE else 0.12)  # no run of it is known
     assert "Run once" in camera_editor.page.locator(".e2e-empty").inner_text()
     assert not camera_editor.page.get_by_label("Horizontal field of view").is_visible()  # the lens is a fisheye
     camera_editor.screenshot("before_the_first_run")

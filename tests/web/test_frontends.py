@@ -43,10 +43,12 @@ def test_the_editor_on_the_screen_lives_after_an_undo_of_the_graph(opened, rende
     text = shown.widget()
     assert text.count('"frame"') == 2
     opened.page.mouse.click(300, 1000)  # onto the empty graph
-    shown.press("Control+z")
-    opened.page.wait_for_timeout(1000)
+    for key in ("Control+z", "Control+y", "Control+z"):
+        shown.press(key)
+        opened.page.wait_for_timeout(1000)
+        assert shown_editors(opened) == 1
+        assert opened.page.evaluate(_IS_LIVE), f"after {key} the editor on the screen is a dead one"
     assert shown.widget() != text
-    assert shown_editors(opened) == 1
     press_shown(opened, "last")
     press_shown(opened, "setKey")
     assert shown.widget().count('"frame"') == 2, "the button on the screen belongs to a dead editor"
@@ -61,8 +63,9 @@ def test_the_properties_panel_leaves_the_editor_as_it_is(opened):
         pytest.skip("this frontend has no Properties panel")
     before = opened.settled_box(".e2e")
     page.evaluate("app.canvas.selectNode(app.graph._nodes.find((n) => n.exo2egoEditor))")
-    toggle.first.click()
-    page.wait_for_timeout(1500)
+    if not seen(opened, "Parameters"):  # it stays as it was left
+        toggle.first.click()
+        page.wait_for_timeout(1500)
     screenshot(opened, SCREENSHOTS / "properties_panel.png")
     panel = seen(opened, "Camera Editor")
     assert panel, "the panel shows the node"
@@ -120,12 +123,13 @@ def test_app_mode_has_room_for_the_editor(opened):
 @pytest.mark.parametrize("renderer", [CLASSIC, VUE])
 def test_what_ran_while_the_page_was_closed_is_there(opened, frontend_server, renderer):
     shown = CameraEditor(opened, renderer)
-    shown.load(start=True)
+    shown.load(start=True, reliability=round(0.1 + time.time() % 1 / 10, 4))  # no run of it is known
     page = opened.page
-    assert seen(opened, "Run once to see the cloud")
+    empty = page.locator(".e2e-empty").filter(visible=True)
+    assert empty.count() == 1
     page.get_by_label("Presets").filter(visible=True).select_option("start")
     page.wait_for_timeout(300)
-    assert seen(opened, "The start camera is connected")
+    assert "The start camera is connected" in page.locator(".e2e-message").filter(visible=True).inner_text()
     before = ended_runs(frontend_server.url)
     page.wait_for_timeout(1000)  # the frontend stores the graph a moment after a change
     page.evaluate("app.queuePrompt(0)")
@@ -136,7 +140,7 @@ def test_what_ran_while_the_page_was_closed_is_there(opened, frontend_server, re
     page.wait_for_function("window.app?.graph?._nodes?.some((n) => n.exo2egoEditor) && window.app.canvas")
     shown.wait("hasCloud")
     page.wait_for_timeout(500)
-    assert seen(opened, "Run once to see the cloud") == []
+    assert empty.count() == 0
     page.get_by_label("Presets").filter(visible=True).select_option("start")
     page.wait_for_timeout(300)
     assert shown.widget().count('"frame"') >= 2
@@ -152,6 +156,9 @@ def test_templates_open_in_order_one_after_the_other_in_nodes_2(opened):
         screenshot(opened, SCREENSHOTS / f"template_{name}_nodes_2.png")
         assert opened.page.evaluate(_SCRAMBLED) == [], name
 
+
+_IS_LIVE = """() => [...document.querySelectorAll('.e2e')].filter((one) => one.checkVisibility()).every(
+  (one) => app.graph._nodes.some((node) => node.exo2egoEditor?.root === one))"""
 
 # As the template browser does: where the view was, the template's own counts.
 _OPEN = "async (graph) => { await app.loadGraphData(graph, true, true, 'template') }"
