@@ -66,7 +66,7 @@ def rows_of(options: Options) -> list[Row]:
             wanted = steps.run_second(full())[0]
             return float((samples - wanted).abs().max() / wanted.abs().max())
 
-        return Case(f"ego view alone, {name}", lambda: partial(steps.run_second, steps.with_reuse(full(), keep)), error)
+        return Case(f"ego, {name}", lambda: partial(steps.run_second, steps.with_reuse(full(), keep)), error)
 
     too_large = memory.lacking(bytes_of_dense_bias(options.layout, options.dtype), options.device)
     plain = Case("plain EgoX", lambda: partial(steps.run, steps.with_egox()), difference)
@@ -75,9 +75,9 @@ def rows_of(options: Options) -> list[Row]:
         Case("GGA, sdpa", lambda: partial(steps.run, steps.with_gga("sdpa")), difference),
         Case(DENSE, lambda: partial(steps.run, steps.with_dense_bias()), difference, too_large),
         alone("plain", steps.with_egox, "device"),
-        alone("GGA, auto", partial(steps.with_gga, AUTO), "device"),
-        alone("GGA, auto, fp8", partial(steps.with_gga, AUTO), "device fp8"),
-        alone("GGA, auto, host memory", partial(steps.with_gga, AUTO), "host"),
+        alone("GGA", partial(steps.with_gga, AUTO), "device"),
+        alone("GGA, fp8", partial(steps.with_gga, AUTO), "device fp8"),
+        alone("GGA, host", partial(steps.with_gga, AUTO), "host"),
     ]
     layout = options.layout
     return compare(layout.n_tokens, gga_problem.described(layout), plain, cases, options.repeats, options.device)

@@ -122,6 +122,8 @@ def test_whole_steps(tmp_path):
     assert difference["GGA, auto"] == difference["GGA, sdpa"] == 0.0
     assert difference["dense"] < 1e-4
     assert difference["plain EgoX"] > 1e-3
+    assert difference["ego, GGA"] == difference["ego, GGA, host"] > 1e-5
+    assert difference["ego, GGA, fp8"] != difference["ego, GGA"]
 
 
 def test_what_cannot_be_measured_is_refused_with_a_reason():
