@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
+from demo.graph import POCKET_SYN_WORKFLOW, load_graph
 from safetensors.torch import load_file
 
 from exo2ego.networks.components.metadata import Component
 from exo2ego.networks.pocket_files import pocket_file, without_clip
 from support.egosyn_api import recorded_syn
 from support.egosyn_witness import SynClip, SynWeights, sample
-from support.graphs import api_graph, node_id, only_outputs, with_inputs
+from support.graphs import node_id, only_outputs, with_inputs
 from support.tiny_components import write_tiny_component
 
 SIZE, FRAMES, STEPS, SEED = 64, 5, 2, 11
@@ -32,7 +33,7 @@ def components(comfy_server):
 
 @pytest.fixture(scope="module")
 def graph(components):
-    made = with_inputs(api_graph("2_pocket_exo2egosyn"), "Take", size=SIZE, frames=FRAMES)
+    made = with_inputs(load_graph(POCKET_SYN_WORKFLOW), "Take", size=SIZE, frames=FRAMES)
     made = with_inputs(made, "Components", **components)
     made = with_inputs(made, "Ego camera's path", width=SIZE, height=SIZE)
     return with_inputs(made, "Sampler", steps=STEPS, seed=SEED)
