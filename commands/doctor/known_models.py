@@ -60,8 +60,8 @@ KNOWN = {
         1.9, "config.json, preprocessor_config.json and model.safetensors of apple/DepthPro-hf", optional=True
     ),
     **{
-        source.default: KnownModel(source.gigabytes, f"the files of {source.repository} (Hugging Face)", optional=True)
-        for source in (DETECTOR, POSE, MASKS, CAPTION)
+        source.default: KnownModel(source.gigabytes, f"the files of {source.repository} (Hugging Face)", optional)
+        for source, optional in ((DETECTOR, False), (POSE, False), (MASKS, True), (CAPTION, True))
     },
     "exo2egosyn_align.safetensors": KnownModel(0.2, _EXO2EGOSYN, is_public=False),
     "exo2egosyn_multiexocon.safetensors": KnownModel(8.4, f"three shards; {_EXO2EGOSYN}", is_public=False),

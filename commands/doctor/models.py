@@ -8,7 +8,7 @@ from pathlib import Path
 from ...common.messages import few
 from ...common.paths import is_folder
 from ...networks import depth_pro_files
-from ...networks.pretrained_files import ALL, fits, missing_files, weights_files
+from ...networks.pretrained_files import ALL, PEOPLE, fits, missing_files, weights_files
 from ...networks.weights.headers import DamagedFileError, read_header
 from ...networks.weights.wan_kinds import WAN21_I2V, WHAT_TO_LOAD_21, WHAT_TO_LOAD_22, is_high_noise
 from ..comfyui.state import Server
@@ -32,7 +32,7 @@ def used_workflows(workflows: Workflows, is_here: Callable[[Wanted], bool]) -> l
 
     A file that only this pack loads shows it: Wan's own files lie here for other reasons too. A workflow that loads a
     further LoRA is another's variant, and is set up where that is here as well. Everybody can set up what loads public
-    files alone.
+    files alone; what finds people in a clip is an addition to that.
     """
     begun = {name for wanted in workflows.wanted if wanted.is_ours and is_here(wanted) for name in wanted.workflows}
     for wanted in workflows.wanted:
@@ -44,8 +44,12 @@ def used_workflows(workflows: Workflows, is_here: Callable[[Wanted], bool]) -> l
     return [
         name
         for name in workflows.names
-        if all(wanted.known.is_public and not wanted.is_stock_lora for wanted in workflows.of(name))
+        if all(wanted.known.is_public and not _is_of_an_addition(wanted) for wanted in workflows.of(name))
     ]
+
+
+def _is_of_an_addition(wanted: Wanted) -> bool:
+    return wanted.is_stock_lora or (PEOPLE in wanted.folders and not wanted.known.optional)
 
 
 def unused_note(workflows: Workflows, used: Sequence[str]) -> list[Finding]:
