@@ -249,10 +249,10 @@ class Exo2EgoRenderPrior(io.ComfyNode):
         mean, lowest = float(percent.mean()), float(percent.min())
         text = f"Coverage {mean:.1f}% on average, {lowest:.1f}% at least (frame {int(percent.argmin())})."
         text = f"{text} {coverage_verdict(mean)}"
+        if lowest < LOW_COVERAGE_PERCENT:
+            warn(cls, f"Frame {int(percent.argmin())} sees {lowest:.1f}% of its image. {_coverage_advice(mean)}")
         if mistake := misread_pose(points, camera, mean, device):
             warn(cls, mistake)
-        elif lowest < LOW_COVERAGE_PERCENT:
-            warn(cls, f"Frame {int(percent.argmin())} sees {lowest:.1f}% of its image. {_coverage_advice(mean)}")
         show_text(cls, text)
         # Coverage per frame also goes out with the preview, where API users find it in the history.
         shown = {**video_preview(rendering.color), "coverage_percent": [round(float(value), 3) for value in percent]}

@@ -41,6 +41,7 @@ def test_a_loop_at_the_clips_own_pace_and_the_frame_field(fresh):
     fresh.page.evaluate(
         "app.graph._nodes.find((n) => n.exo2egoEditor).widgets.find((w) => w.name === 'fps').value = 7.5"
     )
+    fresh.page.evaluate("app.extensionManager.workflow.activeWorkflow.changeTracker.checkState()")
     assert fresh.state()["fps"] == 16
     fresh.page.evaluate("app.queuePrompt(0)")
     fresh.wait("fps === 7.5")

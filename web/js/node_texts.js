@@ -13,7 +13,7 @@ const TEXT = "exo2ego_text"; // nodes/common/progress.py has both
 const WARNING = "exo2ego_warning";
 const SAID = "Warning: "; // before a warning in a text that is sent while the node runs
 const MARGIN = 20; // around a DOM widget, both sides together
-const MOST_HEIGHT = 220; // layout pixels; longer texts scroll
+const MOST_HEIGHT = 300; // layout pixels; longer texts scroll
 const DELAY = 100; // ms, for changes that come together
 
 const CSS = `

@@ -32,7 +32,15 @@ def said(monkeypatch):
     """What nodes say below themselves."""
     texts = []
     silent = ModuleType("server")
-    listener = type("Listener", (), {"send_progress_text": lambda self, text, node: texts.append(text)})()
+
+    class Listener:
+        client_id = "a page"
+
+        def send_progress_text(self, text, node, client_id):
+            assert client_id == self.client_id
+            texts.append(text)
+
+    listener = Listener()
     silent.PromptServer = type("PromptServer", (), {"instance": listener})
     monkeypatch.setitem(sys.modules, "server", silent)
     return texts

@@ -41,6 +41,7 @@ _SMALL: dict[str, dict[str, Any]] = {
     "Exo2EgoLoadEgoExo4D": {"size": 32, "frames": 1},
     "Exo2EgoPlucker": {"width": 32, "height": 32},
     "Exo2EgoDepthPro": {"weights": DEPTH_PRO},
+    "Exo2EgoPointCloud": {"reliability": 1.0},  # depth of tiny random weights is rugged
     "Exo2EgoFindPeople": {**{name: f"bad_inputs_{name}" for name in ("detector", "pose", "masks")}, "confidence": 0.3},
     "Exo2EgoCaption": {"weights": VLM, "frames": 2},
     "Exo2EgoCameraFile": {"width": 64, "height": 64},
