@@ -107,7 +107,9 @@ def camera_to_load3d(camera: Camera, frame: int = 0, target_distance: float = 1.
         ValueError: if there is no such frame.
     """
     if not 0 <= frame < camera.n_frames:
-        raise ValueError(f"The camera has the frames 0 to {camera.n_frames - 1}; there is no frame {frame}.")
+        raise ValueError(
+            f"The camera has the frames 0 to {camera.n_frames - 1}; there is no frame {frame}. Choose one of them."
+        )
     pose = y_up_swapped(camera.camera_to_world[frame])
     quaternion = matrices_to_quaternions(pose[:3, :3])
     return {

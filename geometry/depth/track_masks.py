@@ -31,7 +31,10 @@ def chosen_objects(text: str) -> list[int]:
         ValueError: if it is something else.
     """
     if not _CHOICE.fullmatch(text):
-        raise ValueError(f"Objects are numbers from 0, with commas between, such as 0, 2; got {arrived(text)}.")
+        raise ValueError(
+            f"Objects are numbers from 0, with commas between, such as 0, 2; got {arrived(text)}. Type such numbers, or "
+            "leave it empty for all objects."
+        )
     return sorted({int(number) for number in re.findall(r"\d+", text)})
 
 

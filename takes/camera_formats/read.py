@@ -96,7 +96,7 @@ def read_camera(
     try:
         return fit(camera, width, height)
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise ValueError(f"{path}: {error} With a width or height of 0 it keeps its own shape.") from error
 
 
 def fit(camera: Camera, width: int, height: int) -> Camera:

@@ -21,7 +21,7 @@ from support.tiny_vlm import save_tiny_vlm
 NODE, LOOK = "node", "look"
 TAKE = "bad_inputs_take"
 DEPTH_PRO = VLM = "bad_inputs_tiny"
-_CLIP = "bad_inputs_exo.mp4"
+_CLIP, _CAMERA = "bad_inputs_exo.mp4", "bad_inputs_camera.json"
 # Nodes are taken from the first that has them.
 _ORDER = ("ego_camera", "ego_prior", "exo2egosyn", "attention_map", "egox", "1_pocket", "people")
 
@@ -44,7 +44,7 @@ _SMALL: dict[str, dict[str, Any]] = {
     "Exo2EgoPointCloud": {"reliability": 1.0},  # depth of tiny random weights is rugged
     "Exo2EgoFindPeople": {**{name: f"bad_inputs_{name}" for name in ("detector", "pose", "masks")}, "confidence": 0.3},
     "Exo2EgoCaption": {"weights": VLM, "frames": 2},
-    "Exo2EgoCameraFile": {"width": 64, "height": 64},
+    "Exo2EgoCameraFile": {"file": _CAMERA, "width": 64, "height": 64},
     "Exo2EgoHeadPose": {"width": 64, "height": 64},
     "Exo2EgoAttentionMap": {"frame": 3, "steps": 4, "times": 3},
 }
@@ -57,6 +57,7 @@ def write_files(base: Path) -> None:
         # As wide for its height as the example's keypoints are.
         write_take(example_take(5, exo_width=112, exo_height=64, ego_size=64), take)
     shutil.copy(take / "exo.mp4", base / "input" / _CLIP)
+    shutil.copy(take / "ego_camera.json", base / "input" / _CAMERA)
     if not (base / "models" / "depth_pro" / DEPTH_PRO).is_dir():
         save_tiny_depth_pro(base / "models" / "depth_pro" / DEPTH_PRO)
     people, vlm = base / "models" / "people", base / "models" / "vlm" / VLM
