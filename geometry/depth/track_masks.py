@@ -32,8 +32,8 @@ def chosen_objects(text: str) -> list[int]:
     """
     if not _CHOICE.fullmatch(text):
         raise ValueError(
-            f"Objects are numbers from 0, with commas between, such as 0, 2; got {arrived(text)}. Type such numbers, or "
-            "leave it empty for all objects."
+            f"Objects are numbers from 0, with commas between, such as 0, 2; got {arrived(text)}. Type such numbers, "
+            "or leave it empty for all objects."
         )
     return sorted({int(number) for number in re.findall(r"\d+", text)})
 

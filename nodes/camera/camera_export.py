@@ -110,7 +110,8 @@ class Exo2EgoCameraExport(io.ComfyNode):
         except OSError as error:
             raise ValueError(
                 f"The camera cannot be saved under the filename prefix {arrived(filename_prefix)} in ComfyUI's output "
-                f"folder: {error.strerror}. Choose another name, or check that there is room and that it may be written."
+                f"folder: {error.strerror}. Choose another name, or check that there is room and that it may be "
+                "written."
             ) from error
         text = f"Saved {path.relative_to(root).as_posix()} in ComfyUI's output folder: {camera.n_frames} frames. {lost}"
         for_viewers = lost_without_lens(camera)

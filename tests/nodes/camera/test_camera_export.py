@@ -66,7 +66,8 @@ def test_names_count_on(comfy_client):
 @pytest.mark.parametrize("prefix", ["x" * 300, "a/" * 3000, "taken/ego"], ids=["name", "path", "file for folder"])
 def test_names_that_cannot_be_written(comfy_server, comfy_client, prefix):
     (comfy_server.base / "output" / "taken").write_bytes(b"")
-    with pytest.raises(ExecutionFailedError, match=r"ValueError: The camera cannot be saved as .*Choose another name"):
+    told = r"ValueError: The camera cannot be saved under the filename prefix .*Choose another name"
+    with pytest.raises(ExecutionFailedError, match=told):
         comfy_client.run(export_graph(filename_prefix=prefix))
 
 
