@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class Editor:
     def __init__(self, page: Any):
         self.page = page
         page.set_default_timeout(PATIENCE)
+        page.wait_for_timeout = partial(_wait_for_frames, page)
         self.errors: list[str] = []
         page.on("console", self._note)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -108,6 +110,21 @@ class Editor:
         return [*shown, *errors]
 
 
+def _wait_for_frames(page: Any, milliseconds: float) -> None:
+    """Wait a while, and until the page has drawn as many frames as it would on an idle machine: busy ones are slow."""
+    try:
+        page.evaluate(_FRAMES, milliseconds)
+    except _playwright_error():  # the page is being left
+        type(page).wait_for_timeout(page, milliseconds)
+
+
+def _playwright_error() -> type[Exception]:
+    """Return the error that Playwright raises."""
+    from playwright.sync_api import Error
+
+    return Error
+
+
 @contextmanager
 def editor(url: str) -> Iterator[Editor]:
     """Open the editor of a server, or skip the test where there is no Chromium."""
@@ -133,6 +150,14 @@ def screenshot(made: Editor, path: Path) -> None:
 
 
 _OFFERS_NODES_2 = "(app.ui.settings.settingsLookup['Comfy.VueNodes.Enabled']?.type ?? 'hidden') !== 'hidden'"
+
+_FRAMES = """(ms) => new Promise((done) => {
+  let frames = Math.ceil(ms / 17), late = false;
+  const end = () => late && frames <= 0 && done();
+  const step = () => { frames -= 1; end(); if (frames > 0) requestAnimationFrame(step); };
+  setTimeout(() => { late = true; end(); }, ms);
+  requestAnimationFrame(step);
+})"""
 
 _VUE_NODES = "(on) => app.extensionManager.setting.set('Comfy.VueNodes.Enabled', on)"
 
