@@ -46,6 +46,7 @@ def test_a_loop_at_the_clips_own_pace_and_the_frame_field(fresh):
     fresh.wait("fps === 7.5")
     fresh.reload()
     fresh.wait("hasCloud")
+    fresh.wait("fps === 7.5")
     assert fresh.state()["loop"] == [3, 5]
 
 

@@ -81,7 +81,10 @@ function attach(node) {
   node.onConfigure = chained(node.onConfigure, () => {
     editor.loadText(text.value ?? "");
     editor.loadView(node.properties[VIEW]);
-    setTimeout(() => show(answered(app.nodeOutputs?.[node.id]) ?? node.properties[ANSWER]));
+    setTimeout(() => {
+      show(answered(app.nodeOutputs?.[node.id]) ?? node.properties[ANSWER]);
+      showResults(); // the graph may have been stored before its last run ended
+    });
   });
   setTimeout(showResults);
   node.onConnectionsChange = chained(node.onConnectionsChange, () => editor.redraw());
