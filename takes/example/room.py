@@ -55,12 +55,16 @@ PROMPT_PARTS = {
 }
 
 
+def example_scene() -> Scene:
+    """Return what is in the example room."""
+    return Scene(tuple(static_shapes()), LOOK, movement(), _EXO_PLACES, EXO_FOV, _LAMP)
+
+
 class ExampleRoom(Room):
     """The scene over `n_frames` frames, from time `start` to time `end` of its movement, which lasts from 0 to 1."""
 
     def __init__(self, n_frames: int, start: float = 0.0, end: float = 1.0) -> None:
-        scene = Scene(tuple(static_shapes()), LOOK, movement(), _EXO_PLACES, EXO_FOV, _LAMP)
-        super().__init__(scene, n_frames, start, end)
+        super().__init__(example_scene(), n_frames, start, end)
 
 
 def example_take(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from ..example.views import SOURCE_FPS, SOURCE_FRAMES, ego_lenses, squeezed
-from ..rooms.room import Room
+from ..rooms.room import Room, Scene
 from ..views import MAX_EXO_VIEWS, Clip, EgoView, MultiViewTake, View
 from .scene import random_scene
 
@@ -13,15 +14,20 @@ _EXO_SIZE = (1280, 720)  # pixels: the shape of the exo images before they are s
 
 
 def random_views(
-    number: int, clip: Clip | None = None, ego_view: EgoView = EgoView.UNDISTORTED, n_views: int = MAX_EXO_VIEWS
+    number: int,
+    clip: Clip | None = None,
+    ego_view: EgoView = EgoView.UNDISTORTED,
+    n_views: int = MAX_EXO_VIEWS,
+    scene_of: Callable[[int], Scene] = random_scene,
 ) -> MultiViewTake:
     """Render the random room of a number through its exo cameras and the figure's eyes. Needs numba.
 
     Args:
-        number: of the room, see `random_scene`.
+        number: of the room.
         clip: the frames, of a movement as long as the example's; default as Exo2EgoSyn.
         ego_view: what the ego images are.
         n_views: how many of the room's four exo cameras, the first ones.
+        scene_of: what a number's room holds: `random_scene`, or `random_kitchen`.
 
     Raises:
         ValueError: if the clip goes beyond the movement, or there are not so many cameras.
@@ -37,7 +43,7 @@ def random_views(
             f"A random room has {SOURCE_FRAMES} source frames; {clip.n_frames} frames from {clip.start} with stride "
             f"{clip.stride} would need {last + 1}. Start earlier, or take fewer frames or a smaller stride."
         )
-    room = Room(random_scene(number), clip.n_frames, clip.start / (SOURCE_FRAMES - 1), last / (SOURCE_FRAMES - 1))
+    room = Room(scene_of(number), clip.n_frames, clip.start / (SOURCE_FRAMES - 1), last / (SOURCE_FRAMES - 1))
     renderer = CompiledRoom(room)
     cameras = [squeezed(camera, clip.size) for camera in room.exo_cameras(*_EXO_SIZE)[:n_views]]
     views = [View(f"cam{place:02d}", renderer.color(camera), camera) for place, camera in enumerate(cameras, 1)]

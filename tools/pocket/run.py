@@ -33,7 +33,7 @@ from exo2ego.training.pocket_syn import score as syn_score  # noqa: E402
 from exo2ego.training.pocket_syn import stages as syn_stages  # noqa: E402
 
 # In the order in which they are run. What several processes share, they do as so many parts.
-STAGES = ("rooms", "vae", "clips", "transformer", "views", "exo2egosyn", "export", "score")
+STAGES = ("rooms", "vae", "clips", "transformer", "export", "views", "exo2egosyn", "score")
 ABLATIONS = ("retrain", "retrained")  # on demand: trainings without parts of the method, and their scores
 _SHARED = ("rooms", "clips", "views")
 
@@ -67,9 +67,9 @@ def _run(stage: str, plan: syn.SynPlan, part: tuple[int, int]) -> str | None:
     elif stage == "views":
         syn.make_views(plan, show, part)
     elif stage == "exo2egosyn":
-        return syn_stages.train_stages(plan, show)
+        return "\n".join([syn_stages.train_stages(plan, show), *map(str, syn_stages.export_components(plan))])
     elif stage == "export":
-        return "\n".join(map(str, [*stages.export(pocket), *syn_stages.export_components(plan)]))
+        return "\n".join(map(str, stages.export(pocket)))
     elif stage == "retrain":
         retrained.train_variants(pocket, show)
     elif stage == "retrained":

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+from ...networks.weights.safetensors_file import read_safetensors
+from .encode_rooms import LatentScale
+from .vae import pocket_vae
+
+if TYPE_CHECKING:
+    from diffusers import AutoencoderKLWan
 
 LATENT_CHANNELS = 16
 
@@ -60,6 +69,20 @@ def wan_state_dict(weights: Mapping[str, Tensor], mean: Tensor, std: Tensor, lik
     out["conv2.bias"] = out["conv2.bias"] - torch.einsum("oi,i->o", inner[..., 0, 0, 0], shift)
     out["conv2.weight"] = inner
     return out
+
+
+def read_pocket_vae(path: Path) -> tuple[AutoencoderKLWan, LatentScale]:
+    """Read a file that `wan_state_dict` made; returns the VAE in float32 and the scale of its latents, Wan 2.1's.
+
+    Raises:
+        ValueError: if the file cannot be read.
+    """
+    weights = read_safetensors(path, "It is made by `make pocket`.")[0]
+    vae = pocket_vae(weights["encoder.conv1.weight"].shape[0])
+    vae.load_state_dict({name: weights[wan_name(name)].float() for name in vae.state_dict()})
+    config = vae.config
+    scale = LatentScale(torch.tensor(config.latents_mean), torch.tensor(config.latents_std))
+    return vae.eval().requires_grad_(False), scale
 
 
 def _wan_block(match: re.Match[str]) -> str:

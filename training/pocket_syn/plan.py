@@ -1,6 +1,6 @@
 """Exo2EgoSyn at the pocket's size: what its three stages are trained on, and how.
 
-views       random rooms from several sides, rendered and encoded by the pocket VAE    views/, first_frames/
+views       random kitchens from two sides, rendered and encoded by the pocket VAE     views/, first_frames/
 exo2egosyn  EgoExo-Align, MultiExoCon and PoseInj, on the pocket transformer           exo2egosyn/
 """
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from ...networks.pocket_files import POCKET, pocket_file
 from ..data.rooms import PER_SHARD
 from ..exo2egosyn.settings import AlignSettings, SynSettings
 from ..memory.optimizers import ADAMW, MUON
@@ -18,7 +19,8 @@ from ..network.lora import LoraSettings
 from ..network.sampling import SampleSettings
 from ..noise import LevelSettings
 from ..pocket.bfloat16 import is_fast_in_bfloat16
-from ..pocket.stages import PocketPlan, trained_vae
+from ..pocket.stages import FILES, PocketPlan
+from ..pocket.vae_file import read_pocket_vae
 from ..recipe import (
     STAGE_0,
     STAGE_1,
@@ -47,13 +49,13 @@ class SynPlan:
     The components lie in the repository beside the pocket model, so all their sizes are small.
 
     Attributes:
-        pocket: folder, device and time of the pocket model, whose VAE and transformer are taken.
-        n_rooms: rooms of whole clips; the first `n_held_out` are not trained on, by no stage of the pocket model.
-        n_stills: rooms beside them of one frame.
+        pocket: folder, device and time of the pocket model.
+        n_rooms: kitchens of whole clips; the first `n_held_out` are not trained on.
+        n_stills: kitchens beside them of one frame.
         n_held_out: see `n_rooms`.
         n_frames: of a clip.
         size: side of all images, pixels.
-        views: exo views, the rooms' first cameras.
+        views: exo views, the kitchens' first cameras.
         steps: of stages 0, 1 and 2.
         batch: clips a step of each.
         align: sizes of EgoExo-Align.
@@ -63,7 +65,7 @@ class SynPlan:
 
     pocket: PocketPlan
     n_rooms: int = 600
-    n_stills: int = 2000
+    n_stills: int = 4000
     n_held_out: int = PER_SHARD
     n_frames: int = 9
     size: int = 128
@@ -78,6 +80,12 @@ class SynPlan:
     def held_out(self) -> tuple[str, ...]:
         """Names of the clips that are not trained on."""
         return tuple(room_name(number) for number in range(self.n_held_out))
+
+    @property
+    def files(self) -> Path:
+        """The models folder whose VAE and transformer are taken: what `make pocket` exported, or what the pack has."""
+        own = self.pocket.folder / FILES
+        return own if pocket_file("diffusion_models", own).is_file() else POCKET
 
     @property
     def folder(self) -> Path:
@@ -145,16 +153,12 @@ class SynPlan:
 
 
 def encoder_of(plan: SynPlan) -> PocketEncoder:
-    """Return the pocket VAE.
-
-    Raises:
-        ValueError: if it has not been trained.
-    """
-    return PocketEncoder(*trained_vae(plan.pocket))
+    """Return the pocket VAE."""
+    return PocketEncoder(*read_pocket_vae(pocket_file("vae", plan.files)))
 
 
 def make_views(plan: SynPlan, show: Callable[[str], None] = print, part: tuple[int, int] = (1, 1)) -> None:
-    """Render and encode the rooms that are not there yet, or the I-th of N parts of them."""
+    """Render and encode the kitchens that are not there yet, or the I-th of N parts of them."""
     encoder, recipe = encoder_of(plan), plan.recipe()
     views, firsts = (plan.pocket.folder / name for name in (VIEWS, FIRST_FRAMES))
     for what, numbers, n_frames in (

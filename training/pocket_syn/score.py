@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from ...evaluation.scores import score_clips
-from ...takes.random_rooms.views import random_views
 from ...takes.views import MultiViewTake
 from ..data.cache import ClipCache
 from ..data.clips import ViewsBatch
@@ -24,7 +23,7 @@ from ..state import checkpoint_files
 from ..trainer import CHECKPOINTS
 from .plan import FIRST_FRAMES, STAGES, VIEWS, SynPlan, encoder_of
 from .stages import trained_stage
-from .views import MIRRORED, clip_of_room, room_name
+from .views import clip_of_room, kitchen_views, room_name
 
 ALIGN, OTHER_ROOM = "EgoExo-Align alone, standing still", "views of another room"
 MEAN_ROOM, NEAREST = "mean of the training rooms", "nearest exo view, resized"
@@ -60,7 +59,7 @@ def score_views(plan: SynPlan, count: int | None = None, *, n_videos: int = 5) -
     truths, videos = [], []
     made: dict[str, list[Tensor]] = {}
     for number, clip in enumerate(clips.values()):
-        take = random_views(number, clip_of_room(number, plan.n_frames, plan.size), n_views=plan.views)
+        take = kitchen_views(number, clip_of_room(number, plan.n_frames, plan.size), plan.views)
         other = clips[room_name((number + 1) % len(clips))]
         shown = {
             FULL: encoder.video(_sampled(network, clip, plan, number)),
@@ -93,7 +92,7 @@ def _mean_of_training(plan: SynPlan, most: int = 500) -> Tensor:
     """Return the mean first ego latent [16, 1, h, w] of clips that are trained on."""
     cache = ClipCache(plan.pocket.folder / FIRST_FRAMES)
     held_out = set(plan.held_out)
-    names = [name for name in sorted(cache.entries) if name.removesuffix(MIRRORED) not in held_out]
+    names = [name for name in sorted(cache.entries) if name not in held_out]
     order = torch.randperm(len(names), generator=generator_of(0))[:most]
     return torch.stack([cache.read(names[index]).ego.float() for index in order]).mean(dim=0)
 

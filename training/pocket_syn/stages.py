@@ -12,20 +12,17 @@ from torch import Tensor, nn
 from ...common.whole_file import whole_file
 from ...networks.components.files import read_component, write_component
 from ...networks.components.metadata import Component
-from ...networks.pocket_files import COMPONENTS, TRAINED_ON, component_file, fingerprint, without_clip
+from ...networks.pocket_files import COMPONENTS, TRAINED_ON, component_file, fingerprint, pocket_file, without_clip
 from ...networks.weights.safetensors_file import read_safetensors, write_safetensors
 from ..data.cache import ClipCache
 from ..methods import method_of
-from ..pocket.export import stock_transformer
-from ..pocket.stages import FILES, trained_transformer
+from ..pocket.stages import FILES
 from ..pocket.timed import train_until
 from ..session import build_network, checkpoint_of
 from ..state import checkpoint_files
 from ..trainer import CHECKPOINTS, Trainer
 from .plan import STAGES, SynPlan
-from .views import MIRRORED
 
-_STEP = "transformer_step"  # in the base's header: of which transformer it is
 _WHAT = "It is made by `make pocket`."
 
 
@@ -36,19 +33,18 @@ def write_base(plan: SynPlan) -> None:
     stays the constant that it is until stage 1 has trained it.
 
     Raises:
-        ValueError: if there is no transformer, or it was trained on since stage 1 began.
+        ValueError: if the transformer is another one than that on which stage 1 began.
     """
-    network, step = trained_transformer(plan.pocket.recipe())
+    source = pocket_file("diffusion_models", plan.files)
+    weights = without_clip({name: value.float() for name, value in read_safetensors(source, _WHAT)[0].items()})
     if plan.base.is_file():
-        before = read_safetensors(plan.base, _WHAT)[1].get(_STEP)
-        if before == str(step):
+        if fingerprint(read_safetensors(plan.base, _WHAT)[0]) == fingerprint(weights):
             return
         if checkpoint_files(plan.recipe(STAGES[1]).run.out / CHECKPOINTS):
             raise ValueError(
-                f"The transformer has done {step} steps, and stage 1 of Exo2EgoSyn was trained on that of {before}: "
-                f"remove {plan.folder}, and it begins anew."
+                f"Stage 1 of Exo2EgoSyn was trained on another transformer than {source}: remove {plan.folder}, and "
+                "it begins anew."
             )
-    weights = without_clip(stock_transformer(network))
     random = torch.Generator().manual_seed(plan.recipe().run.seed)
     for name, value in weights.items():
         if name.endswith(tuple(f".cross_attn.{layer}.weight" for layer in "qkv")):
@@ -56,7 +52,7 @@ def write_base(plan: SynPlan) -> None:
             weights[name] = torch.empty_like(value).uniform_(-bound, bound, generator=random)
     plan.folder.mkdir(parents=True, exist_ok=True)
     with whole_file(plan.base) as unfinished:
-        write_safetensors(unfinished, weights, {_STEP: str(step), "format": "pt"})
+        write_safetensors(unfinished, weights, {"format": "pt"})
 
 
 def open_stage(plan: SynPlan, method: str) -> Trainer:
@@ -70,7 +66,7 @@ def open_stage(plan: SynPlan, method: str) -> Trainer:
     recipe = plan.recipe(method)
     cache = ClipCache(recipe.data.cache)
     held_out = set(plan.held_out)
-    trained = [name for name in cache.entries if name.removesuffix(MIRRORED) not in held_out]
+    trained = [name for name in cache.entries if name not in held_out]
     cache.only([*trained, *plan.held_out], plan.held_out)
     on_cpu = torch.device(plan.pocket.device).type == "cpu"
     mixed = "bf16" if recipe.run.precision == "bf16" else "no"

@@ -1,22 +1,21 @@
-"""Random rooms from several sides as encoded clips: what Exo2EgoSyn's stages are trained on at the pocket's size.
+"""Random kitchens from two sides as encoded clips: what Exo2EgoSyn's stages are trained on at the pocket's size.
 
-A room is rendered and encoded at once, for both take seconds. Most rooms give their first frame alone: more rooms teach
-more than more frames of one. Every clip is there once more with left and right exchanged.
+A kitchen is rendered and encoded at once, for both take seconds. Most of them give one frame alone: more kitchens teach
+more than more frames of one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from ...geometry.cameras.camera import Camera
-from ...geometry.lenses.pinhole import Pinhole
 from ...takes.example.views import SOURCE_FRAMES
+from ...takes.random_rooms.kitchen import random_kitchen
 from ...takes.random_rooms.views import random_views
 from ...takes.views import Clip, MultiViewTake
 from ..data.cache import ClipCache, write_shard
@@ -28,7 +27,6 @@ from ..recipe import Recipe
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLWan
 
-MIRRORED = "-mirrored"
 _GRAY = 0.5
 _GOLDEN = 0.618034
 
@@ -58,7 +56,7 @@ class PocketEncoder:
 
 
 def room_name(number: int) -> str:
-    """Return what a room's clip is called; its mirror image is called so with `MIRRORED` after it."""
+    """Return what a kitchen's clip is called."""
     return f"room_{number:06d}"
 
 
@@ -73,6 +71,11 @@ def clip_of_room(number: int, n_frames: int, size: int, stride: int = 4) -> Clip
     """
     free = SOURCE_FRAMES - ((n_frames - 1) * stride + 1)
     return Clip(int(free * (number * _GOLDEN % 1)), n_frames, stride, size)
+
+
+def kitchen_views(number: int, clip: Clip, n_views: int) -> MultiViewTake:
+    """Render a clip of a kitchen from its first cameras."""
+    return random_views(number, clip, n_views=n_views, scene_of=random_kitchen)
 
 
 def encode_room(take: MultiViewTake, encoder: PocketEncoder, recipe: Recipe) -> ViewsClip:
@@ -97,7 +100,7 @@ def write_views(
     *,
     cancel_check: Callable[[], None] = lambda: None,
 ) -> int:
-    """Render and encode the rooms that are not in a cache yet, or there by another VAE; returns how many.
+    """Render and encode the kitchens that are not in a cache yet, or there by another VAE; returns how many.
 
     Args:
         folder: of the cache.
@@ -116,9 +119,8 @@ def write_views(
             continue
         cancel_check()
         clip = clip_of_room(number, n_frames, recipe.data.ego_size[0], recipe.exo2egosyn.frame_stride)
-        take = random_views(number, clip, n_views=recipe.exo2egosyn.views)
-        clips = {name: take, name + MIRRORED: mirrored(take)}
-        write_shard(folder, {key: (encode_room(item, encoder, recipe), made) for key, item in clips.items()})
+        take = kitchen_views(number, clip, recipe.exo2egosyn.views)
+        write_shard(folder, {name: (encode_room(take, encoder, recipe), made)})
         count += 1
     return count
 
@@ -142,22 +144,3 @@ def first_frame(clip: ViewsClip) -> ViewsClip:
     latents = {name: parts[name][..., :1, :, :] for name in ("exo", "ego", "gray", "first_then_gray")}
     frames = {name: parts[name][:1] for name in ("plucker", "poses")}
     return ViewsClip(**{name: part.contiguous() for name, part in (parts | latents | frames).items()})
-
-
-def mirrored(take: MultiViewTake) -> MultiViewTake:
-    """Return a take with left and right exchanged: images, and the world with all cameras in it."""
-    return replace(
-        take,
-        exo=tuple(replace(view, frames=view.frames.flip(2), camera=_mirrored_camera(view.camera)) for view in take.exo),
-        ego=take.ego.flip(2),
-        ego_camera=_mirrored_camera(take.ego_camera),
-    )
-
-
-def _mirrored_camera(camera: Camera) -> Camera:
-    lens = camera.lens
-    if not isinstance(lens, Pinhole):
-        raise ValueError(f"Only pinhole cameras are mirrored here, got {type(lens).__name__}.")
-    mirror = torch.diag(torch.tensor([-1.0, 1.0, 1.0, 1.0])).to(camera.world_to_camera)
-    flipped = Pinhole(lens.fx, lens.fy, camera.width - lens.cx, lens.cy)
-    return replace(camera, lens=flipped, world_to_camera=mirror @ camera.world_to_camera @ mirror)

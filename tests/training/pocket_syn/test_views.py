@@ -1,12 +1,14 @@
-"""Rooms from several sides as clips of Exo2EgoSyn, and their mirror images."""
+"""Kitchens from two sides as clips of Exo2EgoSyn."""
 
 from dataclasses import replace
 
 import pytest
 import torch
 
-from exo2ego.geometry.plucker import PluckerMaps
+from exo2ego.takes.example.room import ExampleRoom
+from exo2ego.takes.random_rooms.kitchen import random_kitchen
 from exo2ego.takes.random_rooms.views import random_views
+from exo2ego.takes.rooms.paints import Plain
 from exo2ego.training.data.cache import ClipCache
 from exo2ego.training.pocket.encode_rooms import LatentScale
 from exo2ego.training.pocket.stages import PocketPlan
@@ -17,7 +19,7 @@ from exo2ego.training.pocket_syn.views import (
     clip_of_room,
     encode_room,
     first_frame,
-    mirrored,
+    kitchen_views,
     write_first_frames,
     write_views,
 )
@@ -37,41 +39,35 @@ def recipe(tmp_path_factory):
     return replace(plan, n_frames=5).recipe()
 
 
-def seen(camera, points):
-    """Return columns and rows of points [N, 3], and which lie before the camera."""
-    pixels, _, in_front = camera[0].project(points)
-    return pixels, in_front
+def test_kitchens_are_the_example_room_in_other_colors():
+    example = ExampleRoom(1).scene
+    scenes = [random_kitchen(number) for number in range(20)]
+    for scene in scenes:
+        assert [shape.origin for shape in scene.shapes] == [shape.origin for shape in example.shapes]
+        places = torch.tensor(scene.exo_places) - torch.tensor(example.exo_places)
+        assert 0 < places.abs().max() <= 0.1
+        repainted = [a.paint != b.paint for a, b in zip(scene.shapes, example.shapes)]
+        assert sum(repainted) > 0.9 * len(repainted)  # all but the window
+    assert len({scene.shapes[0].paint for scene in scenes}) == len(scenes)
+    assert len({scene.look for scene in scenes}) == len(scenes)
+    again = random_kitchen(3)
+    assert again.look == scenes[3].look
+    assert [shape.paint for shape in again.shapes] == [shape.paint for shape in scenes[3].shapes]
 
 
-def test_a_mirror_image_is_that_of_the_mirrored_world():
-    take = random_views(7, clip_of_room(7, 1, SIZE), n_views=2)
-    other = mirrored(take)
-    points = torch.randn(200, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    flipped = points * torch.tensor([-1.0, 1.0, 1.0])
-    pairs = [(view.camera, twin.camera) for view, twin in zip(take.exo, other.exo)]
-    for camera, twin in (*pairs, (take.ego_camera, other.ego_camera)):
-        (pixels, in_front), (pixels_twin, in_front_twin) = seen(camera, points), seen(twin, flipped)
-        assert torch.equal(in_front, in_front_twin)
-        assert in_front.any()
-        assert torch.allclose(pixels_twin[in_front, 0], SIZE - pixels[in_front, 0])
-        assert torch.allclose(pixels_twin[in_front, 1], pixels[in_front, 1])
-    assert torch.equal(other.ego, take.ego.flip(2))
-    back = mirrored(other)
-    assert torch.equal(back.exo[1].frames, take.exo[1].frames)
-    assert torch.allclose(back.ego_camera.world_to_camera, take.ego_camera.world_to_camera)
-
-
-def test_rays_of_a_mirror_image_are_mirrored():
-    """Directions change the sign of x; moments, a cross product, that of y and z."""
-    take = random_views(7, clip_of_room(7, 1, SIZE), n_views=1)
-    other = mirrored(take)
-    maps, twin = (PluckerMaps.of(item.ego_camera, item.exo[0].camera, SIZE, SIZE).maps for item in (take, other))
-    signs = torch.tensor([1.0, -1.0, -1.0, -1.0, 1.0, 1.0]).view(1, 6, 1, 1)
-    assert torch.allclose(twin, maps.flip(-1) * signs, atol=1e-5)
+def test_what_has_one_color_keeps_one():
+    """The table's four legs, whatever their color."""
+    example, scene = ExampleRoom(1).scene, random_kitchen(5)
+    colors = {}
+    for before, after in zip(example.shapes, scene.shapes):
+        if isinstance(before.paint, Plain):
+            colors.setdefault(before.paint.color, set()).add(after.paint.color)
+    assert {len(found) for found in colors.values()} == {1}
+    assert len(colors) > 10
 
 
 def test_the_first_frame_of_a_clip_is_that_of_the_image_alone(encoder, recipe):
-    take = random_views(3, clip_of_room(3, 5, SIZE), n_views=2)
+    take = kitchen_views(3, clip_of_room(3, 5, SIZE), 2)
     alone = replace(
         take,
         exo=tuple(replace(view, frames=view.frames[:1]) for view in take.exo),
@@ -88,7 +84,7 @@ def test_what_is_there_is_not_made_again(encoder, recipe, tmp_path):
     views, firsts = tmp_path / "views", tmp_path / "firsts"
     assert write_views(views, range(2), 5, encoder, recipe) == 2
     assert write_views(views, range(3), 5, encoder, recipe) == 1
-    names = [f"room_00000{number}{end}" for number in range(3) for end in ("", "-mirrored")]
+    names = [f"room_00000{number}" for number in range(3)]
     assert sorted(ClipCache(views).entries) == names
     write_first_frames(views, firsts)
     kept = {path: path.stat().st_mtime_ns for path in firsts.iterdir()}
