@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from ...networks.weights.safetensors_file import read_safetensors
 from ...networks.weights.wan_names import from_diffusers
-from ..network.transformer import WanSize, empty_transformer
+from ..network.constant_text import ignore_text
+from ..network.transformer import WanSize, empty_transformer, new_transformer
 
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
@@ -48,6 +51,23 @@ def stock_transformer(network: WanTransformer3DModel) -> dict[str, Tensor]:
         else:
             out[name] = weights[name].detach().float().cpu()
     return out
+
+
+@torch.no_grad()
+def read_stock_transformer(path: Path, size: WanSize) -> WanTransformer3DModel:
+    """Read a file of `stock_transformer` back; what it ignores is as wide as `size` says.
+
+    Raises:
+        ValueError: if the file cannot be read, or holds a transformer of another size.
+    """
+    weights = read_safetensors(path, "It is made by `make pocket`.")[0]
+    network = new_transformer(size, seed=0)
+    ignore_text(network)
+    for name, parameter in network.named_parameters():
+        stored = weights[from_diffusers(name)]
+        if not from_diffusers(name).startswith(_IGNORED):
+            parameter.copy_(stored)
+    return network
 
 
 def stored_types(weights: Mapping[str, Tensor], dtype: torch.dtype) -> dict[str, torch.dtype]:

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from ...common.whole_file import whole_file
+from ...evaluation.networks.choice import load_networks
+from ...evaluation.scores import Measure
+from ...networks.pocket_files import pocket_file
 from ...nodes.drawings.contact_sheet import contact_sheet
 from ..data.rooms import shards_in
 from ..network.egox import EgoX
 from ..network.sampling import SampleSettings
+from ..state import checkpoint_files
+from ..trainer import CHECKPOINTS
+from .export import read_stock_transformer
 from .score import FULL, NO_GGA, PocketParts, Scored, score_rooms
 from .shown import Shown
 from .stages import FILES, ROOMS, PocketPlan, trained_transformer, trained_vae
+
+if TYPE_CHECKING:
+    from diffusers import WanTransformer3DModel
 
 # As the template samples.
 AS_SHIPPED = SampleSettings(steps=4, shift=8.0, cfg=1.0)
@@ -22,6 +32,8 @@ AS_SHIPPED = SampleSettings(steps=4, shift=8.0, cfg=1.0)
 
 def score(plan: PocketPlan, settings: SampleSettings = AS_SHIPPED, shards: Sequence[Path] = ()) -> list[str]:
     """Score the model as trained so far on rooms held out, beside baselines and with parts left out.
+
+    Where none was trained it is the pack's own. LPIPS and ST-LPIPS are there where their packages and weights are.
 
     Args:
         plan: the plan.
@@ -33,7 +45,7 @@ def score(plan: PocketPlan, settings: SampleSettings = AS_SHIPPED, shards: Seque
     """
     vae, scale = trained_vae(plan)
     egox = plan.recipe().egox
-    guided, plain = (EgoX(trained_transformer(plan.recipe())[0], how) for how in (egox.guidance(), None))
+    guided, plain = (EgoX(_transformer(plan), how) for how in (egox.guidance(), None))
     rows = {
         FULL: (guided, Shown.WHOLE),
         NO_GGA: (plain, Shown.WHOLE),
@@ -41,12 +53,31 @@ def score(plan: PocketPlan, settings: SampleSettings = AS_SHIPPED, shards: Seque
         Shown.NOISY_EXO.value: (guided, Shown.NOISY_EXO),
     }
     parts = PocketParts(vae, scale, rows, egox.resolved_geometry, settings)
-    return write_scores(score_rooms(parts, shards or held_out_rooms(plan)), plan, "score.md", "room")
+    scored = score_rooms(parts, shards or held_out_rooms(plan), measures=distances())
+    return write_scores(scored, plan, "score.md", "room")
+
+
+def distances() -> tuple[Measure, ...]:
+    """Return the perceptual distances whose packages and weights are there."""
+    return load_networks(("lpips", "st-lpips"), None, torch.device("cpu"), required=False).measures
 
 
 def held_out_rooms(plan: PocketPlan) -> list[Path]:
-    """Return the shards of rooms that nothing is trained on."""
-    return shards_in(plan.folder / ROOMS)[:1]
+    """Return the shards of rooms that nothing is trained on.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    if not (shards := shards_in(plan.folder / ROOMS)[:1]):
+        raise ValueError(f"There are no rooms in {plan.folder / ROOMS}: run the stage rooms first.")
+    return shards
+
+
+def _transformer(plan: PocketPlan) -> WanTransformer3DModel:
+    recipe = plan.recipe()
+    if checkpoint_files(recipe.run.out / CHECKPOINTS):
+        return trained_transformer(recipe)[0]
+    return read_stock_transformer(pocket_file("diffusion_models"), recipe.new)
 
 
 def write_scores(scored: Scored, plan: PocketPlan, table: str, sheet: str) -> list[str]:

@@ -15,7 +15,7 @@ from ..network.egox import EgoX
 from ..network.sampling import SampleSettings
 from ..recipe import NO_GGA as OFF
 from ..recipe import Recipe
-from .report import AS_SHIPPED, held_out_rooms, write_scores
+from .report import AS_SHIPPED, distances, held_out_rooms, write_scores
 from .score import FULL, NO_GGA, PocketParts, score_rooms
 from .shown import Shown, ShownMethod, black_prior
 from .stages import PocketPlan, train_transformer, trained_transformer, trained_vae
@@ -74,7 +74,8 @@ def score_variants(plan: PocketPlan, settings: SampleSettings = AS_SHIPPED, shar
         if not variant.guided:
             rows[GGA_AT_INFERENCE] = (EgoX(network()[0], guidance), variant.shown)
     parts = PocketParts(vae, scale, rows, plan.recipe().egox.resolved_geometry, settings)
-    return write_scores(score_rooms(parts, shards or held_out_rooms(plan)), plan, f"{_FOLDER}.md", f"{_FOLDER}_room")
+    scored = score_rooms(parts, shards or held_out_rooms(plan), measures=distances())
+    return write_scores(scored, plan, f"{_FOLDER}.md", f"{_FOLDER}_room")
 
 
 def _folder(name: str) -> str:

@@ -18,7 +18,7 @@ from torch import Tensor
 from ...evaluation.fills import mean_color_fill, telea_fill
 from ...evaluation.intervals import Interval, interval
 from ...evaluation.regions import covered
-from ...evaluation.scores import Scores, score_clips
+from ...evaluation.scores import Measure, Scores, score_clips
 from ...geometry.directions.directions import GGAGeometry
 from ..data.clips import ClipBatch
 from ..network.egox import EgoX
@@ -34,7 +34,10 @@ if TYPE_CHECKING:
 FULL, NO_GGA = "full", "no GGA"
 MEAN_COLOR, TELEA, CODEC = "prior + mean color", "prior + Telea", "the VAE alone"
 # What the table shows, as far as there is of it.
-COLUMNS = {"psnr": "PSNR", "psnr_seen": "seen", "psnr_unseen": "unseen", "ssim": "SSIM"}
+COLUMNS = {
+    **{"psnr": "PSNR", "psnr_seen": "seen", "psnr_unseen": "unseen", "ssim": "SSIM"},
+    **{"lpips": "LPIPS", "st_lpips": "ST-LPIPS"},
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,7 +79,7 @@ class Scored:
         lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
         full = self.methods[first].clips["psnr"]
         for name, scores in self.methods.items():
-            cells = [_told(interval(scores.clips[metric]), 3 if metric == "ssim" else 2) for metric in columns]
+            cells = [_told(interval(scores.clips[metric]), 2 if metric.startswith("psnr") else 3) for metric in columns]
             ahead = "" if name == first else _told(interval(full - scores.clips["psnr"]), 2)
             lines.append(f"| {name} | {' | '.join(cells)} | {ahead} |")
         return lines
@@ -88,6 +91,7 @@ def score_rooms(
     count: int | None = None,
     *,
     n_videos: int = 5,
+    measures: Sequence[Measure] = (),
 ) -> Scored:
     """Score the pocket model on rooms that it was not trained on.
 
@@ -96,6 +100,7 @@ def score_rooms(
         shards: of rooms, as `write_rooms` writes them.
         count: how many rooms; None for all.
         n_videos: rooms whose videos are returned.
+        measures: further ones, of the protocol's images.
     """
     truths, holes, videos = [], [], []
     made: dict[str, list[Tensor]] = {}
@@ -116,7 +121,10 @@ def score_rooms(
             exo = torch.from_numpy(room["exo"]).float() / 255
             first = next(iter(parts.rows))
             videos.append({"exo": exo, "prior": prior, first: shown[first], "truth": truth})
-    scored = {name: score_clips(clips, truths, protocol="EgoX", unseen=holes) for name, clips in made.items()}
+    scored = {
+        name: score_clips(clips, truths, protocol="EgoX", unseen=holes, measures=measures)
+        for name, clips in made.items()
+    }
     return Scored(scored, tuple(videos))
 
 

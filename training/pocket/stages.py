@@ -9,6 +9,7 @@ export       both as files of stock loaders               files/
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -55,13 +56,15 @@ from .shown import ShownMethod
 from .start import fit_head, start_quiet
 from .timed import train_until
 from .train_vae import VaeRecipe, VaeTraining
-from .vae_file import wan_state_dict
+from .vae_file import read_pocket_vae, wan_state_dict
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLWan, WanTransformer3DModel
 
 ROOMS, VAE, CLIPS, TRANSFORMER, FILES = "rooms", "vae.pt", "clips", "transformer", "files"
 FIRST_LONG, LONG_FRAMES = 10_000, 49  # number of the first shard of long rooms, and EgoX's frames
+_log = logging.getLogger(__name__)
+
 _MOST_HELD_OUT = 8  # clips, of the first shard, which nothing is trained on
 
 
@@ -152,13 +155,10 @@ def train_vae(plan: PocketPlan) -> None:
 
 
 def trained_vae(plan: PocketPlan) -> tuple[AutoencoderKLWan, LatentScale]:
-    """Return the VAE as trained so far, and the scale of its latents.
-
-    Raises:
-        ValueError: if it has not been trained.
-    """
+    """Return the VAE as trained so far, and the scale of its latents; the pack's own where none was trained."""
     if not (plan.folder / VAE).is_file():
-        raise ValueError(f"There is no VAE {plan.folder / VAE}: run the stage vae first.")
+        _log.info("%s is not there: the pack's own VAE is taken.", plan.folder / VAE)
+        return read_pocket_vae(pocket_file("vae"))
     training = VaeTraining(plan.vae_recipe(), plan.folder / ROOMS, plan.folder / VAE, device=plan.device)
     vae = training.averaged()
     return vae, measure_scale(vae, shards_in(plan.folder / ROOMS)[0])

@@ -17,7 +17,7 @@ from ..data.clips import ViewsBatch
 from ..exo2egosyn.network import ViewsToEgo, align_input
 from ..network.sampling import euler
 from ..noise import generator_of
-from ..pocket.report import write_scores
+from ..pocket.report import distances, write_scores
 from ..pocket.score import CODEC, FULL, Scored
 from ..state import checkpoint_files
 from ..trainer import CHECKPOINTS
@@ -75,7 +75,10 @@ def score_views(plan: SynPlan, count: int | None = None, *, n_videos: int = 5) -
         if number < n_videos:
             exo = {f"exo {place}": view.frames for place, view in enumerate(take.exo, 1)}
             videos.append({**exo, ALIGN: shown[ALIGN], FULL: shown[FULL], "truth": take.ego})
-    scored = {method: score_clips(found, truths, protocol="Exo2EgoSyn") for method, found in made.items()}
+    measures = distances()
+    scored = {
+        method: score_clips(found, truths, protocol="Exo2EgoSyn", measures=measures) for method, found in made.items()
+    }
     return Scored(scored, tuple(videos))
 
 

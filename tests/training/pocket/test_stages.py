@@ -7,11 +7,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from exo2ego.networks.pocket_files import pocket_file
 from exo2ego.takes.random_rooms.take import TakeSize
 from exo2ego.training.data.cache import ClipCache
 from exo2ego.training.data.clips import ClipBatch
-from exo2ego.training.pocket import retrained, stages
+from exo2ego.training.pocket import report, retrained, stages
+from exo2ego.training.pocket.encode_rooms import decode_unit, encode_video
+from exo2ego.training.pocket.export import read_stock_transformer
 from exo2ego.training.pocket.shown import Shown, ShownMethod, black_prior
+from exo2ego.training.pocket.vae_file import read_pocket_vae
 
 SIZE = TakeSize(5, 128, 128, 128)
 
@@ -44,8 +48,6 @@ def plan(tmp_path_factory):
 
 
 def test_all_stages(plan):
-    with pytest.raises(ValueError, match="run the stage vae first"):
-        stages.make_clips(plan)
     stages.make_rooms(plan)
     stages.train_vae(plan)
     lines = []
@@ -76,6 +78,31 @@ def test_all_stages(plan):
     assert model.model.get_dtype() != torch.float8_e4m3fn
     assert type(model.model).__name__ == "WAN21"
     assert model.model.model_config.unet_config["model_type"] == "i2v"
+
+
+def test_exported_files_are_read_back(plan):
+    """As they were trained, but for half precision; latents have the exported scale, pictures stay."""
+    folder = plan.folder / stages.FILES
+    trained = stages.trained_transformer(plan.recipe())[0].state_dict()
+    read = read_stock_transformer(pocket_file("diffusion_models", folder), plan.recipe().new)
+    for name, value in read.named_parameters():
+        if "text_embedder" not in name and "image_embedder" not in name and ".attn2." not in name:
+            assert torch.equal(value, trained[name].half().float()), name
+    (vae, scale), (own, of_own) = read_pocket_vae(pocket_file("vae", folder)), stages.trained_vae(plan)
+    video = torch.rand(1, 3, 5, 64, 64) * 2 - 1
+    one, other = (measured.unit(encode_video(model, video)) for model, measured in ((vae, scale), (own, of_own)))
+    assert (one - other).abs().max() < 0.02 * other.std()
+    pictures = decode_unit(vae, scale, one), decode_unit(own, of_own, other)
+    assert (pictures[0] - pictures[1]).abs().max() < 0.02
+
+
+def test_where_nothing_was_trained_the_own_files_are_taken(tmp_path):
+    empty = stages.PocketPlan(tmp_path)
+    vae, scale = stages.trained_vae(empty)
+    assert vae.config.base_dim == 16
+    assert scale.mean.tolist() == pytest.approx(vae.config.latents_mean)
+    with pytest.raises(ValueError, match="run the stage rooms first"):
+        report.score(empty)
 
 
 def test_a_training_is_left_in_time(plan):
