@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 TOOLS = Path(__file__).resolve().parent
-_PACKAGES = ("demo", "pocket", "reuse")
+_PACKAGES = ("demo", "limits", "pocket", "reuse")
 
 
 def tools() -> dict[str, Path]:

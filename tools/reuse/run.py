@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,9 +80,15 @@ class Clip:
         self.conditioning = condition_egox(
             pocket.conditioning, pocket.conditioning, pocket.vae, take.exo, take.ego_prior
         )
-        geometry = ClipGeometry(take.exo_camera, take.depth, take.ego_camera, GGAGeometry.PHYSICAL)
-        model = apply_egox(pocket.model, self.conditioning.exo_latent["samples"])
-        self.model = apply_gga(model, geometry, GGASettings(GGAForm.PAPER, 1.0))
+        self._geometry = ClipGeometry(take.exo_camera, take.depth, take.ego_camera, GGAGeometry.PHYSICAL)
+        self.unguided = apply_egox(pocket.model, self.conditioning.exo_latent["samples"])
+        self._apply_gga = apply_gga
+        self._settings = GGASettings(GGAForm.PAPER, 1.0)
+        self.model = self.guided()
+
+    def guided(self, **limits: float) -> Any:
+        """Return the model with GGA as the pocket model was trained with it, but for settings such as `last_block`."""
+        return self._apply_gga(self.unguided, self._geometry, replace(self._settings, **limits))
 
 
 class Runs:
@@ -91,7 +98,7 @@ class Runs:
         keep: where keys and values wait.
     """
 
-    def __init__(self, keep: str) -> None:
+    def __init__(self, keep: str = "device") -> None:
         from exo2ego.wan.pocket.load import load_pocket
 
         self._keep = keep
@@ -104,11 +111,15 @@ class Runs:
 
     def video(self, clip: Clip, steps: int, every: int) -> Tensor:
         """Sample an ego video [F, H, W, 3], one of `every` steps in full."""
-        import nodes
         from exo2ego.wan.reuse.apply import apply_reuse
         from exo2ego.wan.reuse.plan import ReuseSettings
 
-        model = apply_reuse(clip.model, ReuseSettings(every, self._keep))
+        return self.sampled(apply_reuse(clip.model, ReuseSettings(every, self._keep)), clip, steps)
+
+    def sampled(self, model: Any, clip: Clip, steps: int) -> Tensor:
+        """Sample an ego video [F, H, W, 3] from the noise that every run of a room has."""
+        import nodes
+
         found = clip.conditioning
         with torch.inference_mode():
             settings = (0, steps, 1.0, "euler", "simple", found.positive, found.negative, found.ego_latent)
@@ -139,7 +150,7 @@ def table(
             if every > 1:
                 loss = interval(full - torch.tensor(scores[steps, every]))
                 near = sum(apart[steps, every]) / len(full)
-                cells.append(f"{_told(loss)}; {near:.1f}")
+                cells.append(f"{told(loss)}; {near:.1f}")
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
@@ -148,7 +159,8 @@ def _name(every: int) -> str:
     return "the first alone" if every == _NEVER_AGAIN else f"every {every}"
 
 
-def _told(found: Interval) -> str:
+def told(found: Interval) -> str:
+    """Return a mean with the ends of its interval."""
     if not found.has_ends:
         return f"{found.mean:.3f}"
     return f"{found.mean:.3f} ({found.low:.3f} to {found.high:.3f})"

@@ -1,0 +1,1 @@
+"""What GGA limited in blocks and steps changes, on the pocket model."""
