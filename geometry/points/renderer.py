@@ -107,7 +107,7 @@ def render_points(
         )
     raster = Raster(1, camera.height, camera.width, radius * camera.height / RELEASE_HEIGHT, points_per_pixel)
     rasterize = _rasteriser(backend, memory_budget_bytes // 2)  # the other half is for the fragments
-    strips = _strips(raster, memory_budget_bytes // 2)
+    strips = _strips(raster, memory_budget_bytes // 2, torch.device(device or cloud.frame_points[0].device))
     require_memory(
         (7 * FLOAT + 4) * n_frames * camera.height * camera.width,
         f"Rendering {n_frames} frames at {camera.width} x {camera.height}",
@@ -202,10 +202,16 @@ def _visible_frames(
         yield background + visible(cloud.frame_points[own], cloud.frame_colors[own], frame)
 
 
-def _strips(raster: Raster, memory_budget_bytes: int) -> list[Raster]:
-    """Cut a frame into strips of equal height whose fragments fit into the memory budget; one row at least."""
+def _strips(raster: Raster, memory_budget_bytes: int, device: torch.device) -> list[Raster]:
+    """Cut a frame into strips of equal height whose fragments fit into the memory budget; one row at least.
+
+    On the CPU they are no larger than what the rasteriser is fastest at.
+    """
     bytes_per_row = raster.width * raster.points_per_pixel * _BYTES_PER_FRAGMENT
-    most_rows = max(1, memory_budget_bytes // bytes_per_row)
+    most_rows = memory_budget_bytes // bytes_per_row
+    if device.type == "cpu":
+        most_rows = min(most_rows, rasterizer_torch.FAST_PIXELS // raster.width)
+    most_rows = max(1, most_rows)
     height = math.ceil(raster.height / math.ceil(raster.height / most_rows))
     tops = range(0, raster.height, height)
     return [replace(raster, top=top, height=min(height, raster.height - top)) for top in tops]

@@ -87,6 +87,26 @@ def test_a_strip_is_a_part_of_the_image(strip, pytorch3d):
     assert_same(found, rasterizer_pytorch3d.rasterize(splats, strip), 1e-5)
 
 
+def test_keys_of_32_and_of_64_bits_give_the_same():
+    """One image whose keys need 64 bits, and the same in strips whose keys have 32."""
+    image = Raster(1, 512, 512, 3.0, 4)
+    splats = random_splats(image, 20_000)
+    assert splats.pixels.max() > 500
+    assert image.height * image.width * 2**15 > 2**31, "20,000 ranks have 15 bits"
+    whole = rasterizer_torch.rasterize(splats, image, BUDGET)
+    for top in range(0, 512, 64):
+        strip = Raster(1, 64, 512, 3.0, 4, top=top)
+        touching = (splats.pixels[:, 1] > top - 3) & (splats.pixels[:, 1] < top + 67)
+        index = touching.nonzero()[:, 0]
+        assert 64 * 512 * 2 ** len(index).bit_length() < 2**31
+        found = rasterizer_torch.rasterize(
+            Splats(splats.pixels[index], splats.z[index], splats.image[index]), strip, BUDGET
+        )
+        inside = (whole.pixel // 512 >= top) & (whole.pixel // 512 < top + 64)
+        assert torch.equal(torch.where(found.point < 0, -1, index[found.point]), whole.point[inside])
+        assert torch.equal(found.alpha, whole.alpha[inside])
+
+
 def test_a_disc_is_open_and_fades_with_the_squared_distance():
     splats = Splats(torch.tensor([[4.5, 4.5]]), torch.tensor([2.0]), torch.tensor([0]))
     fragments = rasterizer_torch.rasterize(splats, Raster(1, 9, 9, 2.0, 1), BUDGET)
