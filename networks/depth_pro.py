@@ -15,9 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..common.cancel import cancel_point
 from ..common.memory import FLOAT, require_memory
-from .depth_pro_files import FILES, WEIGHTS_FILE, missing_files
+from .pretrained import load_pretrained
+from .pretrained_files import DEPTH_PRO
+
+_MODELS = ("DepthProForDepthEstimation",)
+# transformers 5 calls the torchvision processor DepthProImageProcessor; 4 has a slow one under that name.
+_PROCESSORS = ("DepthProImageProcessorFast", "DepthProImageProcessor")
 
 # The model's own bounds of inverse depth, in 1/metres: 10 km to 0.1 mm.
 _INVERSE_RANGE = (1e-4, 1e4)
@@ -57,7 +61,7 @@ def estimate_depth(
 
     Args:
         images: [F, H, W, 3] in [0, 1].
-        folder: holds `FILES`.
+        folder: holds the files of `DEPTH_PRO`.
         device: where the network runs; it is loaded for this call and released after it.
         dtype: the network's type; the conversion to metres is float32.
         fov_degrees: horizontal field of view, where it is known. None: the network estimates it.
@@ -67,7 +71,7 @@ def estimate_depth(
         Depth, field of view and focal length.
 
     Raises:
-        ValueError: if files are missing, torn or of another model, transformers lacks DepthPro, the images do not
+        ValueError: if files are missing, truncated or of another model, transformers lacks DepthPro, the images do not
             fit, or the network estimates no usable field of view.
     """
     if images.ndim != 4 or images.shape[-1] < 3 or 0 in images.shape:
@@ -80,10 +84,7 @@ def estimate_depth(
         f"The depth of {n_frames} frames at {width} x {height}",
         "Give fewer frames, or smaller images.",
     )
-    model, processor = _load(Path(folder), device, dtype)
-    for module in model.modules():  # on a CPU one frame takes a minute
-        if type(module).__name__.endswith("Layer"):
-            module.register_forward_pre_hook(lambda *_: cancel_point())
+    model, processor = load_pretrained(Path(folder), DEPTH_PRO, _MODELS, _PROCESSORS, device, dtype)
     canonical = torch.empty(n_frames, height, width)
     fields_of_view = []
     for frame in range(n_frames):
@@ -133,51 +134,3 @@ def _clip_fov(frame_fov: Tensor) -> float:
             "the field of view."
         )
     return fov
-
-
-def _load(folder: Path, device: torch.device | str, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Return the network on its device and its image processor."""
-    _check_files(folder)
-    model_class, processor_class = _classes()
-    try:
-        processor = processor_class.from_pretrained(folder, local_files_only=True)
-        model, report = model_class.from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-    except Exception as error:  # transformers and safetensors raise many kinds for a damaged folder
-        told = str(error)[:300] if isinstance(error, ValueError | OSError) else "one of its files holds something else."
-        raise ValueError(
-            f"The DepthPro weights in {folder} cannot be read: {told} Download them again (apple/DepthPro-hf)."
-        ) from error
-    # transformers fills keys that are missing with random numbers and only logs it.
-    wrong = sorted(str(key) for key in (*report["missing_keys"], *report["mismatched_keys"]))
-    if wrong:
-        raise ValueError(
-            f"{folder / WEIGHTS_FILE} is not a DepthPro model: {len(wrong)} weights are missing or of another shape "
-            f"(first: {wrong[0]}). Use the files of apple/DepthPro-hf."
-        )
-    return model.to(device, dtype).eval(), processor
-
-
-def _check_files(folder: Path) -> None:
-    if missing := missing_files(folder):
-        raise ValueError(
-            f"DepthPro's weights are not complete: {folder} lacks {', '.join(missing)}. Put {', '.join(FILES)} of "
-            "apple/DepthPro-hf there; nothing is downloaded."
-        )
-
-
-def _classes() -> tuple[Any, Any]:
-    """Return DepthPro's model and image processor classes."""
-    import transformers
-
-    # transformers 5 calls the torchvision processor DepthProImageProcessor; 4 has a slow one under that name.
-    model = getattr(transformers, "DepthProForDepthEstimation", None)
-    processor = getattr(transformers, "DepthProImageProcessorFast", None) or getattr(
-        transformers, "DepthProImageProcessor", None
-    )
-    if model is None or processor is None:
-        raise ValueError(
-            f"transformers {transformers.__version__} has no DepthPro. Update it to 4.50 or newer, as ComfyUI asks."
-        )
-    return model, processor

@@ -16,7 +16,7 @@ def load_pretrained(
     folder: Path,
     source: Pretrained,
     model_names: tuple[str, ...],
-    processor_name: str,
+    processor_names: tuple[str, ...],
     device: torch.device | str,
     dtype: torch.dtype,
 ) -> tuple[Any, Any]:
@@ -26,7 +26,7 @@ def load_pretrained(
         folder: holds the files of `source`.
         source: which network it is to be.
         model_names: transformers' classes for it, the best first.
-        processor_name: transformers' class for the pictures.
+        processor_names: transformers' classes for the pictures, the best first.
         device: where the network goes.
         dtype: its numbers.
 
@@ -34,7 +34,7 @@ def load_pretrained(
         The network, which asks whether to go on before each of its layers, and its processor.
 
     Raises:
-        ValueError: if files are missing, torn or of another network, or transformers does not have it.
+        ValueError: if files are missing, truncated or of another network, or transformers does not have it.
     """
     if missing := missing_files(folder, source):
         raise ValueError(
@@ -46,10 +46,10 @@ def load_pretrained(
             f"{folder} holds another network than {source.name}. Choose another folder, or put the files of "
             f"{source.repository} (Hugging Face) there."
         )
-    model_class, processor_class = _class(source, model_names), _class(source, (processor_name,))
+    model_class, processor_class = _class(source, model_names), _class(source, processor_names)
     try:
         # Code that lies beside weights is never run, nor asked about.
-        processor = processor_class.from_pretrained(folder, local_files_only=True, **_without_code(processor_name))
+        processor = processor_class.from_pretrained(folder, local_files_only=True, **_without_code(processor_names[0]))
         model, report = model_class.from_pretrained(
             folder,
             local_files_only=True,

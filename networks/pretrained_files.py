@@ -45,6 +45,16 @@ class Pretrained:
 PEOPLE = "people"
 VLM = "vlm"
 
+DEPTH_PRO = Pretrained(
+    "DepthPro",
+    "depth_pro",
+    "DepthPro-hf",
+    "apple/DepthPro-hf",
+    1.9,
+    ("depth_pro",),
+    (CONFIG_FILE, PROCESSOR_FILE, WEIGHTS_FILE),
+    "4.50",
+)
 DETECTOR = Pretrained(
     "RT-DETR",
     PEOPLE,
@@ -85,7 +95,7 @@ CAPTION = Pretrained(
     (CONFIG_FILE, PROCESSOR_FILE, "tokenizer.json", "tokenizer_config.json", WEIGHTS_FILE),
     "4.57",
 )
-ALL = (DETECTOR, POSE, MASKS, CAPTION)
+ALL = (DEPTH_PRO, DETECTOR, POSE, MASKS, CAPTION)
 
 
 def missing_files(folder: Path, source: Pretrained) -> list[str]:

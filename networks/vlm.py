@@ -50,7 +50,7 @@ def write_about(
     """
     pictures = _pictures(images)
     names = ("AutoModelForImageTextToText", "AutoModelForVision2Seq")
-    model, processor = load_pretrained(Path(folder), CAPTION, names, "AutoProcessor", device, dtype)
+    model, processor = load_pretrained(Path(folder), CAPTION, names, ("AutoProcessor",), device, dtype)
     if getattr(processor, "chat_template", None) is None or not hasattr(processor, "tokenizer"):
         raise ValueError(
             f"The model in {folder} has no chat template, so it cannot be asked. Use one that follows instructions, "

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...networks.pretrained_files import CAPTION, DETECTOR, MASKS, POSE
+from ...networks.pretrained_files import CAPTION, DEPTH_PRO, DETECTOR, MASKS, POSE
 
 
 @dataclass(frozen=True)
@@ -56,12 +56,9 @@ KNOWN = {
     ),
     "wan_2.1_vae.safetensors": KnownModel(0.25, f"{_WAN_21}vae/wan_2.1_vae.safetensors"),
     "clip_vision_h.safetensors": KnownModel(1.3, f"{_WAN_21}clip_vision/clip_vision_h.safetensors"),
-    "DepthPro-hf": KnownModel(
-        1.9, "config.json, preprocessor_config.json and model.safetensors of apple/DepthPro-hf", optional=True
-    ),
     **{
         source.default: KnownModel(source.gigabytes, f"the files of {source.repository} (Hugging Face)", optional)
-        for source, optional in ((DETECTOR, False), (POSE, False), (MASKS, True), (CAPTION, True))
+        for source, optional in ((DEPTH_PRO, True), (DETECTOR, False), (POSE, False), (MASKS, True), (CAPTION, True))
     },
     "exo2egosyn_align.safetensors": KnownModel(0.2, _EXO2EGOSYN, is_public=False),
     "exo2egosyn_multiexocon.safetensors": KnownModel(8.4, f"three shards; {_EXO2EGOSYN}", is_public=False),

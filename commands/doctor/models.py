@@ -7,7 +7,6 @@ from pathlib import Path
 
 from ...common.messages import few
 from ...common.paths import is_folder
-from ...networks import depth_pro_files
 from ...networks.pretrained_files import ALL, PEOPLE, fits, missing_files, weights_files
 from ...networks.weights.headers import DamagedFileError, read_header
 from ...networks.weights.wan_kinds import WAN21_I2V, WHAT_TO_LOAD_21, WHAT_TO_LOAD_22, is_high_noise
@@ -18,7 +17,7 @@ from .workflows import Wanted, Workflows
 
 _CHECK = "models"
 # Kinds of models that are folders with several files, and what does in the place of a model, by the loader's input.
-_FOLDERS = ("depth_pro", *dict.fromkeys(source.kind for source in ALL))
+_FOLDERS = tuple(dict.fromkeys(source.kind for source in ALL))
 _INSTEAD = {
     "weights": " Or do without: bring depth of another pack in through the node Depth, write the prompt by hand.",
     "pose": " Or bring POSE_KEYPOINT of another pack.",
@@ -200,16 +199,14 @@ def _is_folder_of_files(model: Wanted) -> bool:
 def _check_folder(library: Library, model: Wanted) -> tuple[list[Finding], Path | None]:
     """Check a folder in Hugging Face's layout: that it is there, of that network, and its files are whole."""
     folder = _own_folder(library, model)
-    source = next((one for one in ALL if one.default == model.file), None)
-    files = depth_pro_files.FILES if source is None else source.files
-    repository = "apple/DepthPro-hf" if source is None else source.repository
-    put = f"Put {', '.join(files)} of {repository} into {folder}.{_INSTEAD.get(model.name, '')}"
+    of_this_kind = [one for one in ALL if one.kind == model.folders[0]]
+    source = next((one for one in of_this_kind if one.default == model.file), of_this_kind[0])
+    put = f"Put {', '.join(source.files)} of {source.repository} into {folder}.{_INSTEAD.get(model.name, '')}"
     if not is_folder(folder):
         return [_missing(model, f"there is no folder {folder}", put)], None
-    missing = depth_pro_files.missing_files(folder) if source is None else missing_files(folder, source)
-    if missing:
+    if missing := missing_files(folder, source):
         return [_missing(model, f"{folder} lacks {', '.join(missing)}", put)], None
-    if source is not None and not fits(source, folder):
+    if not fits(source, folder):
         return [_finding(model, f"{folder} holds another network", source.name, put)], None
     for path in weights_files(folder):
         try:

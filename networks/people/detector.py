@@ -45,7 +45,7 @@ def detect_people(
     """
     names = ("AutoModelForObjectDetection",)
     # In half precision it takes other queries: not worth it for so small a network.
-    model, processor = load_pretrained(Path(folder), DETECTOR, names, "AutoImageProcessor", device, torch.float32)
+    model, processor = load_pretrained(Path(folder), DETECTOR, names, ("AutoImageProcessor",), device, torch.float32)
     person = _label(model.config, Path(folder))
     height, width = images.shape[1:3]
     ends = torch.tensor([width, height, width, height], dtype=torch.float64)

@@ -51,7 +51,7 @@ def find_joints(
         ValueError: if files are missing, torn or of another network, or it finds other joints.
     """
     names = ("VitPoseForPoseEstimation",)
-    model, processor = load_pretrained(Path(folder), POSE, names, "AutoImageProcessor", device, dtype)
+    model, processor = load_pretrained(Path(folder), POSE, names, ("AutoImageProcessor",), device, dtype)
     n_joints = int(model.config.num_labels)
     if n_joints not in _JOINTS:
         raise ValueError(

@@ -46,7 +46,7 @@ def follow_mask(
     n_frames, height, width = images.shape[:3]
     names = ("Sam2VideoModel",)
     # transformers mixes types where the network is in half precision.
-    model, processor = load_pretrained(Path(folder), MASKS, names, "Sam2VideoProcessor", device, torch.float32)
+    model, processor = load_pretrained(Path(folder), MASKS, names, ("Sam2VideoProcessor",), device, torch.float32)
     side = int(model.config.image_size)
     require_memory(
         n_frames * (_COLOURS * (side * side + height * width) * FLOAT + 2 * FLOAT * height * width),

@@ -7,7 +7,8 @@ import sys
 import pytest
 import torch
 
-from exo2ego.networks.depth_pro import FILES, estimate_depth
+from exo2ego.networks.depth_pro import estimate_depth
+from exo2ego.networks.pretrained_files import DEPTH_PRO
 from support.tiny_depth_pro import save_tiny_depth_pro
 
 F, H, W = 3, 40, 56
@@ -23,7 +24,7 @@ def images() -> torch.Tensor:
 
 
 def test_the_saved_folder_has_the_files_that_are_asked_for(folder):
-    assert {path.name for path in folder.iterdir()} >= set(FILES)
+    assert {path.name for path in folder.iterdir()} >= set(DEPTH_PRO.files)
 
 
 def test_one_frame_equals_transformers_own_post_processing(folder):
@@ -80,9 +81,9 @@ def test_half_precision_weights(folder):
     assert (rough.depth / exact.depth - 1).abs().median() < 0.1
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", DEPTH_PRO.files)
 def test_missing_files_are_named(folder, tmp_path, name):
-    for file in FILES:
+    for file in DEPTH_PRO.files:
         if file != name:
             (tmp_path / file).write_bytes((folder / file).read_bytes())
     with pytest.raises(ValueError, match=f"{tmp_path.name} lacks {name}.*nothing is downloaded"):
@@ -94,16 +95,17 @@ def test_missing_files_are_named(folder, tmp_path, name):
 def test_torn_and_foreign_weights(folder, tmp_path):
     from safetensors.torch import load_file, save_file
 
-    for file in FILES:
+    for file in DEPTH_PRO.files:
         (tmp_path / file).write_bytes((folder / file).read_bytes())
-    weights = tmp_path / FILES[2]
+    weights = tmp_path / DEPTH_PRO.files[2]
     content = weights.read_bytes()
     weights.write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match=r"cannot be read.*Download them again"):
         estimate_depth(images(), tmp_path)
-    kept = {name: value for name, value in load_file(folder / FILES[2]).items() if not name.startswith("head.")}
+    whole = load_file(folder / DEPTH_PRO.files[2])
+    kept = {name: value for name, value in whole.items() if not name.startswith("head.")}
     save_file(kept, weights, metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"not a DepthPro model.*first: head\."):
+    with pytest.raises(ValueError, match=r"not those of DepthPro.*first: head\."):
         estimate_depth(images(), tmp_path)
 
 
