@@ -66,7 +66,9 @@ def open_stage(plan: SynPlan, method: str) -> Trainer:
     recipe = plan.recipe(method)
     cache = ClipCache(recipe.data.cache)
     held_out = set(plan.held_out)
-    trained = [name for name in cache.entries if name not in held_out]
+    trained = [name for name in sorted(cache.entries) if name not in held_out]
+    if method != STAGES[0]:  # what moves is learned from whole clips alone: as many stills beside them, and no more
+        trained = trained[: 2 * (plan.n_rooms - plan.n_held_out)]
     cache.only([*trained, *plan.held_out], plan.held_out)
     on_cpu = torch.device(plan.pocket.device).type == "cpu"
     mixed = "bf16" if recipe.run.precision == "bf16" else "no"
