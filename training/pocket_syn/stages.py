@@ -67,8 +67,8 @@ def open_stage(plan: SynPlan, method: str) -> Trainer:
     cache = ClipCache(recipe.data.cache)
     held_out = set(plan.held_out)
     trained = [name for name in sorted(cache.entries) if name not in held_out]
-    if method != STAGES[0]:  # what moves is learned from whole clips alone: as many stills beside them, and no more
-        trained = trained[: 2 * (plan.n_rooms - plan.n_held_out)]
+    if method != STAGES[0]:  # the first frame is EgoExo-Align's; what follows it, only whole clips show
+        trained = [name for name in trained if cache.entries[name].layout.frames > 1]
     cache.only([*trained, *plan.held_out], plan.held_out)
     on_cpu = torch.device(plan.pocket.device).type == "cpu"
     mixed = "bf16" if recipe.run.precision == "bf16" else "no"
