@@ -69,7 +69,9 @@ def checked_inputs(node: str, inputs: Sequence[io.Input], values: Mapping[str, A
     checked = {}
     for declared in inputs:
         value = values.get(declared.id)
-        if value is not None or (declared.id in values and isinstance(declared, io.WidgetInput)):
+        if value is None and declared.id in values and declared.lazy:
+            checked[declared.id] = None  # the node did not ask for it
+        elif value is not None or (declared.id in values and isinstance(declared, io.WidgetInput)):
             checked[declared.id] = checked_value(declared, value)
         elif not declared.optional:
             raise ValueError(
