@@ -78,7 +78,6 @@ def mark_at(place, way, number):
 
 def write_marked(folder, n_frames=300):
     """Write a clip whose marks move before a wall, and its depth at half the size, one EXR a frame."""
-    rows, columns = np.mgrid[: CLIP[1], : CLIP[0]]
     with av.open(str(folder / "long.mp4"), "w") as file:
         stream = file.add_stream("libx264", rate=RATE, options={"preset": "ultrafast", "crf": "12"})
         stream.width, stream.height, stream.pix_fmt = *CLIP, "yuv420p"

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from demo.graph import API_WORKFLOWS, Graph, load_graph, node_id, with_inputs, with_models
-
 from templates.files import read, templates
 
 from .tiny_models import FILES

@@ -87,7 +87,9 @@ _LOOK_AT = """async (title) => {
   const scale = 0.8;
   app.canvas.ds.scale = scale;
   app.canvas.ds.offset = [
-    frame.width / 2 / scale - node.pos[0] - node.size[0] / 2, frame.height / 2 / scale - node.pos[1] - node.size[1] / 2];
+    frame.width / 2 / scale - node.pos[0] - node.size[0] / 2,
+    frame.height / 2 / scale - node.pos[1] - node.size[1] / 2,
+  ];
   app.canvas.setDirty(true, true);
 }"""
 
@@ -96,7 +98,10 @@ _WIDGET_PLACE = """([title, name]) => {
   const node = app.graph._nodes.find((one) => one.title === title);
   const widget = node.widgets.find((one) => one.name === name);
   const shown = document.querySelector(`[data-node-id="${node.id}"]`);
-  const middle = (one) => { const box = one.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; };
+  const middle = (one) => {
+    const box = one.getBoundingClientRect();
+    return [box.x + box.width / 2, box.y + box.height / 2];
+  };
   if (shown) {
     const texts = node.widgets.filter((one) => one.element?.tagName === "TEXTAREA" || one.type === "customtext");
     const place = texts.indexOf(widget);
@@ -106,6 +111,6 @@ _WIDGET_PLACE = """([title, name]) => {
   if (widget.element) return middle(widget.element);
   const { scale, offset } = app.canvas.ds;
   const frame = app.canvas.canvas.getBoundingClientRect();
-  const y = (widget.y ?? widget.last_y) + 10;
-  return [frame.x + (node.pos[0] + node.size[0] / 2 + offset[0]) * scale, frame.y + (node.pos[1] + y + offset[1]) * scale];
+  const [x, y] = [node.pos[0] + node.size[0] / 2, node.pos[1] + (widget.y ?? widget.last_y) + 10];
+  return [frame.x + (x + offset[0]) * scale, frame.y + (y + offset[1]) * scale];
 }"""

@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from templates.files import BLUEPRINTS, SHIPPED_BLUEPRINTS, all_nodes, read
 
 from support.browser import editor, screenshot
 from support.graphs import WORKFLOWS, api_graph, template, write_small_take
-from templates.files import BLUEPRINTS, SHIPPED_BLUEPRINTS, all_nodes, read
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -143,7 +143,7 @@ _QUEUE_TAKE = """async (name) => {
 
 _INSIDE = "(app.graph._nodes[0].subgraph?._nodes ?? []).map((node) => node.type).sort()"
 
-# The canvas' own lines, looked for along the inner edges of the nodes' boxes; at its ends a wire is on its own node's edge.
+# The canvas' own lines, looked for along the inner edges of the nodes' boxes. At its ends a wire is on its own node's.
 _CROSSED = """() => {
   const ctx = document.createElement('canvas').getContext('2d');
   ctx.lineWidth = 4;

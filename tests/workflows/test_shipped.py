@@ -6,10 +6,10 @@ import uuid
 from pathlib import Path
 
 import pytest
+from templates.files import BLUEPRINTS, SHIPPED_BLUEPRINTS, all_nodes, blueprint, read
 
 from exo2ego.commands.doctor.known_models import KNOWN
 from support.graphs import TEMPLATES, WORKFLOWS, api_graph, node_id, template
-from templates.files import BLUEPRINTS, SHIPPED_BLUEPRINTS, all_nodes, blueprint, read
 
 EGOX = ("attention_map", "egox", "egox_fast", "egox_take")
 SAMPLED = ("1_pocket", "egox", "egox_fast", "egox_take", "exo2egosyn", "vawan")

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import environment
+
 import pack
 
 from .files import API_WORKFLOWS, BLUEPRINTS, ROOT, SHIPPED_BLUEPRINTS, blueprint, read, templates, written
