@@ -106,6 +106,8 @@ _WIDGET_PLACE = """([title, name]) => {
     const texts = node.widgets.filter((one) => one.element?.tagName === "TEXTAREA" || one.type === "customtext");
     const place = texts.indexOf(widget);
     if (place >= 0) return middle(shown.querySelectorAll("textarea")[place]);
+    const files = shown.querySelector("input[type=file]"); // Nodes 2.0: a sign beside the list
+    if (files && name === "upload") return middle(files.closest("label") ?? files.parentElement);
     return middle([...shown.querySelectorAll("button")].find((one) => one.textContent.includes(widget.label ?? name)));
   }
   if (widget.element) return middle(widget.element);
