@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -139,6 +141,34 @@ def test_a_phone_clip_in_and_a_first_person_video_out(phone, tmp_path):
         hand.look_at(title)
         screenshot(opened, SCREENSHOTS / f"phone_{title.replace(' ', '_').lower()}_{renderer}.png")
     assert opened.complaints() == []
+
+
+def test_a_folder_of_phone_clips_overnight(phone, tmp_path):
+    """As docs/batch.md has it: the API twin, a manifest, no browser; here up to the priors."""
+    _, server, _ = phone
+    graph = {
+        key: node
+        for key, node in api_graph("egox").items()
+        if node["_meta"]["title"] not in ("Save ego video", "Save side by side", "Save contact sheet")
+    }
+    for node in graph.values():
+        node["inputs"].update(SMALL.get(node["class_type"], {}))
+    workflow = tmp_path / "priors.json"
+    workflow.write_text(json.dumps(graph))
+    for name in ("garden.mp4", "two of us.mp4"):
+        write_portrait(tmp_path / name)
+    manifest = tmp_path / "clips.csv"
+    manifest.write_text(
+        "name,video,Exo video.start,Exo video.anchor,Head pose.person,Head pose.number,Describe clip.wearer,prompt\n"
+        "garden,garden.mp4,0,top,largest,,,\n"
+        "two of us,two of us.mp4,0.5,center,by number,0,the man on the left,\n"
+    )
+    out = tmp_path / "ego"
+    command = [sys.executable, str(ROOT), "batch", "run", str(manifest), "--workflow", str(workflow)]
+    ended = subprocess.run([*command, "--server", server.url, "--out", str(out)], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    for name in ("garden", "two of us"):
+        assert len(read_video(out / "clips" / name / "ego_prior.mp4")[0]) == SMALL["Exo2EgoLoadClip"]["frames"]
 
 
 def fetched(client, output, path):
