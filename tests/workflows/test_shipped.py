@@ -225,8 +225,8 @@ def test_the_first_view_shows_the_note_at_a_size_to_read(name):
     view = graph["extra"]["ds"]
     (note,) = [entry for entry in graph["nodes"] if entry.get("title") == "Start here"]
     left, top = (view["scale"] * (note["pos"][axis] + view["offset"][axis]) for axis in (0, 1))
-    assert view["scale"] >= 0.6
-    assert 0 <= left < 200
+    assert view["scale"] >= 0.8
+    assert 60 <= left < 200, "the side bar covers it"
     assert 0 <= top < 300
 
 
