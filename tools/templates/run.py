@@ -7,9 +7,12 @@ After a change of a template, or of a node that stands in one. It starts ComfyUI
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 import environment
 
@@ -38,9 +41,23 @@ def write_twins() -> None:
         headless.running(environment.prepare().comfyui, Path(base), environment.device_arguments()) as server,
         editor(server.url) as page,
     ):
+        with urllib.request.urlopen(f"{server.url}/object_info") as answer:
+            known = json.load(answer)
         for name, path in templates().items():
             page.load(read(path))
-            (API_WORKFLOWS / f"{name}.json").write_text(written(page.api_prompt()))
+            (API_WORKFLOWS / f"{name}.json").write_text(written(_without_the_pages_own(page.api_prompt(), known)))
+
+
+def _without_the_pages_own(prompt: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
+    """Leave out inputs that only the page knows, such as the text that a preview shows."""
+    inputs = {kind: {name for part in info["input"].values() for name in part} for kind, info in known.items()}
+    return {
+        key: {
+            **node,
+            "inputs": {name: value for name, value in node["inputs"].items() if name in inputs[node["class_type"]]},
+        }
+        for key, node in prompt.items()
+    }
 
 
 def main() -> None:
