@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from comfy_api.latest import io
 from torch import Tensor
 
@@ -49,6 +51,7 @@ class Exo2EgoCamera(io.ComfyNode):
                     min=1.0,
                     max=179.0,
                     step=0.1,
+                    lazy=True,
                     tooltip="Horizontal field of view in degrees (pinhole only). Connect DepthPro's estimate, or: a "
                     "phone's main camera has about 65, a 50 mm lens on full frame 40.",
                 ),
@@ -95,10 +98,24 @@ class Exo2EgoCamera(io.ComfyNode):
                     "size_from", optional=True, tooltip="Optional: take width and height from this video or image."
                 ),
                 cut_input("the camera", " Without coefficients the size is the whole clip's, whatever stands above."),
+                io.Float.Input(
+                    "known_fov",
+                    default=0.0,
+                    min=0.0,
+                    max=179.0,
+                    step=0.1,
+                    optional=True,
+                    tooltip="Horizontal field of view in degrees that counts instead of fov, so that no model behind "
+                    "fov is asked; 0: fov counts.",
+                ),
             ],
             outputs=[CameraSocket.Output("camera", display_name="camera")],
             hidden=[io.Hidden.unique_id],
         )
+
+    @classmethod
+    def check_lazy_status(cls, **values: Any) -> list[str]:
+        return [] if values.get("known_fov") else ["fov"]
 
     @classmethod
     def execute(
@@ -106,7 +123,7 @@ class Exo2EgoCamera(io.ComfyNode):
         lens: str,
         width: int,
         height: int,
-        fov: float,
+        fov: float | None,
         x: float,
         y: float,
         z: float,
@@ -117,6 +134,7 @@ class Exo2EgoCamera(io.ComfyNode):
         matrices: str = "",
         size_from: Tensor | None = None,
         cut: Cut | None = None,
+        known_fov: float = 0.0,
     ) -> io.NodeOutput:
         if size_from is not None:
             height, width = size_from.shape[1:3]
@@ -126,7 +144,7 @@ class Exo2EgoCamera(io.ComfyNode):
             LensPreset(lens),
             width,
             height,
-            fov_degrees=fov,
+            fov_degrees=known_fov or fov,
             position=(x, y, z),
             yaw_pitch_roll=(yaw, pitch, roll),
             coefficients=coefficients,

@@ -12,7 +12,7 @@ once for that: making one lists folders. An input whose options are files looks 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -49,13 +49,16 @@ def checked_value(declared: io.Input, value: Any) -> Any:
     return RULES[str(declared.io_type)](declared, value)
 
 
-def checked_inputs(node: str, inputs: Sequence[io.Input], values: Mapping[str, Any]) -> dict[str, Any]:
+def checked_inputs(
+    node: str, inputs: Sequence[io.Input], values: Mapping[str, Any], unasked: Collection[str] = ()
+) -> dict[str, Any]:
     """Check all values of a node.
 
     Args:
         node: how the artist knows it.
         inputs: those of its schema.
         values: by the inputs' names.
+        unasked: names of lazy inputs that the node did not ask for.
 
     Raises:
         ValueError: for the first that is wrong, missing or unknown.
@@ -69,7 +72,9 @@ def checked_inputs(node: str, inputs: Sequence[io.Input], values: Mapping[str, A
     checked = {}
     for declared in inputs:
         value = values.get(declared.id)
-        if value is not None or (declared.id in values and isinstance(declared, io.WidgetInput)):
+        if value is None and declared.id in unasked:
+            checked[declared.id] = None
+        elif value is not None or (declared.id in values and isinstance(declared, io.WidgetInput)):
             checked[declared.id] = checked_value(declared, value)
         elif not declared.optional:
             raise ValueError(
@@ -82,10 +87,13 @@ def checked_inputs(node: str, inputs: Sequence[io.Input], values: Mapping[str, A
 
 
 def _checked_execute(execute: Callable[..., Any], schema: io.Schema) -> Callable[..., Any]:
+    lazy = {declared.id for declared in schema.inputs if declared.lazy}
+
     @wraps(execute)
     def checked_execute(cls: type[io.ComfyNode], **values: Any) -> Any:
         with within_limits(schema.display_name):
-            return execute(cls, **checked_inputs(schema.display_name, schema.inputs, values))
+            unasked = lazy.difference(cls.check_lazy_status(**values)) if lazy else lazy
+            return execute(cls, **checked_inputs(schema.display_name, schema.inputs, values, unasked))
 
     return checked_execute
 

@@ -71,7 +71,12 @@ class Exo2EgoDepth(io.ComfyNode):
                     step=0.1,
                     tooltip="Metres that black stands for; 0: unknown.",
                 ),
-                DepthImages("images", optional=True, tooltip="The depth as another pack gives it, one image a frame."),
+                DepthImages(
+                    "images",
+                    optional=True,
+                    lazy=True,
+                    tooltip="The depth as another pack gives it, one image a frame. With a file it is not asked for.",
+                ),
                 cut_input("depth"),
                 io.Combo.Input(
                     "unit",
@@ -133,6 +138,11 @@ class Exo2EgoDepth(io.ComfyNode):
         )
 
     @classmethod
+    def check_lazy_status(cls, **values: Any) -> list[str]:
+        # A depth model that nothing asks for is neither loaded nor missed.
+        return ["images"] if values.get("file") == DEPTH_FILES.built_in and "images" in values else []
+
+    @classmethod
     def execute(
         cls,
         meaning: str,
@@ -169,6 +179,7 @@ class Exo2EgoDepth(io.ComfyNode):
                 "arrived. Connect one, or choose a file."
             )
         elif images is not None:
+            cut = None if cut is not None and cut.has_made(images) else cut
             images = images if cut is None else cut.in_time(images, "depth images")
             depth = declared.of_images(images)
             depth = depth if cut is None else cut.depth(depth)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _DPI = 100
 _FITTED, _USED, _FAILED = "#9aa5b1", "#1f6feb", "#d1242f"
+_PAPER, _INK = "#222222", "#d8d8d8"  # as dark as the page's nodes: a white sheet among them blinds
+_LEGEND = {"fontsize": "small", "framealpha": 0.6, "facecolor": _PAPER, "edgecolor": _FITTED, "labelcolor": _INK}
 
 
 def alignment_chart(alignment: Alignment, width: int = 960, height: int = 640) -> Tensor:
@@ -46,7 +48,7 @@ def alignment_chart(alignment: Alignment, width: int = 960, height: int = 640) -
         axes.plot(frames, used.tolist(), color=_USED, label=f"used (momentum {alignment.momentum:g})")
         _keep_rounding_out_of_sight(axes, torch.cat([fitted[fitted.isfinite()], used]))
         _label(axes, title)
-        axes.legend(loc="best", fontsize="small", framealpha=0.6)
+        axes.legend(loc="best", **_LEGEND)
     residual.plot(frames, (100 * alignment.residual).tolist(), ".-", color=_USED)
     residual.set_ylim(0, 1.15 * max(100 * float(alignment.residual.nan_to_num(0).max()), 0.01))
     _label(residual, "fit error, rms (%)")
@@ -55,7 +57,7 @@ def alignment_chart(alignment: Alignment, width: int = 960, height: int = 640) -
             axes.axvspan(frame - 0.5, frame + 0.5, color=_FAILED, alpha=0.15, linewidth=0)
     if alignment.failed_frames:
         residual.plot([], [], color=_FAILED, alpha=0.3, linewidth=6, label="no fit of its own")
-        residual.legend(loc="best", fontsize="small", framealpha=0.6)
+        residual.legend(loc="best", **_LEGEND)
     _draw_jitter(jitter, alignment)
     return _as_image(figure)
 
@@ -88,11 +90,11 @@ def coverage_chart(
     axes = figure.subplots()
     axes.bar(range(len(values)), values.tolist(), width=0.8, color=_USED, alpha=0.75)
     axes.axhspan(usual[0], usual[1], color=_USED, alpha=0.12, linewidth=0, label="EgoX's own takes")
-    axes.axhline(mean, color="black", linestyle="--", linewidth=1, label=f"mean {mean:.1f} %")
+    axes.axhline(mean, color=_INK, linestyle="--", linewidth=1, label=f"mean {mean:.1f} %")
     axes.set_ylim(0, 100)
     axes.set_xlim(-0.6, len(values) - 0.4)
     _label(axes, "covered share of the ego view (%)")
-    axes.legend(loc="upper right", fontsize="small")
+    axes.legend(loc="upper right", **_LEGEND)
     return _as_image(figure)
 
 
@@ -126,14 +128,14 @@ def confidence_chart(
     axes.set_ylim(0, 1.15)  # room for the legend
     axes.set_xlim(-0.6, len(confidence) - 0.4)
     _label(axes, "confidence of the head pose (0.5: known to 10 degrees)")
-    axes.legend(loc="upper right", fontsize="small", ncols=3)
+    axes.legend(loc="upper right", ncols=3, **_LEGEND)
     return _as_image(figure)
 
 
 def _draw_jitter(axes: Axes, alignment: Alignment) -> None:
     values = [100 * alignment.jitter_before, 100 * alignment.jitter_after]
     bars = axes.bar(["metric depth", "aligned"], values, width=0.5, color=[_FITTED, _USED])
-    axes.bar_label(bars, fmt="%.3f %%", padding=2, fontsize="small")
+    axes.bar_label(bars, fmt="%.3f %%", padding=2, fontsize="small", color=_INK)
     finite = [value for value in values if value == value]
     axes.set_ylim(0, 1.2 * max([*finite, 1e-3]))
     _label(axes, "frame-to-frame jitter of static pixels (%)", "")
@@ -148,8 +150,11 @@ def _keep_rounding_out_of_sight(axes: Axes, values: Tensor) -> None:
 
 
 def _label(axes: Axes, title: str, x_label: str = "frame") -> None:
-    axes.set_title(title, fontsize="medium", loc="left")
-    axes.set_xlabel(x_label)
+    axes.set_title(title, fontsize="medium", loc="left", color=_INK)
+    axes.set_xlabel(x_label, color=_INK)
+    axes.set_facecolor(_PAPER)
+    axes.tick_params(colors=_INK)
+    axes.spines[:].set_color(_INK)
     axes.grid(axis="y", alpha=0.3)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
@@ -160,7 +165,7 @@ def _new_figure(width: int, height: int) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, layout="constrained", facecolor="white")
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, layout="constrained", facecolor=_PAPER)
     FigureCanvasAgg(figure)
     return figure
 

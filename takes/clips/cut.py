@@ -114,6 +114,15 @@ class Cut:
         picked = list(self.frames)
         return [frames[index] for index in picked] if isinstance(frames, list) else frames[picked]
 
+    def has_made(self, images: Tensor) -> bool:
+        """Whether images [F, H, W, C] are of what was handed out: they follow the clip already.
+
+        They have its number of frames and its very size. Those of the whole clip have not, but for a clip that was
+        handed out as it is.
+        """
+        is_whole = len(images) == self.n_source and images.shape[2:0:-1] == self.stored
+        return len(images) == len(self.frames) and images.shape[2:0:-1] == self.size and not is_whole
+
     # Picture ----------------------------------------------------------------------------------------------------
 
     def picture(self, stored: Tensor) -> Tensor:

@@ -7,16 +7,23 @@ from pathlib import Path
 from typing import Any
 
 from demo.graph import API_WORKFLOWS, Graph, load_graph, node_id, with_inputs, with_models
+from templates.files import read, templates
 
 from .tiny_models import FILES
 
-WORKFLOWS = sorted(path.stem for path in API_WORKFLOWS.parent.glob("*.json"))
+TEMPLATES = templates()
+WORKFLOWS = sorted(TEMPLATES)
 SMALL_TAKE = "small_take"
 
 
 def api_graph(name: str) -> Graph:
     """Return a shipped API graph."""
     return load_graph(API_WORKFLOWS / f"{name}.json")
+
+
+def template(name: str) -> dict[str, Any]:
+    """Return a shipped template, as the template browser loads it."""
+    return read(TEMPLATES[name])
 
 
 def only_outputs(graph: Graph, *titles: str) -> Graph:

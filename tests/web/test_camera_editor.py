@@ -16,6 +16,7 @@ from exo2ego.geometry.cameras.trajectory_json import trajectory_from_json
 from exo2ego.takes.example.room import ExampleRoom
 from support.browser import editor
 from support.camera_editor import CLASSIC, FRAMES, VUE, CameraEditor
+from support.graphs import template
 
 in_both_renderers = pytest.mark.parametrize("camera_editor", [CLASSIC, VUE], indirect=True)
 
@@ -89,7 +90,7 @@ def test_run_once_then_the_cloud_is_there(camera_editor):
 
 @in_both_renderers
 def test_the_shipped_workflow_from_first_run_to_queue(camera_editor, comfy_server):
-    camera_editor.load_workflow(json.loads((ROOT / "workflows" / "ego_camera.json").read_text()))
+    camera_editor.load_workflow(template("ego_camera"))
     camera_editor.run()
     before = camera_editor.picture("ego")
     three_keys(camera_editor)

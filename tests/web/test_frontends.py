@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from support.browser import editor, screenshot
 from support.camera_editor import CLASSIC, VUE, CameraEditor
+from support.graphs import template
 from support.screen import choose_renderer, ended_runs, seen
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,7 +151,7 @@ def test_templates_open_in_order_one_after_the_other_in_nodes_2(opened):
     opened.require_nodes_2()
     choose_renderer(opened, VUE)
     for name in ("egox", "ego_camera", "attention_map"):
-        opened.page.evaluate(_OPEN, json.loads((ROOT / "workflows" / f"{name}.json").read_text()))
+        opened.page.evaluate(_OPEN, template(name))
         opened.page.wait_for_timeout(3000)
         screenshot(opened, SCREENSHOTS / f"template_{name}_nodes_2.png")
         assert opened.page.evaluate(_SCRAMBLED) == [], name

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 import pytest
+from templates.files import BLUEPRINTS, SHIPPED_BLUEPRINTS, all_nodes, read
 
 from support.browser import editor, screenshot
-from support.graphs import WORKFLOWS, api_graph, write_small_take
+from support.graphs import WORKFLOWS, api_graph, template, write_small_take
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,7 +22,7 @@ def page(comfy_server):
 
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_opens_without_complaint_and_equals_its_twin(page, name):
-    page.load(json.loads((ROOT / "workflows" / f"{name}.json").read_text()))
+    page.load(template(name))
     screenshot(page, ROOT / "output" / "screenshots" / f"{name}.png")
     assert page.complaints() == []
     assert page.page.evaluate(_UNKNOWN) == []
@@ -32,9 +32,47 @@ def test_opens_without_complaint_and_equals_its_twin(page, name):
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
+def test_no_wire_crosses_a_node(page, name):
+    page.load(template(name))
+    assert page.page.evaluate(_CROSSED) == []
+
+
+@pytest.fixture(scope="module")
+def newest_page(newest_server):
+    with editor(newest_server.url) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("name", [name for name in WORKFLOWS if "definitions" in template(name)])
+def test_subgraphs_send_the_same_from_the_newest_frontend(newest_page, name):
+    newest_page.load(template(name))
+    screenshot(newest_page, ROOT / "output" / "screenshots" / f"{name}_newest.png")
+    assert newest_page.complaints() == []
+    twin = api_graph(name)
+    assert without_newer_inputs(newest_page.api_prompt(), twin) == twin
+
+
+@pytest.mark.parametrize("which", ["page", "newest_page"])
+@pytest.mark.parametrize("name", SHIPPED_BLUEPRINTS)
+def test_blueprints_are_found_among_the_nodes(request, which, name):
+    opened = request.getfixturevalue(which)
+    opened.page.evaluate("app.graph.clear()")
+    opened.page.mouse.dblclick(1200, 900)
+    opened.page.wait_for_timeout(800)
+    opened.page.keyboard.type(name)
+    opened.page.wait_for_timeout(1500)
+    screenshot(opened, ROOT / "output" / "screenshots" / f"blueprint_{name}_{which}.png")
+    opened.page.keyboard.press("Enter")
+    opened.page.wait_for_function("app.graph._nodes.length === 1")
+    assert opened.page.evaluate(_INSIDE) == sorted(
+        node["type"] for node in all_nodes(read(BLUEPRINTS / f"{name}.json"))
+    )
+
+
+@pytest.mark.parametrize("name", WORKFLOWS)
 def test_no_node_covers_another_in_nodes_2(page, name):
     with page.nodes_2():
-        page.load(json.loads((ROOT / "workflows" / f"{name}.json").read_text()))
+        page.load(template(name))
         screenshot(page, ROOT / "output" / "screenshots" / f"{name}_nodes_2.png")
         assert page.complaints() == []
         assert page.page.evaluate(_OVERLAPS) == []
@@ -55,8 +93,8 @@ def without_newer_inputs(prompt, twin):
 @pytest.mark.parametrize("name", ["egox_fast", "exo2egosyn"])
 def test_missing_models_are_offered_for_download(page, name):
     """What has a public address, and nothing else: the editor knows where it belongs."""
-    graph = json.loads((ROOT / "workflows" / f"{name}.json").read_text())
-    offered = [model for node in graph["nodes"] for model in node["properties"].get("models", [])]
+    graph = template(name)
+    offered = [model for node in all_nodes(graph) for model in node["properties"].get("models", [])]
     with page.missing_models_told():
         page.load(graph)
         dialog = page.page.locator(".p-dialog")
@@ -101,6 +139,33 @@ _QUEUE_TAKE = """async (name) => {
   take.widgets.find((widget) => widget.name === "take").value = name;
   take.connect(0, preview, 0);
   await app.queuePrompt(0);
+}"""
+
+_INSIDE = "(app.graph._nodes[0].subgraph?._nodes ?? []).map((node) => node.type).sort()"
+
+# The canvas' own lines, looked for along the inner edges of the nodes' boxes. At its ends a wire is on its own node's.
+_CROSSED = """() => {
+  const ctx = document.createElement('canvas').getContext('2d');
+  ctx.lineWidth = 4;
+  app.canvas.draw(true, true);
+  const size = (node) => node.flags.collapsed ? [200, 0] : node.size;
+  const border = (node) => {
+    const [x, y] = [node.pos[0], node.pos[1] - 30], [width, height] = size(node), points = [];
+    for (let a = 4; a < width - 3; a += 3) points.push([x + a, y + 4], [x + a, y + height + 26]);
+    for (let b = 4; b < height + 27; b += 3) points.push([x + 4, y + b], [x + width - 4, y + b]);
+    return points;
+  };
+  const borders = new Map(app.graph._nodes.map((node) => [node, border(node)])), found = [];
+  const atEnd = (node, x) => Math.abs(x - node.pos[0] - 4) < 1 || Math.abs(x - node.pos[0] - size(node)[0] + 4) < 1;
+  for (const link of app.graph.links.values()) {
+    const reroutes = [...(app.graph.reroutes?.values() ?? [])].filter((one) => one.linkIds.has(link.id));
+    const ends = [link.origin_id, link.target_id].map((id) => app.graph.getNodeById(id));
+    for (const { path } of [link, ...reroutes])
+      for (const [node, points] of path ? borders : [])
+        if (points.some(([x, y]) => ctx.isPointInStroke(path, x, y) && !(ends.includes(node) && atEnd(node, x))))
+          found.push(`${ends[0].title} to ${ends[1].title} crosses ${node.title}`);
+  }
+  return found;
 }"""
 
 # Pairs of nodes that cover each other, title bars of 30 pixels included.

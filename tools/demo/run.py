@@ -119,7 +119,9 @@ def pocket_example(job: Job) -> tuple[Take, list[Upload], Edit]:
 
 def example(work: Path, job: Job) -> tuple[Take, list[Upload], Edit]:
     """Make the procedural scene and put it to the graph as an artist's own clip, with depth and camera as files."""
-    from exo2ego.takes.egox.write import DEPTH_FILE, EGO_CAMERA_FILE, write_take
+    from exo2ego.geometry.cameras.trajectory import Trajectory
+    from exo2ego.geometry.cameras.trajectory_json import trajectory_to_json
+    from exo2ego.takes.egox.write import DEPTH_FILE, write_take
     from exo2ego.takes.example.room import EXO_FOV, PROMPT_PARTS, example_take
 
     with closing(Bars()) as bars:
@@ -129,15 +131,17 @@ def example(work: Path, job: Job) -> tuple[Take, list[Upload], Edit]:
 
     def edit(graph: graphs.Graph) -> graphs.Graph:
         graph = graphs.with_inputs(graph, graphs.EXO_VIDEO, file=f"{folder.name}/exo.mp4", frames=job.n_frames)
-        # The file takes the place of a depth model's pictures, and the known angle that of its estimate.
+        # The file takes the place of a depth model's pictures, the known angle that of its estimate, and the known
+        # path that of what a pose estimator would find.
         graph = graphs.with_inputs(
             graph, graphs.METRIC_DEPTH, file=f"{folder.name}/{DEPTH_FILE}", meaning="metric depth", images=None
         )
-        graph = graphs.with_inputs(graph, graphs.EXO_CAMERA, lens="pinhole", fov=EXO_FOV)
-        graph = graphs.with_inputs(graph, graphs.EGO_CAMERA, file=f"{folder.name}/{EGO_CAMERA_FILE}")
+        graph = graphs.with_inputs(graph, graphs.EXO_CAMERA, lens="pinhole", known_fov=EXO_FOV, fov=EXO_FOV)
+        path = trajectory_to_json(Trajectory.from_camera(take.ego_camera))
+        graph = graphs.with_inputs(graph, graphs.CAMERA_EDITOR, trajectory=path, start_camera=None)
         return graphs.with_inputs(graph, graphs.PROMPT, **PROMPT_PARTS)
 
-    files = [(folder / name, folder.name) for name in ("exo.mp4", DEPTH_FILE, EGO_CAMERA_FILE)]
+    files = [(folder / name, folder.name) for name in ("exo.mp4", DEPTH_FILE)]
     return take, files, edit
 
 

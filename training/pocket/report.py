@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
 
 # As the template samples.
-AS_SHIPPED = SampleSettings(steps=4, shift=8.0, cfg=1.0)
+AS_SHIPPED = SampleSettings(steps=8, shift=8.0, cfg=1.0)
 
 
 def score(plan: PocketPlan, settings: SampleSettings = AS_SHIPPED, shards: Sequence[Path] = ()) -> list[str]:

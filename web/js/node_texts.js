@@ -1,12 +1,14 @@
 // What a node of the pack says stands on the node: coverage, depth ranges, warnings. Frontends from 1.54 on take a node's
 // text away when the run ends, so that it is a widget of the pack, made of the node's `ui` output.
 //
+// A subgraph's node shows what those inside say.
+//
 // A text belongs to a graph (results/): where the graph changes, its warnings go and the rest fades until the next run.
 
 import { api } from "../../../scripts/api.js";
 import { app } from "../../../scripts/app.js";
 import { addElement, dropElement } from "./dom_widget.js";
-import { nodesOf, OURS, workflowNow } from "./results/nodes.js";
+import { hostsOf, nodesOf, OURS, workflowNow } from "./results/nodes.js";
 import { onResults, recall, resultOf, takeLive } from "./results/store.js";
 
 const TEXT = "exo2ego_text"; // nodes/common/progress.py has both
@@ -87,6 +89,14 @@ function show(node, output) {
   made.inside.replaceChildren(...lines);
 }
 
+// What the nodes in a subgraph say, on the node that stands for it: nobody should have to open it to be warned.
+function summary(said) {
+  const known = said.filter(([, output]) => output && TEXT in output);
+  if (!known.length) return undefined;
+  const lines = (name, shorten) => known.flatMap(([node, output]) => (output[name] ?? []).map((text) => `${node.title}: ${shorten(text)}`));
+  return { [TEXT]: lines(TEXT, (text) => text.split("\n")[0]), [WARNING]: lines(WARNING, (text) => text) };
+}
+
 let waiting = null;
 function refresh() {
   waiting ??= setTimeout(() => {
@@ -94,6 +104,7 @@ function refresh() {
     const nodes = [...nodesOf()];
     const workflow = nodes.length && workflowNow();
     for (const [node, path] of nodes) show(node, resultOf(workflow, path));
+    for (const [host, inside] of hostsOf()) show(host, summary(inside.map(([node, path]) => [node, resultOf(workflow, path)])));
   }, DELAY);
 }
 

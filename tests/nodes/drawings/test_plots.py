@@ -34,7 +34,7 @@ def test_alignment_chart_is_an_image_with_its_curves(alignment):
     assert chart.max() <= 1
     assert has_color(chart, "#1f6feb")  # used values
     assert has_color(chart, "#9aa5b1")  # fitted values
-    assert has_color(chart, "#f8dee0")  # a failed frame, shaded
+    assert has_color(chart, "#3c2224")  # a failed frame, shaded
 
 
 def test_alignment_chart_of_a_perfect_fit_and_of_one_frame():

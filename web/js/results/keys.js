@@ -24,9 +24,11 @@ export const typeOf = (workflow, path) => find(workflow, path)?.node.type;
  */
 export function isMadeOf(workflow, prompt) {
   return Object.entries(prompt).every(([path, { inputs }]) => {
-    const node = find(workflow, path)?.node;
-    if (!node) return false;
-    const values = new Set(Object.values(node.widgets_values ?? []));
+    const found = find(workflow, path);
+    if (!found) return false;
+    const values = new Set();
+    // A value that a subgraph's node shows stands there.
+    for (let at = found; at; at = at.scope.outer) for (const value of Object.values(at.node.widgets_values ?? [])) values.add(value);
     return Object.values(inputs ?? {}).every((value) => typeof value === "object" || values.has(value));
   });
 }

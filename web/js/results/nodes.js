@@ -14,5 +14,16 @@ export function* nodesOf(graph = rootGraph(), before = "") {
   }
 }
 
+/** Every node that stands for a subgraph, with the pack's nodes inside and their numbers. */
+export function* hostsOf(graph = rootGraph(), before = "") {
+  for (const node of graph?._nodes ?? []) {
+    if (!node.subgraph) continue;
+    const path = `${before}${node.id}:`;
+    const inside = [...nodesOf(node.subgraph, path)];
+    if (inside.length) yield [node, inside];
+    yield* hostsOf(node.subgraph, path);
+  }
+}
+
 /** @returns {object} the page's graph as it is now, serialized */
 export const workflowNow = () => rootGraph()?.serialize() ?? { nodes: [] };
