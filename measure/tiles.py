@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import product
 
-from compare import Case, Row, Run, compare
-from gga_attention import Options
-from gga_problem import Problem, described
 from torch import Tensor
 
-from exo2ego.attention.backends import triton as triton_attention
-from exo2ego.attention.backends.triton_launch import Tile
-from exo2ego.attention.layout import TokenLayout
+from ..attention.backends import triton as triton_attention
+from ..attention.backends.triton_launch import Tile
+from ..attention.layout import TokenLayout
+from .attention import Options
+from .compare import Case, Row, Run, compare
+from .problem import Problem, described
 
 # What is tried where no tile is named: queries and keys a block, warps, stages.
 TRIED = tuple("x".join(map(str, sizes)) for sizes in product((64, 128), (32, 64, 128), (4, 8), (2, 3, 4)))

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-import memory
 import torch
-from compare import Case, Row, Run, compare
-from gga_problem import Problem, described
 from torch import Tensor
 
-from exo2ego.attention.backends.reference import dense_bias
-from exo2ego.attention.choice import BACKENDS
-from exo2ego.attention.guided_attention import gga_attention
-from exo2ego.attention.layout import TokenLayout
+from ..attention.backends.reference import dense_bias
+from ..attention.choice import BACKENDS
+from ..attention.guided_attention import gga_attention
+from ..attention.layout import TokenLayout
+from . import memory
+from .compare import Case, Row, Run, compare
+from .problem import Problem, described
 
 # The released code's way: the bias of all pairs as one tensor, handed to torch's attention.
 DENSE = "dense"
