@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from . import memory, paired
+from .context import NOBODY, Watch, failure
 
 # One run of a case: its result, and how long it took.
 Run = Callable[[], tuple[Tensor, paired.Lap]]
@@ -43,6 +44,10 @@ class Row:
         extra_bytes: what the case needs beside the baseline at its peak, with all that it holds.
         held_bytes: the part of it that stays between runs.
         error: what the case's `error` says of its result.
+        ratio_low, ratio_high: smallest and largest of the pairs' ratios.
+        against: name of the baseline.
+        note: what one should know of the numbers.
+        estimates: bytes that somebody thought it would need, by whom.
     """
 
     tokens: int
@@ -55,10 +60,21 @@ class Row:
     held_bytes: int | None = None
     error: float | None = None
     empty: str = ""
+    ratio_low: float | None = None
+    ratio_high: float | None = None
+    against: str = ""
+    note: str = ""
+    estimates: dict[str, int] | None = None
 
 
 def compare(
-    tokens: int, layout: str, baseline: Case, cases: Sequence[Case], repeats: int, device: torch.device
+    tokens: int,
+    layout: str,
+    baseline: Case,
+    cases: Sequence[Case],
+    repeats: int,
+    device: torch.device,
+    watch: Watch = NOBODY,
 ) -> list[Row]:
     """Measure cases against a baseline; a case that fails becomes an empty row.
 
@@ -69,26 +85,30 @@ def compare(
         cases: the others.
         repeats: pairs of runs a case.
         device: what they run on.
+        watch: who looks on.
 
     Returns:
         The baseline's row and one of every case.
     """
-    blank = Row(tokens, layout, baseline.name)
+    blank = Row(tokens, layout, baseline.name, against=baseline.name)
+    watch.begin(baseline.name)
     run_baseline, base, error = _warmed(baseline, device)
     rows = {baseline.name: replace(blank, extra_bytes=0, held_bytes=base.held, error=error)}
     runs: dict[str, Run] = {}
     for case in cases:
-        reason = case.left_out
+        reason = watch.skipped.get(case.name) or case.left_out
         if not reason:
+            watch.begin(case.name)
             try:
                 runs[case.name], need, error = _warmed(case, device)
                 own = {"extra_bytes": need.peak - base.peak, "held_bytes": need.held, "error": error}
                 rows[case.name] = replace(blank, case=case.name, **own)
-            except Exception as failure:  # compilers of kernels fail in many ways: the table says so
-                reason = f"{type(failure).__name__}: {next(iter(str(failure).splitlines()), '')}"
+            except Exception as error:  # compilers of kernels fail in many ways: the table says so
+                runs.pop(case.name, None)
+                reason = failure(error, device)
         if reason:
             rows[case.name] = replace(blank, case=case.name, empty=reason)
-    pairs = paired.measure(run_baseline, runs, repeats)
+    pairs = paired.measure(run_baseline, runs, repeats, watch)
     return [_with_times(row, baseline.name, pairs, device) for row in rows.values()]
 
 
@@ -120,4 +140,6 @@ def _with_times(row: Row, baseline: str, pairs: dict[str, paired.Pairs], device:
     if row.case not in pairs:
         return row
     own = pairs[row.case]
-    return replace(row, seconds=own.seconds, ratio=own.ratio, cpu_ratio=own.cpu_ratio if on_cpu else None)
+    low, high = own.spread
+    ratios = {"ratio": own.ratio, "ratio_low": low, "ratio_high": high}
+    return replace(row, seconds=own.seconds, cpu_ratio=own.cpu_ratio if on_cpu else None, **ratios)

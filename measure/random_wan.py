@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ HEAD_DIM = 128
 _TEXT, _CLIP = (512, 4096), (257, 1280)
 
 
+@cache
 def start(device: torch.device, comfyui: Path) -> str:
     """Import the ComfyUI of a folder for a device and return its version."""
     sys.path.insert(0, str(comfyui))
@@ -43,9 +45,10 @@ def start(device: torch.device, comfyui: Path) -> str:
     return comfyui_version.__version__
 
 
+@lru_cache(1)
 @torch.no_grad()
 def model(layers: int, dim: int, ffn: int, dtype: torch.dtype, device: torch.device) -> Any:
-    """Return a MODEL; `dim` is a multiple of 128."""
+    """Return a MODEL, the same one for the same sizes; `dim` is a multiple of 128."""
     import comfy.model_patcher
     import comfy.supported_models
 

@@ -81,13 +81,14 @@ def rows_of(options: Options) -> list[Row]:
 
 
 @dataclass(frozen=True)
-class _KnownDirections:
+class KnownDirections:
     """Directions that are known already, in the place of a clip's geometry."""
 
     ego_queries: Tensor
     exo_keys: Tensor
 
     def directions(self, grid: TokenLayout, progress: Callable[[int, int], None] | None = None) -> GGADirections:
+        """Return them, whatever the grid."""
         return GGADirections(self.ego_queries, self.exo_keys)
 
 
@@ -114,7 +115,7 @@ class Steps:
         """Return the MODEL with GGA, as the node makes it."""
         from ..wan.egox.gga import GGASettings, apply_gga
 
-        return apply_gga(self.with_egox(), _KnownDirections(*self._directions), GGASettings(backend=backend))
+        return apply_gga(self.with_egox(), KnownDirections(*self._directions), GGASettings(backend=backend))
 
     def with_dense_bias(self) -> Any:
         """Return the MODEL with one [L, L] bias as the mask of every self-attention, made here, once."""
