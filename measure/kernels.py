@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..attention.backends import triton
+from ..attention.backends.triton_tiles import capability_of, remember, tile_of_capability
 from ..attention.choice import BACKENDS
 from ..attention.guided_attention import PlainAttention, gga_attention
 from ..attention.layout import TokenLayout
@@ -108,7 +109,23 @@ def best_tile(context: Context, watch: Watch) -> Iterator[Row]:
         reason = triton.unsupported(what.problem(layout).call())
         if reason is not None:
             raise LeftOutError(reason)
-        yield from tiles.rows_of(layout, tiles.WORTH_TRYING, what)
+        own = tile_of_capability(capability_of(context.device), plan.head_dim)
+        rows = tiles.rows_of(layout, list(dict.fromkeys((str(own), *tiles.WORTH_TRYING))), what)
+        yield from rows
+        if better := better_tile(rows, str(own)):
+            path = remember(context.device, plan.head_dim, tiles.tile_of(better.case))
+            yield replace(better, case=f"{better.case}, kept", note=f"taken from now on: {path}")
+
+
+def better_tile(rows: Sequence[Row], own: str) -> Row | None:
+    """Return the fastest tile where it is faster than the table's own in every pair, else None."""
+    measured = {row.case: row for row in rows[1:] if row.ratio is not None}
+    if not measured:
+        return None
+    fastest = min(measured.values(), key=lambda row: row.ratio or 0.0)
+    if own in measured and (fastest.ratio_high or 0.0) >= (measured[own].ratio_low or 0.0):
+        return None
+    return fastest
 
 
 def _compared(problem: Problem, plain: Case, cases: list[Case], context: Context, watch: Watch) -> list[Row]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 
 from ..attention.layout import TokenLayout
-from ..common.wan_grid import WAN_DIM, video_frames
+from ..common.wan_grid import HEAD_CHANNELS, SPATIAL_STRIDE, WAN_BLOCKS, WAN_DIM, video_frames
+
+# Frames, rows, exo and ego columns of tokens.
+Grid = tuple[int, int, int, int]
 
 # Sections in their order, and their shares of the budget. What one leaves goes to those after it.
 SHARES = {
@@ -25,7 +28,7 @@ SHARES = {
 LADDER = ((13, 28, 49, 28), (9, 28, 49, 28), (5, 28, 49, 28), (5, 14, 25, 14), (3, 14, 25, 14), (1, 14, 25, 14))
 TINY = (3, 2, 3, 2)
 
-BLOCKS, FFN, HEAD_DIM, TEXT = 40, 13824, 128, 769  # of Wan 2.1 I2V 14B; tokens of text and of CLIP's picture
+FFN, TEXT = 13824, 769  # of Wan 2.1 I2V 14B: feed-forward width; tokens of text and of CLIP's picture
 _FEWEST_BLOCKS = 4  # fewer are no model to time
 
 # Runs of a section that its size decides: cases, each warmed up twice and timed three times beside its baseline.
@@ -70,11 +73,11 @@ class Plan:
         repeats: most pairs of a case.
     """
 
-    attention: tuple[int, int, int, int]
-    gradients: tuple[int, int, int, int]
-    correctness: tuple[int, int, int, int]
-    steps: tuple[int, int, int, int]
-    run: tuple[int, int, int, int]
+    attention: Grid
+    gradients: Grid
+    correctness: Grid
+    steps: Grid
+    run: Grid
     heads: int
     head_dim: int
     blocks: int
@@ -102,19 +105,16 @@ class Plan:
             "whole run, VAE": self.run,
         }
         lines = [f"{name}: {of_grid(grid)}" for name, grid in grids.items()]
-        few = "" if self.blocks == BLOCKS or self.dim != WAN_DIM else f", of {BLOCKS}: times are scaled up"
+        few = "" if self.blocks == WAN_BLOCKS or self.dim != WAN_DIM else f", of {WAN_BLOCKS}: times are scaled up"
         lines.append(f"random Wan: {self.blocks} blocks of width {self.dim}{few}")
         return lines
 
 
-def of_grid(grid: tuple[int, int, int, int]) -> str:
+def of_grid(grid: Grid) -> str:
     """Write a token grid as people read it."""
-    layout = TokenLayout(*grid)
-    frames, rows, exo, ego = grid
-    return (
-        f"{layout.n_tokens:,} tokens ({video_frames(frames)} frames of {16 * exo} x {16 * rows} beside "
-        f"{16 * ego} x {16 * rows})"
-    )
+    height, exo, ego = (SPATIAL_STRIDE * count for count in grid[1:])
+    pictures = f"{video_frames(grid[0])} frames of {exo} x {height} beside {ego} x {height}"
+    return f"{TokenLayout(*grid).n_tokens:,} tokens ({pictures})"
 
 
 def plan_for(card: Card, budget: float) -> Plan:
@@ -129,12 +129,12 @@ def plan_for(card: Card, budget: float) -> Plan:
     share = {name: budget * part / sum(SHARES.values()) for name, part in SHARES.items()}
     width = WAN_DIM
 
-    def attends(grid: tuple[int, int, int, int], runs: float, seconds: float) -> bool:
+    def attends(grid: Grid, runs: float, seconds: float) -> bool:
         n = TokenLayout(*grid).n_tokens
         takes = runs * 4.0 * n**2 * width / card.attention
         return takes <= _HOPEFUL * seconds and 2 * n * width * _TENSORS <= _USABLE * card.free
 
-    def steps(grid: tuple[int, int, int, int], calls: float, seconds: float) -> bool:
+    def steps(grid: Grid, calls: float, seconds: float) -> bool:
         blocks = blocks_that_fit(card.free, grid)
         takes = calls * blocks * block_seconds(card, TokenLayout(*grid).n_tokens)
         return blocks >= _FEWEST_BLOCKS and takes <= _HOPEFUL * seconds
@@ -147,8 +147,8 @@ def plan_for(card: Card, budget: float) -> Plan:
         correctness=LADDER[2] if card.free > 8e9 else LADDER[3],
         steps=of_steps,
         run=of_run,
-        heads=WAN_DIM // HEAD_DIM,
-        head_dim=HEAD_DIM,
+        heads=WAN_DIM // HEAD_CHANNELS,
+        head_dim=HEAD_CHANNELS,
         blocks=max(1, min(blocks_that_fit(card.free, grid) for grid in (of_steps, of_run))),
         dim=WAN_DIM,
         ffn=FFN,
@@ -162,10 +162,10 @@ def block_bytes(dim: int = WAN_DIM, ffn: int = FFN) -> int:
     return 2 * dim * (10 * dim + 2 * ffn)
 
 
-def blocks_that_fit(free: int, grid: tuple[int, int, int, int]) -> int:
+def blocks_that_fit(free: int, grid: Grid) -> int:
     """Return how many blocks fit beside two prompts' activations; core runs both together where it has room."""
     left = _USABLE * free - 2 * _ACTIVATIONS * TokenLayout(*grid).n_tokens
-    return max(0, min(BLOCKS, int(left // block_bytes())))
+    return max(0, min(WAN_BLOCKS, int(left // block_bytes())))
 
 
 def block_seconds(card: Card, n_tokens: int) -> float:
@@ -174,5 +174,5 @@ def block_seconds(card: Card, n_tokens: int) -> float:
     return products / card.products + 4 * n_tokens * (n_tokens + TEXT) * WAN_DIM / card.attention
 
 
-def _first(fits: object) -> tuple[int, int, int, int]:
-    return next((grid for grid in LADDER if fits(grid)), LADDER[-1])  # type: ignore[operator]
+def _first(fits: Callable[[Grid], bool]) -> Grid:
+    return next((grid for grid in LADDER if fits(grid)), LADDER[-1])

@@ -9,7 +9,7 @@ from itertools import product
 from torch import Tensor
 
 from ..attention.backends import triton as triton_attention
-from ..attention.backends.triton_launch import Tile
+from ..attention.backends.triton_tiles import Tile
 from ..attention.layout import TokenLayout
 from .attention import Options
 from .compare import Case, Row, Run, compare

@@ -36,7 +36,6 @@ SECTIONS: dict[str, Callable[[Context, Watch], Iterator[Row]]] = {
     "vae": whole.vae,
     "run": whole.whole_run,
 }
-assert list(SECTIONS) == list(SHARES)
 
 NO_CUDA = "no CUDA"
 LOST = 70  # exit code: the GPU answers this process no more

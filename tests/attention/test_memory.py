@@ -44,7 +44,8 @@ def test_gga_takes_at_most_64_mb_beside_plain_attention(batch):
         with counted_tensors() as guided:
             directions = empty_directions(EGOX)
             extended = directions.extended(GGABias())
-            assert extended.split_queries.dtype == extended.split_keys.dtype == torch.float16  # for the fused kernel
+            # Those of the fused kernel, too.
+            assert extended.split_queries.dtype == extended.joined_keys(EGOX).dtype == torch.float16
             gga_attention(AttentionCall(q, k, v, HEADS, EGOX, directions, GGABias()), plain_sdpa, "sdpa")
         assert without.peak >= q.nbytes
         assert guided.peak - without.peak < ALLOWED
@@ -68,6 +69,6 @@ def test_the_fused_kernel_makes_nothing_but_its_form_of_the_directions():
     with FakeTensorMode(), counted_tensors() as memory:
         extended = empty_directions(EGOX).extended(GGABias())
         assert extended.split_queries.shape == (EGOX.frames, EGOX.ego_tokens_per_frame, 16)
-        assert extended.split_keys.shape == (EGOX.frames, EGOX.exo_tokens, 16)
+        assert extended.joined_keys(EGOX).shape == (EGOX.frames, EGOX.n_tokens, 16)
         assert memory.live < 20 << 20
         assert memory.peak < ALLOWED
