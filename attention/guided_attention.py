@@ -29,7 +29,7 @@ from .chunks import Share, even_share, full_share
 PlainAttention = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 
 # Of exo queries at a time: with their result and the directions under 64 MB.
-_EXO_BYTES = 24 << 20
+_EXO_BYTES = 22 << 20
 
 
 def gga_attention(call: AttentionCall, plain_attention: PlainAttention, backend: str = AUTO) -> Tensor:
