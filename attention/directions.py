@@ -13,7 +13,8 @@ both forms of g are
 
 and x is an inner product of five numbers of the query and five of the key: (a q, 1, 0) and (k, b, 1). A missing query
 is (0, 0, 0, 0, 1), a missing key (0, 0, 0, 1, 1), which give x = 1 and g = 1: no bias. So a kernel that has the
-products needs one fused multiply-add, a maximum and a product a pair, and no special case.
+products needs one fused multiply-add, a maximum and a product a pair, and no special case. Ego keys are missing keys to
+it: all keys are one stream, in the order of the joined tokens.
 """
 
 from __future__ import annotations
@@ -109,6 +110,7 @@ class ExtendedDirections:
     boost: float
     smallest: float
     largest: float
+    _joined: dict[TokenLayout, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
     def of(cls, ego_queries: Tensor, exo_keys: Tensor, bias: GGABias) -> ExtendedDirections:
@@ -142,6 +144,24 @@ class ExtendedDirections:
     def numbers(self) -> Tensor:
         """`boost`, `offset` and `smallest` on the device, for kernels that are compiled once for all of them."""
         return torch.tensor([self.boost, self.offset, self.smallest], device=self.queries.device)
+
+    def joined_keys(self, layout: TokenLayout) -> Tensor:
+        """Return keys as float16 [query frame T, n_tokens, 16], ego keys with the direction whose factor is exactly 1.
+
+        Computed once, for these directions are of one layout.
+        """
+        if layout not in self._joined:
+            high, low = _split(self.keys)
+            shape = (layout.frames, layout.frames * layout.rows, layout.columns, SPLIT)
+            joined = torch.zeros(shape, dtype=torch.float16, device=self.keys.device)
+            exo = joined[:, :, : layout.exo_columns]
+            for place, part in enumerate((high, low, high)):
+                numbers = part.view(*shape[:2], layout.exo_columns, EXTENDED)
+                exo[..., place * EXTENDED : (place + 1) * EXTENDED] = numbers
+            for place in (0, 2):  # (0, 0, 0, 1, 1), which has no low half
+                joined[:, :, layout.exo_columns :, place * EXTENDED + 3 : (place + 1) * EXTENDED] = 1.0
+            self._joined[layout] = joined.flatten(1, 2)
+        return self._joined[layout]
 
     @cached_property
     def split_queries(self) -> Tensor:

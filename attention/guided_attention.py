@@ -3,8 +3,8 @@
 Both write into one result. Exo queries have to be gathered, and at EgoX's size all of them and their result would take
 365 MB a clip beside it: so they go a few heads at a time. Attention of a head does not depend on the other heads, and
 attention that prepares its keys at every call (sage, sage3 and comfy-kitchen quantise them) so prepares each head's
-keys once, as without GGA; in chunks of queries it would prepare all keys again for every chunk. Only where a single
-head is too large are its queries divided.
+keys once or a few times, as without GGA; in chunks of queries it would prepare all keys again for every chunk. A head's
+queries are divided where a single head is too large, or where a GPU's processors would else wait (chunks.py).
 
 In a training what is gathered stays for the backward pass anyway, and each part's gradient would be written among zeros
 of the whole size: there all heads go at once.
@@ -24,11 +24,12 @@ from torch import Tensor
 
 from .call import AttentionCall
 from .choice import AUTO, ego_attention
+from .chunks import Share, even_share, full_share
 
 PlainAttention = Callable[[Tensor, Tensor, Tensor, int], Tensor]
 
-# Of exo queries at a time: with their result and the directions under 64 MB, and large enough to fill a GPU.
-_EXO_BYTES = 24 << 20
+# Of exo queries at a time: with their result and the directions under 64 MB.
+_EXO_BYTES = 22 << 20
 
 
 def gga_attention(call: AttentionCall, plain_attention: PlainAttention, backend: str = AUTO) -> Tensor:
@@ -66,10 +67,7 @@ def _attend_exo(call: AttentionCall, plain_attention: PlainAttention, out: Tenso
     """Write plain attention of the exo queries to all keys into the exo tokens of `out`."""
     q, layout, head_dim = call.q, call.layout, call.head_dim
     queries, results = (layout.as_rows(x)[:, :, : layout.exo_columns] for x in (q, out))
-    head_bytes = queries[..., :head_dim].numel() * q.element_size()
-    at_once = call.heads * head_bytes if call.needs_grad else _EXO_BYTES
-    heads_at_once = _even_share(call.heads, max(1, at_once // head_bytes))
-    rows = _even_share(queries.shape[1], max(1, at_once * queries.shape[1] // head_bytes))
+    heads_at_once, rows = _share(call, queries)
     parts = (_parts(x, heads_at_once * head_dim, -1) for x in (queries, call.k, call.v, results))
     for query, key, value, result in zip(*parts, strict=True):
         for chunk, place in zip(_parts(query, rows, 1), _parts(result, rows, 1), strict=True):
@@ -79,12 +77,19 @@ def _attend_exo(call: AttentionCall, plain_attention: PlainAttention, out: Tenso
             del attended  # before the next chunk is gathered
 
 
+def _share(call: AttentionCall, queries: Tensor) -> Share:
+    """Return how many heads and rows of exo queries [B, rows, columns, heads * d] go at a time."""
+    heads, rows = call.heads, queries.shape[1]
+    if call.needs_grad:
+        return Share(heads, rows)
+    most = _EXO_BYTES / (queries[..., : call.head_dim].numel() * queries.element_size())
+    if queries.device.type != "cuda":
+        return even_share(heads, rows, most)
+    processors = torch.cuda.get_device_properties(queries.device).multi_processor_count
+    return full_share(heads, len(queries), rows, queries.shape[2], most, processors)
+
+
 def _parts(x: Tensor, size: int, axis: int) -> Iterator[Tensor]:
     """Give a tensor's parts of a size; unlike those of `split` autograd lets them be written into."""
     for first in range(0, x.shape[axis], size):
         yield x.narrow(axis, first, min(size, x.shape[axis] - first))
-
-
-def _even_share(number: int, most: int) -> int:
-    """Return the size of equal parts of `number` that are at most `most`: a small last one would leave a GPU idle."""
-    return -(-number // -(-number // most))

@@ -15,6 +15,7 @@ COMMANDS: dict[str, str] = {
     "convert": "makes Exo2EgoSyn's component files of what trainers write",
     "doctor": "checks a ComfyUI installation for this pack",
     "evaluate": "scores ego videos against the true ones, by the papers' protocols",
+    "gpu": "measures what GGA and EgoX cost on this machine's NVIDIA card",
     "training": "trains EgoX's LoRA, or a small Wan from nothing",
 }
 

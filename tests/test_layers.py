@@ -58,6 +58,7 @@ FLOORS = {
     "takes/ego_exo4d/layout": Floor(may=("common", "takes/files", "takes/listing"), never=COMFYUI | TORCH),
     **{name: Floor(may=("common", "geometry", "attention")) for name in PURE_WAN},
     "wan": Floor(may=("common", "geometry", "attention", "networks", *PURE_WAN), never=frozenset()),
+    "measure": Floor(may=("common", "geometry", "attention", "takes", "wan", *PURE_WAN), never=frozenset()),
     "training": Floor(
         may=("common", "geometry", "attention", "networks", "takes", "evaluation", "nodes/drawings", *PURE_WAN)
     ),
@@ -69,6 +70,7 @@ FLOORS = {
     "commands/convert": Floor(may=("common", "commands/program", "networks")),
     "commands/doctor": Floor(may=("common", *_COMMANDS, "networks")),
     "commands/evaluate": Floor(may=("common", "commands/program", "evaluation")),
+    "commands/gpu": Floor(may=("common", "commands/program", "measure")),
     "commands/training": Floor(may=("common", "commands/program", "training")),
     "commands/main": Floor(may=("commands/program",), never=COMFYUI | TORCH),
     "commands/program": Floor(never=COMFYUI | TORCH),
@@ -173,6 +175,8 @@ def test_imports_point_downward(path):
         ("evaluation/made_up", "import comfy.utils"),
         ("evaluation/made_up", "from ..wan.egox.match import Match"),
         ("evaluation/made_up", "from ..nodes.drawings.plots import coverage_chart"),
+        ("measure/made_up", "from ..nodes.common.schema import node"),
+        ("commands/gpu/made_up", "import comfy.utils"),
         ("training/made_up", "import comfy.utils"),
         ("training/made_up", "from ..wan.egox.apply import apply_egox"),
         ("nodes/egox/made_up", "from ...training.settings import Settings"),

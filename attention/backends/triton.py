@@ -11,7 +11,8 @@ from torch import Tensor
 from ..call import AttentionCall
 from .backend import Backend
 from .triton_gradients import attend_with_gradients
-from .triton_launch import Tile, capability_of, launch
+from .triton_launch import launch
+from .triton_tiles import Tile, capability_of
 
 HEAD_DIMS = (64, 128)
 DTYPES = (torch.float16, torch.bfloat16)
@@ -34,6 +35,8 @@ def unsupported(call: AttentionCall) -> str | None:
         return "its backward pass gives the directions no gradient, and one is asked for"
     if q.device.type != "cuda" and not _interpreted():
         return f"the device is {q.device.type}, not a CUDA GPU"
+    if torch.version.hip is not None:
+        return "the kernel is written for NVIDIA cards, and this PyTorch is AMD's"
     if q.device.type == "cuda" and capability_of(q.device) < OLDEST_CAPABILITY:
         return f"the kernel needs compute capability {OLDEST_CAPABILITY / 10} (Ampere) or newer"
     if q.dtype not in DTYPES:
@@ -49,7 +52,7 @@ def attend(call: AttentionCall, out: Tensor, tile: Tile | None = None) -> None:
     Args:
         call: its queries are float16 or bfloat16.
         out: [B, n_tokens, heads * d], its last axis contiguous.
-        tile: defaults to one that fits the GPU.
+        tile: defaults to the one of triton_tiles.py.
     """
     if call.needs_grad:
         return attend_with_gradients(call, out, tile)

@@ -75,6 +75,7 @@ def gga_backward_queries(
     per_frame: tl.constexpr = ROWS * EGO_COLUMNS
     n_queries: tl.constexpr = FRAMES * per_frame
     n_exo: tl.constexpr = FRAMES * ROWS * EXO_COLUMNS
+    n_keys: tl.constexpr = FRAMES * ROWS * columns
     blocks: tl.constexpr = (per_frame + BLOCK_M - 1) // BLOCK_M
     batch = (tl.program_id(1) // heads).to(tl.int64)
     head = tl.program_id(1) % heads * HEAD_DIM
@@ -105,7 +106,7 @@ def gga_backward_queries(
         at = _token(key, EXO_COLUMNS, columns, 0)[:, None]
         exo_k = tl.load(k_head + at * stride_k + channel, mask=exists[:, None], other=0.0)  # [N, D]
         logits = tl.where(exists, tl.dot(query, tl.trans(exo_k)) * scale - log_sum, float("-inf"))  # [M, N]
-        at_direction = extended_keys + (frame * n_exo + key)[:, None] * EXTENDED + part
+        at_direction = extended_keys + (frame * n_keys + at) * EXTENDED + part
         direction = tl.load(at_direction, mask=exists[:, None], other=0.0)  # [N, 16]
         weights = tl.exp2(logits) * _factors(tl.dot(extended_query, tl.trans(direction)), boost, offset, BOOSTED)
         exo_v = tl.load(v_head + at * stride_v + channel, mask=exists[:, None], other=0.0)  # [N, D]
@@ -173,6 +174,7 @@ def gga_backward_keys(
     n_queries: tl.constexpr = FRAMES * ROWS * EGO_COLUMNS
     own: tl.constexpr = EXO_COLUMNS if GUIDED else EGO_COLUMNS
     n_keys: tl.constexpr = FRAMES * ROWS * own
+    n_tokens: tl.constexpr = FRAMES * ROWS * columns
     # The directions of the keys change from frame to frame of the queries.
     parts: tl.constexpr = FRAMES if GUIDED else 1
     per_part: tl.constexpr = n_queries // parts
@@ -194,7 +196,7 @@ def gga_backward_keys(
     v_sums = tl.zeros([BLOCK_N, HEAD_DIM], tl.float32)
     for frame in range(0, parts):
         if GUIDED:
-            at_direction = extended_keys + (frame * n_keys + key_index)[:, None] * EXTENDED + part
+            at_direction = extended_keys + (frame * n_tokens + token) * EXTENDED + part
             direction = tl.load(at_direction, mask=exists, other=0.0)  # [N, 16]
         for start in range(0, per_part, BLOCK_M):
             place = start + tl.arange(0, BLOCK_M)

@@ -17,14 +17,13 @@ from ..directions import ExtendedDirections
 from ..layout import TokenLayout
 from .triton_launch import (
     WEIGHTS_TOP,
-    Tile,
     blocks,
-    capability_of,
     launch,
     logit_scale,
     sizes,
     with_contiguous_channels,
 )
+from .triton_tiles import Tile, capability_of
 
 
 def attend_with_gradients(call: AttentionCall, out: Tensor, tile: Tile | None = None) -> None:
@@ -119,7 +118,7 @@ def gradients(
     grad_q = torch.zeros_like(q, memory_format=torch.contiguous_format)
     grad_k, grad_v = (torch.empty_like(x, memory_format=torch.contiguous_format) for x in (k, v))
     deltas = torch.empty_like(log_sums)
-    directions = extended.split_queries, extended.split_keys
+    directions = extended.split_queries, extended.joined_keys(layout)
     numbers = heads, logit_scale(head_dim), extended.boost, extended.offset
     constants = sizes(layout, extended, head_dim)
     with torch.cuda.device_of(q):

@@ -1,4 +1,4 @@
-"""Launching the fused kernel: its tiles, and the arguments and constants that its forward and backward pass share."""
+"""Launching the fused kernel, and the arguments and constants that its forward and backward pass share."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from ..call import AttentionCall
-from ..directions import ExtendedDirections
+from ..directions import SPLIT, ExtendedDirections
 from ..layout import TokenLayout
+from .triton_tiles import Tile, tile_for
 
 # Frames that a block of queries may be of, where its size can be chosen; tensor cores multiply 16 rows at least.
 _MOST_FRAMES = 4
@@ -18,16 +19,6 @@ _FEWEST_QUERIES = 16
 
 # Weights in float16 end at 65,504 = 2^16 and lose precision below 2^-14: their largest is lifted up to this exponent.
 WEIGHTS_TOP = 14
-
-
-@dataclass(frozen=True)
-class Tile:
-    """How the kernel cuts its work: queries and keys a block, warps, and blocks of keys in flight."""
-
-    queries: int
-    keys: int
-    warps: int
-    stages: int
 
 
 def launch(call: AttentionCall, out: Tensor, log_sums: Tensor | None, tile: Tile | None = None) -> None:
@@ -44,28 +35,51 @@ def launch(call: AttentionCall, out: Tensor, log_sums: Tensor | None, tile: Tile
 
     q, k, v = (with_contiguous_channels(x) for x in (call.q, call.k, call.v))
     heads, head_dim, layout, extended = call.heads, call.head_dim, call.layout, call.extended
-    tile = _few_frames(tile or tile_for(q, head_dim), layout)
-    n_queries = layout.frames * layout.ego_tokens_per_frame
-    grid = (-(-n_queries // tile.queries), q.shape[0] * heads)
+    tile = _few_frames(tile or tile_for(q.device, head_dim), layout)
     with torch.cuda.device_of(q):  # Triton launches on the current device
-        gga_forward[grid](
-            q,
-            k,
-            v,
-            out,
-            extended.split_queries,
-            extended.split_keys,
-            log_sums,
-            *(stride for x in (q, k, v, out) for stride in x.stride()[:2]),
-            heads,
-            logit_scale(head_dim),
-            extended.boost,
-            extended.offset,
-            **sizes(layout, extended, head_dim),
-            SPAN=_span(tile.queries, layout),
-            SHIFT=_shift(q.dtype, extended.largest),
-            **blocks(tile),
-        )
+        for part in parts_of(layout, tile.queries):
+            gga_forward[part.blocks, q.shape[0] * heads](
+                q,
+                k,
+                v,
+                out,
+                extended.split_queries,
+                extended.joined_keys(layout),
+                log_sums,
+                *(stride for x in (q, k, v, out) for stride in x.stride()[:2]),
+                heads,
+                logit_scale(head_dim),
+                extended.boost,
+                extended.offset,
+                **sizes(layout, extended, head_dim),
+                SPAN=part.span,
+                BORDERS=part.borders,
+                SHIFT=_shift(q.dtype, extended.largest),
+                **blocks(tile),
+            )
+
+
+@dataclass(frozen=True)
+class Part:
+    """One launch: how many blocks of queries, of how many frames each can be, and whether they are those at borders."""
+
+    blocks: int
+    span: int
+    borders: bool = False
+
+
+def parts_of(layout: TokenLayout, queries: int) -> list[Part]:
+    """Return the launches that together attend to every block of so many ego queries.
+
+    Blocks at the border of two frames go by themselves; where frames are shorter than a block, all blocks do.
+    """
+    per_frame, frames = layout.ego_tokens_per_frame, layout.frames
+    whole = -(-frames * per_frame // queries)
+    if frames == 1 or per_frame % queries == 0:
+        return [Part(whole, 1)]
+    if per_frame < queries:
+        return [Part(whole, _span(queries, layout))]
+    return [Part(whole, 1), Part(frames - 1, 2, borders=True)]
 
 
 def sizes(layout: TokenLayout, extended: ExtendedDirections, head_dim: int) -> dict[str, int | bool]:
@@ -77,7 +91,7 @@ def sizes(layout: TokenLayout, extended: ExtendedDirections, head_dim: int) -> d
         "EGO_COLUMNS": layout.ego_columns,
         "BOOSTED": extended.boost != 1.0,
         "HEAD_DIM": head_dim,
-        "EXTENDED": extended.split_keys.shape[-1],
+        "EXTENDED": SPLIT,
     }
 
 
@@ -94,28 +108,6 @@ def logit_scale(head_dim: int) -> float:
 def with_contiguous_channels(x: Tensor) -> Tensor:
     """Return a tensor whose last axis is contiguous: itself, or a copy."""
     return x if x.stride(-1) == 1 else x.contiguous()
-
-
-def tile_for(q: Tensor, head_dim: int) -> Tile:
-    """Return a tile whose keys and values fit the shared memory of the GPU that holds `q`."""
-    if q.device.type != "cuda":
-        return Tile(64, 32, 4, 1)
-    return tile_of_capability(capability_of(q.device), head_dim)
-
-
-def tile_of_capability(capability: int, head_dim: int) -> Tile:
-    """Return the forward tile for a compute capability such as 89: 163 KB and more on 80 and 90, else 99 KB."""
-    if head_dim == 64:
-        return Tile(128, 64, 4, 3)
-    if capability in (80, 90, 100):
-        return Tile(128, 64, 8, 3 if capability > 80 else 2)
-    return Tile(128, 32, 8, 2)
-
-
-def capability_of(device: torch.device) -> int:
-    """Return a GPU's compute capability such as 89."""
-    major, minor = torch.cuda.get_device_capability(device)
-    return 10 * major + minor
 
 
 def _few_frames(tile: Tile, layout: TokenLayout) -> Tile:

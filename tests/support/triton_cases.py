@@ -45,6 +45,9 @@ from support.random_attention import (  # noqa: E402
 )
 from support.tensor_memory import counted_tensors  # noqa: E402
 
+# Frames longer than a block of 64 queries, which begin within blocks, and one that begins with a block.
+BORDERS = [TokenLayout(3, 9, 5, 8), TokenLayout(2, 8, 3, 8)]
+
 
 def repair_interpreter() -> None:
     """Let bfloat16 be multiplied and rounded as GPUs do.
@@ -96,6 +99,10 @@ def random_cases() -> dict[str, float]:
             directions = random_directions(layout)
             sizes = f"{layout.frames}x{layout.rows}x{layout.exo_columns}+{layout.ego_columns}"
             errors[f"layout {sizes} {name}"] = error(layout, directions, GGABias(), dtype)
+        for layout in BORDERS:
+            sizes = f"{layout.frames}x{layout.rows}x{layout.exo_columns}+{layout.ego_columns}"
+            found = error(layout, with_missing(random_directions(layout)), GGABias(), dtype)
+            errors[f"borders {sizes} {name}"] = found
         directions = with_missing(random_directions(LAYOUTS[0]))
         for bias in BIASES:
             errors[f"{bias.form.value} {bias.strength} {name}"] = error(LAYOUTS[0], directions, bias, dtype)
@@ -134,7 +141,7 @@ def memory_cases() -> dict[str, dict[str, float]]:
             taken |= {"peak": memory.peak - before, "kept": memory.live - before}
             before = memory.peak = memory.live
             extended = others.extended(GGABias())
-            kept = extended.split_queries, extended.split_keys
+            kept = extended.split_queries, extended.joined_keys(layout)
             taken |= {"peak of directions": memory.peak - before, "kept by directions": memory.live - before}
             del kept
         exact = dense_attention(*(x.double() for x in (q, k, v)), heads, dense_bias(layout, directions, GGABias()))

@@ -20,7 +20,8 @@ from torch import Tensor  # noqa: E402
 
 from exo2ego.attention.backends import triton as triton_attention  # noqa: E402
 from exo2ego.attention.backends import triton_gradients  # noqa: E402
-from exo2ego.attention.backends.triton_launch import Tile, launch  # noqa: E402
+from exo2ego.attention.backends.triton_launch import launch  # noqa: E402
+from exo2ego.attention.backends.triton_tiles import Tile  # noqa: E402
 from exo2ego.attention.bias import GGABias  # noqa: E402
 from exo2ego.attention.call import AttentionCall  # noqa: E402
 from exo2ego.attention.directions import TokenDirections  # noqa: E402

@@ -1,17 +1,16 @@
-"""Cases beside a baseline: time in pairs, memory on top of it, how far off the results are, and a chart of it."""
+"""A chart of cases beside a baseline."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import memory
-import paired
-import torch
-from torch import Tensor
+import timing  # noqa: F401 (registers the pack)
+
+from exo2ego.measure import memory
+from exo2ego.measure.compare import Row
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart.
 _COLORS = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -21,118 +20,6 @@ _ALLOWED = 64
 
 # The memory axis is linear up to this many MB, and logarithmic beyond.
 _LINEAR = 1.0
-
-# One run of a case: its result, and how long it took.
-Run = Callable[[], tuple[Tensor, paired.Lap]]
-
-
-@dataclass(frozen=True)
-class Case:
-    """Something to measure.
-
-    Attributes:
-        name: as the table shows it.
-        prepare: makes what the case holds from run to run, and returns a run.
-        error: says how far off a result is.
-        left_out: why it cannot be measured here.
-    """
-
-    name: str
-    prepare: Callable[[], Run]
-    error: Callable[[Tensor], float]
-    left_out: str = ""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table; numbers are None where there are none, and `empty` says why.
-
-    Attributes:
-        tokens, layout, case: what was measured.
-        seconds: median wall clock.
-        ratio: median of the pairs' ratios to the baseline, wall clock.
-        cpu_ratio: likewise, CPU time; None on a GPU.
-        extra_bytes: what the case needs beside the baseline at its peak, with all that it holds.
-        held_bytes: the part of it that stays between runs.
-        error: what the case's `error` says of its result.
-    """
-
-    tokens: int
-    layout: str
-    case: str
-    seconds: float | None = None
-    ratio: float | None = None
-    cpu_ratio: float | None = None
-    extra_bytes: int | None = None
-    held_bytes: int | None = None
-    error: float | None = None
-    empty: str = ""
-
-
-def compare(
-    tokens: int, layout: str, baseline: Case, cases: Sequence[Case], repeats: int, device: torch.device
-) -> list[Row]:
-    """Measure cases against a baseline; a case that fails becomes an empty row.
-
-    Args:
-        tokens: how many all of them work on.
-        layout: of the tokens.
-        baseline: what times and memory are relative to.
-        cases: the others.
-        repeats: pairs of runs a case.
-        device: what they run on.
-
-    Returns:
-        The baseline's row and one of every case.
-    """
-    blank = Row(tokens, layout, baseline.name)
-    run_baseline, base, error = _warmed(baseline, device)
-    rows = {baseline.name: replace(blank, extra_bytes=0, held_bytes=base.held, error=error)}
-    runs: dict[str, Run] = {}
-    for case in cases:
-        reason = case.left_out
-        if not reason:
-            try:
-                runs[case.name], need, error = _warmed(case, device)
-                own = {"extra_bytes": need.peak - base.peak, "held_bytes": need.held, "error": error}
-                rows[case.name] = replace(blank, case=case.name, **own)
-            except Exception as failure:  # compilers of kernels fail in many ways: the table says so
-                reason = f"{type(failure).__name__}: {next(iter(str(failure).splitlines()), '')}"
-        if reason:
-            rows[case.name] = replace(blank, case=case.name, empty=reason)
-    pairs = paired.measure(run_baseline, runs, repeats)
-    return [_with_times(row, baseline.name, pairs, device) for row in rows.values()]
-
-
-@dataclass(frozen=True)
-class _Need:
-    """Bytes: most at a time, the result included, and those that stay from run to run."""
-
-    peak: int
-    held: int
-
-
-def _warmed(case: Case, device: torch.device) -> tuple[Run, _Need, float]:
-    """Prepare a case and run it twice; returns the run, what it needs and its error."""
-    runs: list[Run] = []
-    results: list[Tensor] = []
-    before = memory.taken(lambda: runs.append(case.prepare()), device)
-    first = memory.taken(lambda: results.append(runs[0]()[0]), device)
-    error = case.error(results[0])
-    held = before.kept + first.kept - results.pop().nbytes
-    second = memory.taken(runs[0], device)
-    return runs[0], _Need(max(before.peak, before.kept + first.peak, held + second.peak), held), error
-
-
-def _with_times(row: Row, baseline: str, pairs: dict[str, paired.Pairs], device: torch.device) -> Row:
-    on_cpu = device.type == "cpu"
-    if row.case == baseline and pairs:
-        seconds = paired.median(lap for own in pairs.values() for lap in own.baseline)
-        return replace(row, seconds=seconds, ratio=1.0, cpu_ratio=1.0 if on_cpu else None)
-    if row.case not in pairs:
-        return row
-    own = pairs[row.case]
-    return replace(row, seconds=own.seconds, ratio=own.ratio, cpu_ratio=own.cpu_ratio if on_cpu else None)
 
 
 def draw(rows: Sequence[Row], title: str, path: Path) -> None:

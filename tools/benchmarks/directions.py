@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from functools import partial
 
-import scene
 import timing
 
 from exo2ego.geometry.directions.directions import GGAGeometry, gga_directions
+from exo2ego.measure import clip as scene
 
 
 def main() -> None:

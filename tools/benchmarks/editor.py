@@ -12,13 +12,13 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import scene
 import timing
 
 from exo2ego.geometry.cameras.presets import RELEASE_SIZE, LensPreset, preset_lens
 from exo2ego.geometry.lenses import lens_to_json
 from exo2ego.geometry.points.packed_cloud import pack_cloud
 from exo2ego.geometry.points.point_cloud import Background, build_point_cloud
+from exo2ego.measure import clip as scene
 
 _MODULES = Path(__file__).resolve().parents[2] / "web" / "js" / "camera_editor"
 _FRAMES = 60

@@ -17,15 +17,14 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import gga_attention
-import gga_problem
-import gga_step
-import gga_tiles
-import random_wan
 import timing
 import torch
-from compare import Row, draw
-from memory import MB
+from compare import draw
+
+import environment  # isort: skip (timing puts tools/ on the path)
+from exo2ego.measure import attention, problem, random_wan, steps, tiles
+from exo2ego.measure.compare import Row
+from exo2ego.measure.memory import MB
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -62,7 +61,7 @@ def arguments() -> argparse.Namespace:
     add("--heads", type=int, default=40)
     add("--head-dim", type=int, default=128)
     add("--batch", type=int, default=1, help="2 is what Wan gets with positive and negative prompt")
-    add("--backends", nargs="+", choices=gga_attention.CASES, help="what to measure; default: all worth it")
+    add("--backends", nargs="+", choices=attention.CASES, help="what to measure; default: all worth it")
     add("--tiles", nargs="*", metavar="QxKxWxS", help="tiles of the kernel instead: queries, keys, warps, stages")
     add("--gradients", action="store_true", help="measure the forward and backward pass of a training instead")
     add = parser.add_argument_group("whole steps").add_argument
@@ -74,9 +73,7 @@ def arguments() -> argparse.Namespace:
     options = parser.parse_args()
     if options.chart and options.tiles is not None:
         parser.error("--chart draws back ends and steps, no tiles: leave it out.")
-    if options.gradients and (
-        options.step or options.tiles is not None or gga_attention.DENSE in (options.backends or ())
-    ):
+    if options.gradients and (options.step or options.tiles is not None or attention.DENSE in (options.backends or ())):
         parser.error("--gradients measures back ends: leave --step, --tiles and the back end dense out.")
     options.device = torch.device(options.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     if options.device.type not in DEFAULTS:
@@ -86,7 +83,7 @@ def arguments() -> argparse.Namespace:
             setattr(options, name, value)
     options.repeats = options.repeats or (7 if options.device.type == "cuda" and not options.step else 3)
     try:
-        options.layouts = [gga_problem.layout_of(size) for size in options.sizes]
+        options.layouts = [problem.layout_of(size) for size in options.sizes]
     except ValueError as error:
         parser.error(str(error))
     return options
@@ -101,7 +98,7 @@ def main() -> None:
     print(title)
     with torch.inference_mode(not options.gradients):
         if options.step:
-            title = f"{title}; ComfyUI {random_wan.start(device)}"
+            title = f"{title}; ComfyUI {random_wan.start(device, environment.prepare().comfyui)}"
             rows = step_rows(options, dtype)
         else:
             rows = attention_rows(options, dtype)
@@ -115,7 +112,7 @@ def main() -> None:
 
 def attention_rows(options: argparse.Namespace, dtype: torch.dtype) -> list[Row]:
     """Measure and print attention alone."""
-    what = gga_attention.Options(
+    what = attention.Options(
         *(options.heads, options.head_dim, options.batch, dtype, options.device, options.repeats),
         cases=options.backends,
     )
@@ -125,15 +122,15 @@ def attention_rows(options: argparse.Namespace, dtype: torch.dtype) -> list[Row]
     )
     if options.gradients:
         print("forward and backward pass; error: the largest of the result and the gradients of q, k and v, two heads")
-        return print_rows(gga_attention.gradient_rows_of(layout, what) for layout in options.layouts)
+        return print_rows(attention.gradient_rows_of(layout, what) for layout in options.layouts)
     if options.tiles is not None:
-        return print_rows([gga_tiles.rows_of(options.layouts[-1], options.tiles or gga_tiles.TRIED, what)])
-    return print_rows(gga_attention.rows_of(layout, what) for layout in options.layouts)
+        return print_rows([tiles.rows_of(options.layouts[-1], options.tiles or tiles.TRIED, what)])
+    return print_rows(attention.rows_of(layout, what) for layout in options.layouts)
 
 
 def step_rows(options: argparse.Namespace, dtype: torch.dtype) -> list[Row]:
     """Measure and print whole steps."""
-    what = gga_step.Options(
+    what = steps.Options(
         *(options.layouts[-1], options.layers, options.dim, options.ffn, options.cfg),
         *(dtype, options.device, options.repeats),
     )
@@ -141,7 +138,7 @@ def step_rows(options: argparse.Namespace, dtype: torch.dtype) -> list[Row]:
         f"{what.layers} blocks, {what.dim} wide, feed-forward {what.ffn}, CFG {what.cfg:g}, median of {what.repeats} "
         "pairs; error: difference from GGA on sdpa"
     )
-    return print_rows([gga_step.rows_of(what)])
+    return print_rows([steps.rows_of(what)])
 
 
 def triton_version() -> str:

@@ -1,7 +1,6 @@
-"""Bytes that torch's allocator holds while something runs: exact, on the CPU as on a GPU.
+"""How long large work goes on after a cancel, and the peak of the process.
 
-As a benchmark, how long large work goes on after a cancel (the longest time between two cancel points, in seconds of
-one core, whatever else the machine does), and the peak of the process:
+That is the longest time between two cancel points, in seconds of one core, whatever else the machine does.
 
 python tools/run.py memory [--side 4096] [--only plucker]
 """
@@ -9,21 +8,15 @@ python tools/run.py memory [--side 4096] [--only plucker]
 from __future__ import annotations
 
 import argparse
-import gc
-import os
 import resource
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-# The profiler complains of a missing driver where a CUDA build of torch runs on a machine without GPU.
-os.environ.setdefault("KINETO_LOG_LEVEL", "99")
-
 import numpy as np
-import scene
+import timing  # noqa: F401 (registers the pack)
 import torch
 
 from exo2ego.common.cancel import cancellable
@@ -37,61 +30,8 @@ from exo2ego.geometry.head.person_tracks import PersonChoice, follow_person
 from exo2ego.geometry.plucker import PluckerMaps, wan_camera_embedding
 from exo2ego.geometry.points.point_cloud import Background, build_point_cloud
 from exo2ego.geometry.points.renderer import render_points
+from exo2ego.measure import clip as scene
 from exo2ego.takes.numpy_files import load_array
-
-MB = 1e6
-
-
-@dataclass(frozen=True)
-class Taken:
-    """Bytes beyond what was held before a run.
-
-    Attributes:
-        peak: most at a time.
-        kept: still held at the end, the result included.
-    """
-
-    peak: int
-    kept: int
-
-
-def taken(run: Callable[[], object], device: torch.device) -> Taken:
-    """Run something and return what it takes of the memory of `device`."""
-    gc.collect()
-    return _taken_of_gpu(run, device) if device.type == "cuda" else _taken_of_cpu(run)
-
-
-def lacking(need: float, device: torch.device) -> str:
-    """Return why something that needs so many bytes cannot be measured, or nothing."""
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-    else:
-        import psutil
-
-        free = psutil.virtual_memory().available
-    return f"needs about {need / MB:,.0f} MB, {free / MB:,.0f} are free" if need > free else ""
-
-
-def _taken_of_gpu(run: Callable[[], object], device: torch.device) -> Taken:
-    torch.cuda.synchronize(device)
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
-    run()
-    torch.cuda.synchronize(device)
-    return Taken(torch.cuda.max_memory_allocated(device) - before, torch.cuda.memory_allocated(device) - before)
-
-
-def _taken_of_cpu(run: Callable[[], object]) -> Taken:
-    """Add up what the allocator reports to the profiler; it sees the kernels' own buffers too."""
-    with torch.autograd.profiler.profile(profile_memory=True, acc_events=True) as profiler:
-        run()
-    events = [event for event in profiler.kineto_results.events() if event.name() == "[memory]"]
-    live = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        live += event.nbytes()
-        peak = max(peak, live)
-    return Taken(peak, live)
-
 
 _PEOPLE = 2000
 _GB = 1e9

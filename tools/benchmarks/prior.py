@@ -10,7 +10,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import scene
 import timing
 import torch
 
@@ -18,6 +17,7 @@ from exo2ego.geometry.points import rasterizer_torch
 from exo2ego.geometry.points.fragments import Fragments, Raster, Splats
 from exo2ego.geometry.points.point_cloud import Background, PointCloud, build_point_cloud
 from exo2ego.geometry.points.renderer import DEFAULT_MEMORY_BUDGET, RenderBackend, Rendering, render_points
+from exo2ego.measure import clip as scene
 
 # The readable twin lies with the tests.
 TESTS = Path(__file__).resolve().parents[2] / "tests"

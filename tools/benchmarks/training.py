@@ -17,13 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import gga_problem
-import paired
 import timing
 import torch
 
 from exo2ego.attention.layout import TokenLayout
 from exo2ego.common.wan_grid import LATENT_CHANNELS, PATCH
+from exo2ego.measure import paired, problem
 from exo2ego.networks.weights.safetensors_file import write_safetensors
 from exo2ego.networks.weights.wan_names import from_diffusers
 from exo2ego.training.data.cache import ClipCache, write_shard
@@ -85,7 +84,7 @@ def main() -> None:
     title = timing.machine(torch.device(options.device))
     print(title)
     size = f"{options.blocks} blocks of width {options.width}, LoRA of rank {options.rank}"
-    print(f"{size}, batch {options.batch}, {layout.n_tokens:,} tokens ({gga_problem.described(layout)})")
+    print(f"{size}, batch {options.batch}, {layout.n_tokens:,} tokens ({problem.described(layout)})")
     for row in rows:
         told = (
             "" if row.ratio is None else f"  {row.ratio:8.4f} x wall  {row.cpu_ratio:8.4f} x CPU  (at most {row.aim})"

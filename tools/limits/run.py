@@ -12,12 +12,12 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, field
 
-from reuse.run import Runs, psnr, told
-
-import random_wan  # isort: skip (the tool reuse makes it importable)
+import environment
 import torch
+from reuse.run import Runs, psnr, told  # registers the pack
 
-from exo2ego.evaluation.intervals import interval
+from exo2ego.evaluation.intervals import interval  # isort: skip
+from exo2ego.measure import random_wan  # isort: skip
 
 _BLOCKS = 7  # of the pocket model
 
@@ -65,7 +65,7 @@ class Found:
 def main() -> None:
     """Measure, and print a table in Markdown that grows with every room."""
     given = _arguments()
-    version = random_wan.start(torch.device("cpu"))
+    version = random_wan.start(torch.device("cpu"), environment.prepare().comfyui)
     print(f"pocket model, ComfyUI {version}, {given.rooms} rooms, euler, simple, {given.steps} steps, shift 8, CFG 1")
     runs, found = Runs(), {name: Found() for name in LIMITS}
     for number in range(given.first, given.first + given.rooms):

@@ -9,22 +9,23 @@ Every run of a room has the same noise, so that differences are those of pairs. 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "benchmarks"))
-
-import random_wan  # isort: skip (it makes exo2ego importable)
+import environment
 import torch
 from torch import Tensor
 
-from exo2ego.evaluation.intervals import Interval, interval
-from exo2ego.evaluation.scores import score_clips
-from exo2ego.takes.random_rooms.take import random_take
-from exo2ego.takes.take import Take
+import pack
+
+pack.register()
+
+from exo2ego.evaluation.intervals import Interval, interval  # noqa: E402
+from exo2ego.evaluation.scores import score_clips  # noqa: E402
+from exo2ego.measure import random_wan  # noqa: E402
+from exo2ego.takes.random_rooms.take import random_take  # noqa: E402
+from exo2ego.takes.take import Take  # noqa: E402
 
 _NEVER_AGAIN = 1000
 
@@ -32,7 +33,7 @@ _NEVER_AGAIN = 1000
 def main() -> None:
     """Measure, and print a table in Markdown that grows with every room and number of steps."""
     given = arguments()
-    version = random_wan.start(torch.device("cpu"))
+    version = random_wan.start(torch.device("cpu"), environment.prepare().comfyui)
     print(f"pocket model, ComfyUI {version}, {given.rooms} rooms, euler, simple, shift 8, CFG 1, keep {given.keep}")
     runs = Runs(given.keep)
     scores: dict[tuple[int, int], list[float]] = {}

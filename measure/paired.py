@@ -10,6 +10,8 @@ from typing import NamedTuple, TypeVar
 
 import torch
 
+from .context import NOBODY, Watch
+
 Result = TypeVar("Result")
 
 
@@ -18,6 +20,10 @@ class Lap(NamedTuple):
 
     wall: float
     cpu: float
+
+
+# Pairs of every case that are run although time is up: a median of fewer tells nothing of the spread.
+_FEWEST = 3
 
 
 def median(laps: Iterable[Lap]) -> float:
@@ -40,7 +46,16 @@ class Pairs:
     @property
     def ratio(self) -> float:
         """Median of the pairs' ratios, wall clock."""
-        return statistics.median(case.wall / base.wall for base, case in zip(self.baseline, self.case))
+        return statistics.median(self._ratios())
+
+    @property
+    def spread(self) -> tuple[float, float]:
+        """Smallest and largest of the pairs' ratios, wall clock."""
+        ratios = self._ratios()
+        return min(ratios), max(ratios)
+
+    def _ratios(self) -> list[float]:
+        return [case.wall / base.wall for base, case in zip(self.baseline, self.case)]
 
     @property
     def cpu_ratio(self) -> float:
@@ -58,12 +73,21 @@ def timed(run: Callable[[], Result], device: torch.device) -> tuple[Result, Lap]
 
 
 def measure(
-    baseline: Callable[[], tuple[object, Lap]], cases: Mapping[str, Callable[[], tuple[object, Lap]]], repeats: int
+    baseline: Callable[[], tuple[object, Lap]],
+    cases: Mapping[str, Callable[[], tuple[object, Lap]]],
+    repeats: int,
+    watch: Watch = NOBODY,
 ) -> dict[str, Pairs]:
-    """Run every case `repeats` times, the baseline before each; all of them have been warmed up."""
+    """Run every case `repeats` times, the baseline before each; all of them have been warmed up.
+
+    Where the watch says that time is up, three pairs of each have to do.
+    """
     pairs = {name: Pairs([], []) for name in cases}
-    for _ in range(repeats):
+    for done in range(repeats):
+        if done >= _FEWEST and watch.is_late:
+            break
         for name, run in cases.items():
+            watch.begin(name)
             pairs[name].baseline.append(baseline()[1])
             pairs[name].case.append(run()[1])
     return pairs

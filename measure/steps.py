@@ -11,21 +11,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import gga_problem
-import memory
-import paired
-import random_wan
 import torch
-from compare import Case, Row, compare
-from gga_attention import DENSE, bytes_of_dense_bias
 from torch import Tensor
 
-from exo2ego.attention.backends.reference import dense_bias
-from exo2ego.attention.bias import GGABias
-from exo2ego.attention.choice import AUTO
-from exo2ego.attention.directions import TokenDirections
-from exo2ego.attention.layout import TokenLayout
-from exo2ego.geometry.directions.directions import GGADirections
+from ..attention.backends.reference import dense_bias
+from ..attention.bias import GGABias
+from ..attention.choice import AUTO
+from ..attention.directions import TokenDirections
+from ..attention.layout import TokenLayout
+from ..geometry.directions.directions import GGADirections
+from . import memory, paired, problem, random_wan
+from .attention import DENSE, bytes_of_dense_bias
+from .compare import Case, Row, compare
 
 
 @dataclass(frozen=True)
@@ -80,17 +77,18 @@ def rows_of(options: Options) -> list[Row]:
         alone("GGA, host", partial(steps.with_gga, AUTO), "host"),
     ]
     layout = options.layout
-    return compare(layout.n_tokens, gga_problem.described(layout), plain, cases, options.repeats, options.device)
+    return compare(layout.n_tokens, problem.described(layout), plain, cases, options.repeats, options.device)
 
 
 @dataclass(frozen=True)
-class _KnownDirections:
+class KnownDirections:
     """Directions that are known already, in the place of a clip's geometry."""
 
     ego_queries: Tensor
     exo_keys: Tensor
 
     def directions(self, grid: TokenLayout, progress: Callable[[int, int], None] | None = None) -> GGADirections:
+        """Return them, whatever the grid."""
         return GGADirections(self.ego_queries, self.exo_keys)
 
 
@@ -105,19 +103,19 @@ class Steps:
         self._model = random_wan.model(options.layers, options.dim, options.ffn, options.dtype, options.device)
         sampling = self._model.get_model_object("model_sampling")
         self._sigmas, self._two = (comfy.samplers.calculate_sigmas(sampling, "simple", steps) for steps in (1, 2))
-        self._directions = gga_problem.random_directions(options.layout)
+        self._directions = problem.random_directions(options.layout)
 
     def with_egox(self) -> Any:
         """Return the MODEL with the exo view and without GGA."""
-        from exo2ego.wan.egox.apply import apply_egox
+        from ..wan.egox.apply import apply_egox
 
         return apply_egox(self._model, self._clip.exo)
 
     def with_gga(self, backend: str) -> Any:
         """Return the MODEL with GGA, as the node makes it."""
-        from exo2ego.wan.egox.gga import GGASettings, apply_gga
+        from ..wan.egox.gga import GGASettings, apply_gga
 
-        return apply_gga(self.with_egox(), _KnownDirections(*self._directions), GGASettings(backend=backend))
+        return apply_gga(self.with_egox(), KnownDirections(*self._directions), GGASettings(backend=backend))
 
     def with_dense_bias(self) -> Any:
         """Return the MODEL with one [L, L] bias as the mask of every self-attention, made here, once."""
@@ -136,8 +134,8 @@ class Steps:
 
     def with_reuse(self, model: Any, keep: str) -> Any:
         """Return a MODEL that runs every second step for the ego view alone."""
-        from exo2ego.wan.reuse.apply import apply_reuse
-        from exo2ego.wan.reuse.plan import Keep, ReuseSettings
+        from ..wan.reuse.apply import apply_reuse
+        from ..wan.reuse.plan import Keep, ReuseSettings
 
         return apply_reuse(model, ReuseSettings(2, Keep(keep)))
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import timing  # noqa: F401 (registers the pack)
 import torch
 from torch import Tensor
 
-from exo2ego.geometry.cameras.camera import Camera
-from exo2ego.geometry.cameras.presets import LensPreset, preset_lens
-from exo2ego.geometry.cameras.settings import pose_from_angles
-from exo2ego.geometry.depth.depth import Depth, DepthMeaning
-from exo2ego.geometry.lenses.pinhole import Pinhole
+from ..geometry.cameras.camera import Camera
+from ..geometry.cameras.presets import LensPreset, preset_lens
+from ..geometry.cameras.settings import pose_from_angles
+from ..geometry.depth.depth import Depth, DepthMeaning
+from ..geometry.lenses.pinhole import Pinhole
 
 WIDTH, HEIGHT, EGO_SIZE = 784, 448, 448
 

@@ -1,20 +1,19 @@
-"""Random tensors of one size for GGA's benchmarks, and their exact attention."""
+"""Random tensors of one size for GGA's measurements, and their exact attention."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
 
-import paired
-import timing  # noqa: F401 (registers the pack)
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize, scaled_dot_product_attention
 
-from exo2ego.attention.bias import GGABias
-from exo2ego.attention.call import AttentionCall
-from exo2ego.attention.directions import TokenDirections
-from exo2ego.attention.layout import TokenLayout
+from ..attention.bias import GGABias
+from ..attention.call import AttentionCall
+from ..attention.directions import TokenDirections
+from ..attention.layout import TokenLayout
+from . import paired
 
 EGOX = TokenLayout(13, 28, 49, 28)
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-import memory
 import torch
-from compare import Case, Row, Run, compare
-from gga_problem import Problem, described
 from torch import Tensor
 
-from exo2ego.attention.backends.reference import dense_bias
-from exo2ego.attention.choice import BACKENDS
-from exo2ego.attention.guided_attention import gga_attention
-from exo2ego.attention.layout import TokenLayout
+from ..attention.backends.reference import dense_bias
+from ..attention.choice import BACKENDS
+from ..attention.guided_attention import gga_attention
+from ..attention.layout import TokenLayout
+from . import memory
+from .compare import Case, Row, Run, compare
+from .context import NOBODY, Watch
+from .problem import Problem, described
 
 # The released code's way: the bias of all pairs as one tensor, handed to torch's attention.
 DENSE = "dense"
@@ -31,6 +32,7 @@ class Options:
         dtype, device: of the tensors.
         repeats: pairs of runs a case.
         cases: some of CASES; None for all that are worth it on the device.
+        watch: who looks on.
     """
 
     heads: int
@@ -40,6 +42,7 @@ class Options:
     device: torch.device
     repeats: int
     cases: tuple[str, ...] | None = None
+    watch: Watch = NOBODY
 
     def problem(self, layout: TokenLayout) -> Problem:
         """Return tensors of a size."""
@@ -59,7 +62,7 @@ def rows_of(layout: TokenLayout, options: Options) -> list[Row]:
         )
         for name in options.cases or CASES
     ]
-    return compare(layout.n_tokens, described(layout), plain, cases, options.repeats, options.device)
+    return compare(layout.n_tokens, described(layout), plain, cases, options.repeats, options.device, options.watch)
 
 
 def gradient_rows_of(layout: TokenLayout, options: Options) -> list[Row]:
@@ -71,19 +74,19 @@ def gradient_rows_of(layout: TokenLayout, options: Options) -> list[Row]:
     grad = torch.randn(problem.q.shape, generator=random, device=problem.device).to(problem.q.dtype)
     heads = sorted({0, problem.heads - 1})
     plain = Case(
-        "plain", partial(_both_passes, problem, grad, None), partial(_error_of_gradients, problem, grad, heads, False)
+        "plain", partial(both_passes, problem, grad, None), partial(error_of_gradients, problem, grad, heads, False)
     )
     names = options.cases or tuple(name for name, backend in BACKENDS.items() if backend.automatic)
     cases = [
         Case(
             name,
-            partial(_both_passes, problem, grad, name),
-            partial(_error_of_gradients, problem, grad, heads, True),
+            partial(both_passes, problem, grad, name),
+            partial(error_of_gradients, problem, grad, heads, True),
             _left_out(name, problem, options),
         )
         for name in names
     ]
-    return compare(layout.n_tokens, described(layout), plain, cases, options.repeats, options.device)
+    return compare(layout.n_tokens, described(layout), plain, cases, options.repeats, options.device, options.watch)
 
 
 def _plain(problem: Problem) -> Run:
@@ -99,7 +102,7 @@ def _gga(backend: str, problem: Problem) -> Run:
     return problem.timed(partial(gga_attention, problem.call(), problem.plain, backend))
 
 
-def _both_passes(problem: Problem, grad: Tensor, backend: str | None) -> Run:
+def both_passes(problem: Problem, grad: Tensor, backend: str | None) -> Run:
     """Return a run: result and gradients as one tensor [4, B, n_tokens, heads * d], and the time without stacking."""
     call, plain = problem.call(), problem.plain
     inputs = call.q, call.k, call.v
@@ -117,7 +120,7 @@ def _both_passes(problem: Problem, grad: Tensor, backend: str | None) -> Run:
     return run
 
 
-def _error_of_gradients(problem: Problem, grad: Tensor, heads: list[int], biased: bool, got: Tensor) -> float:
+def error_of_gradients(problem: Problem, grad: Tensor, heads: list[int], biased: bool, got: Tensor) -> float:
     """Return the largest error against float64 among some heads, each tensor's relative to its largest value."""
     errors = []
     for head in heads:

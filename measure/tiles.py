@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from functools import partial
 from itertools import product
 
-from compare import Case, Row, Run, compare
-from gga_attention import Options
-from gga_problem import Problem, described
 from torch import Tensor
 
-from exo2ego.attention.backends import triton as triton_attention
-from exo2ego.attention.backends.triton_launch import Tile
-from exo2ego.attention.layout import TokenLayout
+from ..attention.backends import triton as triton_attention
+from ..attention.backends.triton_tiles import Tile
+from ..attention.layout import TokenLayout
+from .attention import Options
+from .compare import Case, Row, Run, compare
+from .problem import Problem, described
 
 # What is tried where no tile is named: queries and keys a block, warps, stages.
 TRIED = tuple("x".join(map(str, sizes)) for sizes in product((64, 128), (32, 64, 128), (4, 8), (2, 3, 4)))
+# What is tried where there are seconds alone.
+WORTH_TRYING = ("128x32x8x2", "128x64x8x2", "128x64x8x3", "128x64x4x3", "128x128x8x2", "64x64x4x3", "64x32x4x3")
 
 
 def rows_of(layout: TokenLayout, tiles: Sequence[str], options: Options) -> list[Row]:
@@ -41,7 +43,7 @@ def rows_of(layout: TokenLayout, tiles: Sequence[str], options: Options) -> list
         Case(name, partial(_kernel, problem, tile_of(name), result), partial(problem.error, biased=True))
         for name in tiles
     ]
-    return compare(layout.n_tokens, described(layout), plain, cases, options.repeats, options.device)
+    return compare(layout.n_tokens, described(layout), plain, cases, options.repeats, options.device, options.watch)
 
 
 def tile_of(name: str) -> Tile:

@@ -8,16 +8,15 @@ from __future__ import annotations
 import logging
 import sys
 from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
-import timing  # noqa: F401 (first: it puts tools/ on the path)
 import torch
 from torch import Tensor
 
-from exo2ego.attention.layout import TokenLayout
-from exo2ego.common.wan_grid import LATENT_CHANNELS, PATCH
-
-import environment  # isort: skip
+from ..attention.layout import TokenLayout
+from ..common.wan_grid import LATENT_CHANNELS, PATCH
 
 HEAD_DIM = 128
 
@@ -25,9 +24,10 @@ HEAD_DIM = 128
 _TEXT, _CLIP = (512, 4096), (257, 1280)
 
 
-def start(device: torch.device) -> str:
-    """Import ComfyUI for a device and return its version."""
-    sys.path.insert(0, str(environment.prepare().comfyui))
+@cache
+def start(device: torch.device, comfyui: Path) -> str:
+    """Import the ComfyUI of a folder for a device and return its version."""
+    sys.path.insert(0, str(comfyui))
     # The weights fit: none may be offloaded. On the CPU ComfyUI would else take an attention of its own.
     options = ["--cpu", "--use-pytorch-cross-attention"] if device.type == "cpu" else ["--highvram"]
     arguments, sys.argv = sys.argv, ["comfyui", *options]
@@ -45,9 +45,10 @@ def start(device: torch.device) -> str:
     return comfyui_version.__version__
 
 
+@lru_cache(1)
 @torch.no_grad()
 def model(layers: int, dim: int, ffn: int, dtype: torch.dtype, device: torch.device) -> Any:
-    """Return a MODEL; `dim` is a multiple of 128."""
+    """Return a MODEL, the same one for the same sizes; `dim` is a multiple of 128."""
     import comfy.model_patcher
     import comfy.supported_models
 
