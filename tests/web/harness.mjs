@@ -37,6 +37,43 @@ const TASKS = {
     return writeTrajectory(readTrajectory(text));
   },
 
+  async slopes({ text, index }) {
+    const { readTrajectory, turnOf } = await load("trajectory");
+    const { keyframes } = readTrajectory(text);
+    return Object.fromEntries(["in", "out"].map((side) => [`turn_${side}`, turnOf(keyframes, index, side)]));
+  },
+
+  async thin({ text, ...tolerance }) {
+    const { readTrajectory, writeTrajectory } = await load("trajectory");
+    const { thinned } = await load("curves/thinning");
+    const given = readTrajectory(text);
+    return writeTrajectory({ ...given, keyframes: thinned(given.keyframes, tolerance) });
+  },
+
+  async smooth({ text, ...tolerance }) {
+    const { readTrajectory, writeTrajectory } = await load("trajectory");
+    const { smoothed } = await load("curves/thinning");
+    const given = readTrajectory(text);
+    return writeTrajectory({ ...given, keyframes: smoothed(given.keyframes, tolerance) });
+  },
+
+  async retime({ text, chosen, last, by, copy, end, to }) {
+    const { readTrajectory, writeTrajectory } = await load("trajectory");
+    const { retimed, scaledTo, shifted } = await load("curves/retiming");
+    const keys = new Set(chosen);
+    const move = end ? scaledTo(keys, end, to) : shifted(keys, by, last);
+    return writeTrajectory(retimed(readTrajectory(text), keys, move, last, copy).trajectory);
+  },
+
+  async pasted({ text }) {
+    const { readText } = await load("curves/text_box");
+    try {
+      return readText(text) && "";
+    } catch (error) {
+      return error.message;
+    }
+  },
+
   async cloud({ path }) {
     const { rangesOf } = await load("cloud");
     const cloud = await cloudOf(path);

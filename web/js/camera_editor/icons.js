@@ -13,6 +13,7 @@ const PATHS = {
   deleteKey: "M8 2l6 6-6 6-6-6zM5.5 8h5",
   copy: "M5 5V2.5h8.5V11H11M2.5 5H11v8.5H2.5z",
   paste: "M5 3H3v10.5h10V3h-2M5.5 1.5h5v3h-5z",
+  curves: "M2 13.5C6 13.5 5 3 8.5 3S11 9 14 9M2 2v11.5h12",
   undo: "M6 3L2.5 6.5 6 10M3 6.5h6.5a3.5 3.5 0 010 7H6",
   redo: "M10 3l3.5 3.5L10 10M13 6.5H6.5a3.5 3.5 0 000 7H10",
   place: "M8 1.5v4M8 10.5v4M1.5 8h4M10.5 8h4M8 8h.01",

@@ -29,8 +29,12 @@ const SHORTCUTS = {
     ["Home End", "first and last frame", "home", "first"],
     ["K", "set a key", "k", "setKey"],
     ["Delete", "delete the key", "delete", "deleteKey"],
-    ["Ctrl+C, Ctrl+V", "copy and paste a key", "ctrl+c", "copyKey"],
+    ["Ctrl+C, Ctrl+V", "copy and paste keys, also from and to text"],
     ["Drag a key, with Alt", "move it, copy it"],
+    ["Shift + click a key", "choose several; Shift + drag: all of a range"],
+    ["Ctrl+A", "choose all keys; Esc: none", "ctrl+a", "selectAll"],
+    ["Drag an end of the bar", "scale the chosen keys in time"],
+    ["C", "curves of position and direction", "c", "curves"],
   ],
   Views: [
     ["F", "come near the camera", "f", "showEgo"],
@@ -44,7 +48,7 @@ const SHORTCUTS = {
 
 // Keys that share a line of the list with another.
 const MORE = {
-  arrowright: "forth", o: "loopTo", ".": "nextKey", end: "last", "ctrl+v": "pasteKey", "2": "front", "3": "side",
+  arrowright: "forth", o: "loopTo", ".": "nextKey", end: "last", "2": "front", "3": "side",
   backspace: "deleteKey", "ctrl+y": "redo", "ctrl+shift+z": "redo",
 };
 const FLY = { w: [0, 0, 1], s: [0, 0, -1], a: [-1, 0, 0], d: [1, 0, 0], e: [0, 1, 0], q: [0, -1, 0] };

@@ -24,7 +24,12 @@ export class EditorState {
     this.host = host;
     this.scene = new Scene();
     this.frame = 0;
-    this.options = { rollLock: true, eyeSnap: false, eyeHeight: 1.6, exoPicture: true, loopFrom: 0, loopTo: -1 };
+    this.options = {
+      rollLock: true, eyeSnap: false, eyeHeight: 1.6, exoPicture: true, loopFrom: 0, loopTo: -1,
+      curves: false, hiddenChannels: "", thinCentimetres: 1, thinDegrees: 1,
+    };
+    /** Frames of the keys that are chosen. @type {Set<number>} */
+    this.selected = new Set();
     this.history = new History("");
     this.problem = "";
     this.#show(emptyTrajectory());
@@ -112,7 +117,39 @@ export class EditorState {
     const last = this.shown.keyframes.at(-1)?.frame ?? 0;
     this.nFrames = Math.max(this.scene.nFrames || FRAMES, last + 1);
     this.wholePath = null;
-    this.current = null;
+    const frames = new Set(this.shown.keyframes.map((key) => key.frame));
+    this.selected = new Set([...this.selected].filter((frame) => frames.has(frame)));
+  }
+
+  /** Choose the keys at some frames; `more`: beside those that are chosen. */
+  select(frames, more = false) {
+    const had = more ? [...this.selected] : [];
+    this.selected = new Set([...had, ...frames].filter((frame) => this.shown.keyframes.some((key) => key.frame === frame)));
+    this.redraw();
+  }
+
+  /** Choose a key, or choose it no more. */
+  toggle(frame) {
+    if (!this.selected.delete(frame)) this.select([frame], true);
+    this.redraw();
+  }
+
+  /** @returns {import("./trajectory.js").Keyframe[]} the chosen keys, sorted */
+  chosenKeys() {
+    return this.shown.keyframes.filter((key) => this.selected.has(key.frame));
+  }
+
+  /** @returns {string} the trajectory as it is shown, as text */
+  asText() {
+    return writeTrajectory(this.shown);
+  }
+
+  /** Show an edited trajectory, with other keys chosen, while something is dragged. It is stored by `commit`. */
+  try(trajectory, chosen = this.selected) {
+    this.shown = trajectory;
+    this.selected = chosen;
+    this.#changed();
+    this.redraw(true);
   }
 
   /** @returns {number[]} the first and last frame that playing repeats */
@@ -158,8 +195,9 @@ export class EditorState {
   }
 
   /** Replace the trajectory by an edited one and store it. */
-  edit(trajectory) {
+  edit(trajectory, chosen = this.selected) {
     this.shown = trajectory;
+    this.selected = chosen;
     this.commit();
   }
 

@@ -29,6 +29,16 @@ const CSS = `
 .e2e-view canvas { position: absolute; inset: 0; width: 100%; height: 100%; display: block; touch-action: none; }
 .e2e-orbit-box { grid-row: 1 / 3; }
 .e2e-timeline-box { flex: none; height: 66px; }
+.e2e-curves-box { flex: 0 1 190px; min-height: 120px; }
+.e2e-views:has(~ .e2e-curves-box:not([hidden])) { min-height: 250px; }
+.e2e-curve-bar .e2e-channel { padding: 0 8px; border-left: 3px solid var(--channel); }
+.e2e-curve-bar .e2e-channel[aria-pressed="true"] { border-color: var(--channel); color: var(--channel); }
+.e2e-text-box { position: absolute; inset: 6px; z-index: 3; display: flex; flex-direction: column; gap: 8px; padding: 16px; border-radius: 6px;
+  background: var(--comfy-menu-bg, #353535); border: 1px solid var(--border-color, #4e4e4e); }
+.e2e-text { flex: 1; min-height: 0; resize: none; padding: 8px; border: 1px solid var(--border-color, #4e4e4e); border-radius: 5px;
+  background: var(--comfy-input-bg, #222); color: inherit; font: 12px/1.4 monospace; user-select: text; }
+.e2e-fault { color: #ff8a80; }
+.e2e-fault:empty { display: none; }
 .e2e-caption, .e2e-badge, .e2e-message { position: absolute; padding: 2px 7px; border-radius: 4px; background: rgba(0, 0, 0, 0.62);
   color: #fff; pointer-events: none; }
 .e2e-caption { top: 6px; left: 6px; }

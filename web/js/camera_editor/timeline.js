@@ -2,8 +2,8 @@
 
 import { CanvasView, EGO, KEY } from "./canvas_view.js";
 import { Coverage } from "./coverage.js";
+import { retimed, scaledTo, shifted } from "./curves/retiming.js";
 import { clamp, length, sub } from "./math.js";
-import { withKeyMoved } from "./trajectory.js";
 
 const SIDE = 16; // layout pixels left and right of the first and last frame
 const RULER = 18; // height
@@ -11,13 +11,23 @@ const STRIP = 14; // height of the covered shares, below the keys
 const LOW = 0.05; // of the picture: the model would invent the rest
 const REACH = 8; // from the middle of a key
 const LABEL = 48; // least distance of numbers
+const BAR = RULER + 4; // middle of the bar over the chosen keys
+
+/** @returns {number} where a frame is in a view as wide as the timeline, layout pixels */
+export const placeAt = ({ nFrames }, frame, width) => SIDE + (frame / Math.max(1, nFrames - 1)) * (width - 2 * SIDE);
+
+/** @returns {number} the frame at a place, the inverse of `placeAt` */
+export function frameAt({ nFrames }, x, width) {
+  const share = (x - SIDE) / Math.max(1, width - 2 * SIDE);
+  return clamp(Math.round(share * (nFrames - 1)), 0, nFrames - 1);
+}
 
 export class Timeline extends CanvasView {
   /** @param {import("./editor.js").Editor} editor */
   constructor(editor) {
     super("e2e-timeline", "Timeline: drag to scrub", () => editor.redraw());
     this.editor = editor;
-    this.dragged = null; // {from, to, copy} while a key moves
+    this.range = null; // [from, to] while a range of keys is chosen, layout pixels
     this.coverage = new Coverage(editor, () => this.redraw());
   }
 
@@ -27,12 +37,11 @@ export class Timeline extends CanvasView {
   }
 
   #x(frame) {
-    return SIDE + (frame / Math.max(1, this.editor.nFrames - 1)) * (this.width - 2 * SIDE);
+    return placeAt(this.editor, frame, this.width);
   }
 
   #frame(x) {
-    const share = (x - SIDE) / Math.max(1, this.width - 2 * SIDE);
-    return clamp(Math.round(share * (this.editor.nFrames - 1)), 0, this.editor.nFrames - 1);
+    return frameAt(this.editor, x, this.width);
   }
 
   /** @returns {number} the vertical middle of the keys */
@@ -51,11 +60,12 @@ export class Timeline extends CanvasView {
     this.#drawSpeed();
     this.#drawCoverage(colors);
     this.#drawLoop();
-    for (const key of editor.shown.keyframes) {
-      const moves = this.dragged?.from === key.frame;
-      if (!moves || this.dragged.copy) this.#drawKey(key.frame, key.frame === editor.frame);
+    this.#drawBar();
+    for (const { frame } of editor.shown.keyframes) this.#drawKey(frame, frame === editor.frame, editor.selected.has(frame));
+    if (this.range) {
+      context.fillStyle = "rgba(255, 255, 255, 0.2)";
+      context.fillRect(this.range[0], RULER, this.range[1] - this.range[0], height - RULER - STRIP);
     }
-    if (this.dragged) this.#drawKey(this.dragged.to, true);
     const x = this.#x(editor.frame);
     context.fillStyle = EGO;
     context.fillRect(x - 0.75, 0, 1.5, height);
@@ -135,17 +145,45 @@ export class Timeline extends CanvasView {
     if (to < editor.nFrames - 1) context.fillRect(this.#x(to), 0, this.width - this.#x(to), height);
   }
 
-  #drawKey(frame, current) {
+  #drawKey(frame, current, chosen) {
     const { context } = this;
     context.save();
     context.translate(this.#x(frame), this.#row);
     context.rotate(Math.PI / 4);
-    context.fillStyle = KEY;
+    context.fillStyle = chosen ? "#fff" : KEY;
     context.fillRect(-5.5, -5.5, 11, 11);
     context.lineWidth = current ? 2 : 1;
-    context.strokeStyle = current ? "#fff" : "rgba(0, 0, 0, 0.6)";
+    context.strokeStyle = current ? (chosen ? EGO : "#fff") : "rgba(0, 0, 0, 0.6)";
     context.strokeRect(-5.5, -5.5, 11, 11);
     context.restore();
+  }
+
+  /** @returns {number[] | null} the first and last of several chosen keys, as frames */
+  #ends() {
+    const frames = this.editor.chosenKeys().map((key) => key.frame);
+    return frames.length > 1 ? [frames[0], frames.at(-1)] : null;
+  }
+
+  // Over several chosen keys: its ends scale them in time.
+  #drawBar() {
+    const ends = this.#ends()?.map((frame) => this.#x(frame));
+    if (!ends) return;
+    const { context } = this;
+    context.fillStyle = "rgba(255, 255, 255, 0.55)";
+    context.fillRect(ends[0], BAR - 1.5, ends[1] - ends[0], 3);
+    context.fillStyle = "#fff";
+    for (const x of ends) context.fillRect(x - 3, BAR - 4, 6, 8);
+  }
+
+  /** @returns {number[]} where the "start" or "end" of the chosen keys' bar is, layout pixels */
+  placeOfEnd(end) {
+    return [this.#x(this.#ends()[end === "start" ? 0 : 1]), BAR];
+  }
+
+  #endAt([x, y]) {
+    const ends = Math.abs(y - BAR) < 6 ? this.#ends() : null;
+    if (!ends) return null;
+    return ["start", "end"].find((_, i) => Math.abs(this.#x(ends[i]) - x) < REACH) ?? null;
   }
 
   /** @returns {number | null} the frame of the key under the pointer */
@@ -162,29 +200,65 @@ export class Timeline extends CanvasView {
 
   press(event, at) {
     const { editor } = this;
+    const end = this.#endAt(at);
+    if (end) return this.#retiming((x) => scaledTo(this.taken, end, this.#frame(x)));
     const from = this.#keyAt(at);
+    if (from === null && event.shiftKey && at[1] > RULER) return this.#choosing(at[0]);
     if (from === null) {
       editor.goTo(this.#frame(at[0]), true);
       return { move: ([x]) => editor.goTo(this.#frame(x), true), end: () => editor.settle() };
     }
+    if (event.shiftKey) return { end: (moved) => moved || editor.toggle(from) };
+    if (!editor.selected.has(from)) editor.select([]);
+    const moves = editor.selected.size ? editor.selected : new Set([from]);
+    const still = () => {
+      editor.select([from]);
+      editor.goTo(from);
+    };
+    return this.#retiming((x) => shifted(this.taken, this.#frame(x) - from, editor.nFrames - 1), moves, from, still);
+  }
+
+  // A drag that moves keys in time: `moveTo(x)` gives where each goes. The frame of now goes along with the key `held`.
+  #retiming(moveTo, moves = this.editor.selected, held = null, still = () => {}) {
+    const { editor } = this;
+    const before = editor.shown;
+    const last = editor.nFrames - 1;
+    const several = moves.size > 1;
+    this.taken = new Set(moves);
+    let move = null;
     return {
-      move: ([x], moved) => {
-        this.dragged = { from, to: this.#frame(x), copy: moved.altKey || moved.ctrlKey || moved.metaKey };
-        this.redraw();
+      move: ([x], event) => {
+        move = moveTo(x);
+        const made = retimed(before, this.taken, move, last, event.altKey || event.ctrlKey || event.metaKey);
+        editor.try(made.trajectory, several ? made.chosen : new Set());
       },
       end: (moved) => {
-        const { dragged } = this;
-        this.dragged = null;
-        if (!moved || !dragged) return editor.goTo(from);
-        editor.edit(withKeyMoved(editor.shown, dragged.from, dragged.to, dragged.copy));
-        editor.goTo(dragged.to);
+        if (!moved || !move) return still();
+        editor.commit();
+        if (held !== null) editor.goTo(move(held));
+      },
+    };
+  }
+
+  #choosing(from) {
+    const { editor } = this;
+    return {
+      move: ([to]) => {
+        this.range = [from, to];
+        this.redraw();
+      },
+      end: () => {
+        if (!this.range) return;
+        const [low, high] = this.range.sort((a, b) => a - b);
+        this.range = null;
+        editor.select(editor.shown.keyframes.map((key) => key.frame).filter((frame) => this.#x(frame) >= low && this.#x(frame) <= high), true);
       },
     };
   }
 
   hover(event, at) {
     const key = at && this.#keyAt(at);
-    this.canvas.style.cursor = key === null ? "ew-resize" : "grab";
+    this.canvas.style.cursor = key === null || (at && this.#endAt(at)) ? "ew-resize" : "grab";
     const share = at && at[1] > this.height - STRIP ? this.coverage.shares.get(this.#frame(at[0])) : undefined;
     const covered = share === undefined ? "" : `Frame ${this.#frame(at[0])}: about ${Math.round(100 * share)} % covered`;
     this.canvas.title = key === null || !at ? covered : `Key at frame ${key}: drag to move, with Alt to copy`;

@@ -51,8 +51,10 @@ export class Toolbar {
       element("span", { className: "e2e-gap" }),
       this.#button("setKey", "Set a key here (K)", "setKey"),
       this.#button("deleteKey", "Delete the key here (Delete)", "deleteKey"),
-      this.#button("copy", "Copy the key or pose (Ctrl+C)", "copyKey"),
-      this.#button("paste", "Paste it as a key here (Ctrl+V)", "pasteKey"),
+      this.#button("copy", "Copy the chosen keys, or the pose (Ctrl+C)", "copyKey"),
+      this.#button("paste", "Paste them here (Ctrl+V)", "pasteKey"),
+      element("span", { className: "e2e-gap" }),
+      this.#toggle("curves", "Curves", "Curves of position and direction; thin out and smooth keys (C)", () => options.curves, "curves"),
     );
   }
 
