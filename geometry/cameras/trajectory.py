@@ -111,7 +111,7 @@ class Trajectory:
 
     The position is the cubic Hermite curve at s through the keys. A key without tangents of its own has
     (p[i+1] - p[i-1]) / (f[i+1] - f[i-1]) per frame, one-sided at both ends. The rotation is the slerp by s; where one
-    of the two keys has a turn of its own it is `hermite_turns`. Before the first and after the last key the camera rests.
+    of the two keys has a turn of its own, it is `hermite_turns`. Before the first and after the last key it rests.
 
     Attributes:
         keyframes: sorted, one a frame at most; there may be none.

@@ -83,7 +83,7 @@ const TASKS = {
     return { positions: [...cloud.positions], colors: [...cloud.colors], frames };
   },
 
-  async coverage({ path, views, lens, width, height }) {
+  async coverage({ path, views, lens, width, height, near = 0 }) {
     const { Splatter } = await load("splat");
     const { makeLens } = await load("lens");
     const { poseOfMatrix } = await load("scene");
@@ -91,7 +91,7 @@ const TASKS = {
     const splatter = new Splatter(width, height);
     return views.map(({ matrix, frame }) => {
       splatter.clear();
-      splatter.drawDiscs(cloud, frame, poseOfMatrix(matrix), makeLens(lens));
+      splatter.drawDiscs(cloud, frame, poseOfMatrix(matrix), makeLens(lens), 1, near);
       const covered = Array.from(splatter.depth, (depth) => (depth < Infinity ? 1 : 0)).join("");
       return { share: splatter.coverage(), covered, colors: [...splatter.bytes] };
     });

@@ -1,6 +1,7 @@
 // What buttons and keys do: one function a command.
 
 import { flatSlopes, plainSlopes, pasteKeys, smoothKeys, smoothSlopes, thinOut } from "./curves/actions.js";
+import { OVERLAYS } from "./ego_overlay.js";
 import { lookAt, MOVES } from "./moves.js";
 import { withKey, writeTrajectory } from "./trajectory.js";
 
@@ -16,6 +17,8 @@ export const COMMANDS = {
   place: (editor) => editor.take(editor.tool === "eyes" || editor.tool === "gaze" ? null : "eyes"),
   lookAt: (editor) => editor.take(editor.tool === "lookAt" ? null : "lookAt"),
   cancel: (editor) => {
+    const busy = editor.tool || editor.selected.size || !editor.help.hidden || !editor.textBox.root.hidden;
+    if (!busy && editor.large.isOpen) editor.large.close();
     if (!editor.tool) editor.select([]);
     editor.take(null);
     editor.help.hidden = true;
@@ -25,6 +28,9 @@ export const COMMANDS = {
   rollLock: (editor) => editor.setOption("rollLock", !editor.options.rollLock),
   eyeSnap: (editor) => editor.setOption("eyeSnap", !editor.options.eyeSnap),
   exoPicture: (editor) => editor.setOption("exoPicture", !editor.options.exoPicture),
+  overlay: (editor) => editor.setOption("overlay", OVERLAYS[(OVERLAYS.indexOf(editor.options.overlay) + 1) % OVERLAYS.length]),
+  large: (editor) => editor.large.toggle(),
+  swap: (editor) => editor.large.toFront("ego"),
   undo: (editor) => editor.step(-1),
   redo: (editor) => editor.step(1),
 

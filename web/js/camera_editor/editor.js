@@ -10,6 +10,7 @@ import { EgoView } from "./ego_view.js";
 import { ExoView } from "./exo_view.js";
 import { turnedTo } from "./handles.js";
 import { helpOverlay, isOfPage, meaningOf } from "./keys.js";
+import { LargeView } from "./large_view.js";
 import { clamp, sub } from "./math.js";
 import { OrbitView } from "./orbit_view.js";
 import { Panel } from "./panel.js";
@@ -21,6 +22,7 @@ import { Toolbar } from "./toolbar.js";
 const FPS = 16; // Wan's own rate, until a run tells the clip's
 const TELLING = 4000; // ms that a passing message stays
 const FLY = 0.9; // of the distance to the target, a second
+const WALK = 0.6; // metres a second of the ego camera
 
 export class Editor extends EditorState {
   /** @param {object} host see `EditorState` */
@@ -55,6 +57,7 @@ export class Editor extends EditorState {
     const body = element("div", { className: "e2e-body" }, this.toolbar.root, views, ...below);
     this.root = element("div", { className: "e2e widget-expands" }, this.keys, body, this.help, this.textBox.root);
     this.root.dataset.captureWheel = "true"; // the Vue renderer would zoom the graph
+    this.large = new LargeView(this);
     this.#listen();
   }
 
@@ -78,7 +81,12 @@ export class Editor extends EditorState {
     // A button that was pressed by the keyboard (`detail` 0) keeps the focus.
     root.addEventListener("click", (event) => typed(event.target) || event.detail === 0 || this.focus());
     root.addEventListener("keydown", (event) => {
-      const meaning = typed(event.target) || pressed(event) ? null : meaningOf(event);
+      const inField = typed(event.target);
+      if (!inField && this.#views.some((view) => view.typed(event.key))) {
+        event.preventDefault();
+        return event.stopPropagation();
+      }
+      const meaning = inField || pressed(event) ? null : meaningOf(event);
       if (!isOfPage(event)) event.stopPropagation(); // Ctrl+M, B, G, Alt+C and others act on the graph's nodes
       if (!meaning) return;
       event.preventDefault();
@@ -89,6 +97,10 @@ export class Editor extends EditorState {
     });
     root.addEventListener("keyup", (event) => this.held.delete(event.key.toLowerCase()));
     root.addEventListener("focusout", () => this.held.clear());
+  }
+
+  get #views() {
+    return [this.orbit, this.ego, this.exo, this.timeline, this.curves];
   }
 
   #copy(clipboard) {
@@ -117,7 +129,8 @@ export class Editor extends EditorState {
     this.held.clear();
     for (const timer of [this.committing, this.settling, this.forgetting]) clearTimeout(timer);
     cancelAnimationFrame(this.drawing);
-    for (const view of [this.orbit, this.ego, this.exo, this.timeline, this.curves]) view.dispose();
+    this.large.dispose();
+    for (const view of this.#views) view.dispose();
   }
 
   // What the artist does -------------------------------------------------------------------------------------------
@@ -181,15 +194,20 @@ export class Editor extends EditorState {
   #fly() {
     if (this.flying) return;
     this.flying = true;
+    const walks = this.ego.pointer !== null; // over the ego view the keys move its camera
     let last = performance.now();
     const tick = (now) => {
-      const way = (FLY * this.orbit.camera.distance * (now - last) * (this.fast ? 3 : 1)) / 1000;
+      const seconds = ((now - last) * (this.fast ? 3 : 1)) / 1000;
       last = now;
-      for (const direction of this.held.values()) this.orbit.camera.fly(...direction.map((value) => value * way));
+      for (const direction of this.held.values()) {
+        if (walks) this.ego.walk(direction.map((value) => value * WALK * seconds));
+        else this.orbit.camera.fly(...direction.map((value) => value * FLY * this.orbit.camera.distance * seconds));
+      }
       this.flying = this.held.size > 0;
       this.redraw(this.flying);
-      if (this.flying) requestAnimationFrame(tick);
-      else this.settle();
+      if (this.flying) return requestAnimationFrame(tick);
+      if (walks) this.commit();
+      this.settle();
     };
     requestAnimationFrame(tick);
   }
@@ -227,9 +245,9 @@ export class Editor extends EditorState {
   }
 
   draw() {
-    if (!this.moving || !this.colors) this.colors = themeColors();
-    const { orbit, ego, exo, timeline, curveBar, curves, toolbar, panel } = this;
-    for (const part of [toolbar, curveBar, orbit, ego, exo, timeline, curves, panel]) part.draw();
+    if (!this.moving || !this.colors) this.colors = themeColors(this.root);
+    const { orbit, ego, exo, timeline, curveBar, curves, toolbar, panel, large } = this;
+    for (const part of [large, toolbar, curveBar, orbit, ego, exo, timeline, curves, panel]) part.draw();
     this.#drawMessages();
   }
 
@@ -260,7 +278,7 @@ export class Editor extends EditorState {
     const { coverage, coverageFrame, splatter } = this.ego;
     return {
       frame, nFrames, text, tool, playing, options: { ...options }, keyframes: structuredClone(shown.keyframes),
-      selected: [...this.selected].sort((a, b) => a - b), loop: this.loop(), fps: this.scene.fps, coverages: Object.fromEntries(this.timeline.coverage.shares),
+      front: this.large.front, isLarge: this.large.isOpen, selected: [...this.selected].sort((a, b) => a - b), loop: this.loop(), fps: this.scene.fps, coverages: Object.fromEntries(this.timeline.coverage.shares),
       lens: this.lens.json, coverage, coverageFrame, egoRows: splatter.height, hasCloud: Boolean(this.scene.cloud),
       message: this.message.textContent,
     };

@@ -1,6 +1,7 @@
 // What the ego camera sees of the cloud, through the chosen lens, and how much of its picture that covers.
 
 import { CanvasView, element, Picture } from "./canvas_view.js";
+import { EgoOverlay } from "./ego_overlay.js";
 import { anglesOf, rotationOf } from "./ground.js";
 import { along, clamp, quatAxes } from "./math.js";
 import { Splatter } from "./splat.js";
@@ -34,7 +35,8 @@ export class EgoView extends CanvasView {
     this.coverage = null; // share, 0 to 1
     this.coverageFrame = null; // the frame that it is of
     this.badge = element("div", { className: "e2e-badge" });
-    this.root.append(element("div", { className: "e2e-caption" }, "Ego view"), this.badge);
+    this.overlay = new EgoOverlay(editor);
+    this.root.append(element("div", { className: "e2e-caption" }, "Ego view"), this.badge, this.overlay.choice);
     this.canvas.style.cursor = "grab";
   }
 
@@ -55,6 +57,7 @@ export class EgoView extends CanvasView {
     }
     this.#splat(width, height);
     context.drawImage(this.picture.canvas, ...this.box);
+    this.overlay.draw(context, this.box, (splatter, key, rows) => this.#draw(splatter, key.frame, key, rows, 1));
     this.#drawMiddle();
     // Without keys the node gives the exo camera with its own lens, which covers something else.
     this.badge.textContent = editor.shown.keyframes.length ? coverageText(this.coverage, editor.scene.thinned) : "";
@@ -65,13 +68,20 @@ export class EgoView extends CanvasView {
     const { editor, splatter } = this;
     const { moving, frame, lens, scene } = editor;
     const pose = editor.pose();
-    if (this.picture.isOf(scene.cloud, moving, frame, lens, width, height, ...pose.position, ...pose.rotation)) return;
-    const share = scaleTo(moving ? MOVING_ROWS : FULL_ROWS, width, height);
-    splatter.resize(...[width, height].map((side) => Math.max(1, Math.round(side * share))));
-    splatter.clear();
-    splatter.drawDiscs(scene.cloud, frame, pose, this.#lens(share), moving ? 2 : 1);
+    const near = editor.near();
+    if (this.picture.isOf(scene.cloud, moving, frame, lens, width, height, near, ...pose.position, ...pose.rotation)) return;
+    this.#draw(splatter, frame, pose, moving ? MOVING_ROWS : FULL_ROWS, moving ? 2 : 1);
     [this.coverage, this.coverageFrame] = [splatter.coverage(), frame];
     this.picture.update();
+  }
+
+  // What a camera sees of a frame, in a picture of so many rows, of every `step`th point.
+  #draw(splatter, frame, pose, rows, step) {
+    const { shown, scene } = this.editor;
+    const share = scaleTo(rows, shown.width, shown.height);
+    splatter.resize(...[shown.width, shown.height].map((side) => Math.max(1, Math.round(side * share))));
+    splatter.clear();
+    splatter.drawDiscs(scene.cloud, frame, pose, this.#lens(share), step, this.editor.near());
   }
 
   // The lens at the picture's own resolution, made once for each.
@@ -105,7 +115,21 @@ export class EgoView extends CanvasView {
       fine: true,
       move: (to) => editor.setPose(moves ? this.#moved(pose, from, to) : this.#turned(pose, from, to), { moving: true }),
       end: (moved) => moved && editor.commit(),
+      unit: moves ? "m to the right" : "\u00b0 to the right",
+      type: (value) => editor.setPose(moves ? walked(pose, editor.scene.ground, [value, 0, 0]) : this.#yawed(pose, value), { moving: true, snap: false }),
     };
+  }
+
+  /** Move the camera by metres to the right, up and ahead. */
+  walk(way) {
+    const { editor } = this;
+    editor.setPose(walked(editor.pose(), editor.scene.ground, way), { moving: true });
+  }
+
+  #yawed(pose, degrees) {
+    const { ground } = this.editor.scene;
+    const [yaw, pitch, roll] = anglesOf(ground, pose.rotation);
+    return { ...pose, rotation: rotationOf(ground, [yaw + degrees, pitch, roll]) };
   }
 
   #moved(pose, from, to) {
@@ -139,4 +163,9 @@ export class EgoView extends CanvasView {
     this.editor.setPose({ ...pose, position }, { moving: true });
     this.editor.commitSoon();
   }
+}
+
+function walked(pose, ground, [right, up, ahead]) {
+  const axes = quatAxes(pose.rotation);
+  return { ...pose, position: along(pose.position, axes.right, right, ground.up, up, axes.forward, ahead) };
 }

@@ -2,7 +2,7 @@
 
 import { CanvasView, EGO, EXO, KEY, Picture } from "./canvas_view.js";
 import { rangesOf } from "./cloud.js";
-import { dragged, handleAt, handlesOf } from "./handles.js";
+import { dragged, handleAt, handlesOf, TYPED, typedTo } from "./handles.js";
 import { along, length, sub } from "./math.js";
 import { OrbitCamera } from "./orbit_camera.js";
 import { drawCamera, drawGround, drawLine, drawPath } from "./scene_lines.js";
@@ -108,6 +108,8 @@ export class OrbitView extends CanvasView {
       fine: true,
       move: (to) => editor.setPose(dragged(handle, pose, viewer, from, to), { moving: true }),
       end: (moved) => moved && editor.commit(),
+      unit: TYPED[handle.kind],
+      type: TYPED[handle.kind] && ((value) => editor.setPose(typedTo(handle.kind, pose, viewer.ground, value), { moving: true, snap: false })),
     };
   }
 

@@ -47,8 +47,9 @@ export class Splatter {
    * @param {import("./trajectory.js").Pose} pose of the camera
    * @param {import("./lens.js").Lens} lens of a picture of this splatter's size
    * @param {number} step 1 draws every point, 2 every second
+   * @param {number} near metres around the camera in which no point is drawn
    */
-  drawDiscs(cloud, frame, pose, lens, step = 1) {
+  drawDiscs(cloud, frame, pose, lens, step = 1, near = 0) {
     const radius = (RELEASE_RADIUS * this.height) / RELEASE_HEIGHT;
     const m = quatToMatrix(pose.rotation);
     const [px, py, pz] = pose.position;
@@ -60,7 +61,7 @@ export class Splatter {
         const y = positions[3 * i + 1] - py;
         const z = positions[3 * i + 2] - pz;
         const deep = m[2] * x + m[5] * y + m[8] * z;
-        if (!(deep > 0)) continue;
+        if (!(deep > 0) || x * x + y * y + z * z < near * near) continue;
         if (!lens.project(m[0] * x + m[3] * y + m[6] * z, m[1] * x + m[4] * y + m[7] * z, deep, pixel)) continue;
         const column = pixel[0];
         const row = pixel[1];

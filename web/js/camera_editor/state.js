@@ -17,6 +17,8 @@ export class EditorState {
    * @param {object} host
    * @param {(text: string) => void} host.write stores the trajectory's text
    * @param {() => boolean} [host.isLinked] whether the text comes from another node, so that edits here do not count
+   * @param {() => number | null} [host.near] the node's own number, or null where it comes through a link
+   * @param {(metres: number) => void} [host.setNear] stores it
    * @param {() => boolean} [host.startIsLinked] whether a camera to start from is connected
    * @param {(view: object) => void} host.keepView stores what is no part of the trajectory: options, where one looks from
    */
@@ -26,6 +28,7 @@ export class EditorState {
     this.frame = 0;
     this.options = {
       rollLock: true, eyeSnap: false, eyeHeight: 1.6, exoPicture: true, loopFrom: 0, loopTo: -1,
+      front: "orbit", largeFront: "ego", overlay: "none",
       curves: false, hiddenChannels: "", thinCentimetres: 1, thinDegrees: 1,
     };
     /** Frames of the keys that are chosen. @type {Set<number>} */
@@ -152,6 +155,11 @@ export class EditorState {
     this.redraw(true);
   }
 
+  /** @returns {number} metres around the ego camera in which points are not drawn: the node's input, or what its last run had */
+  near() {
+    return this.host.near?.() ?? this.scene.near;
+  }
+
   /** @returns {number[]} the first and last frame that playing repeats */
   loop() {
     const last = this.nFrames - 1;
@@ -192,6 +200,12 @@ export class EditorState {
     this.shown = withKey(this.shown, this.frame, { position, rotation: pose.rotation });
     this.#changed();
     this.redraw(moving);
+  }
+
+  /** Show again what is stored. */
+  revert() {
+    this.#show(this.trajectory);
+    this.settle();
   }
 
   /** Replace the trajectory by an edited one and store it. */

@@ -8,6 +8,9 @@ import { clamp, length, sub } from "./math.js";
 const SIDE = 16; // layout pixels left and right of the first and last frame
 const RULER = 18; // height
 const STRIP = 14; // height of the covered shares, below the keys
+const PICTURES = 36; // height of the ego pictures above them
+const BELOW = STRIP + PICTURES;
+const APART = 3; // pixels between pictures at least
 const LOW = 0.05; // of the picture: the model would invent the rest
 const REACH = 8; // from the middle of a key
 const LABEL = 48; // least distance of numbers
@@ -46,30 +49,33 @@ export class Timeline extends CanvasView {
 
   /** @returns {number} the vertical middle of the keys */
   get #row() {
-    return RULER + (this.height - RULER - STRIP) / 2;
+    return RULER + (this.height - RULER - BELOW) / 2;
   }
 
   draw() {
-    this.coverage.update();
     if (!this.begin()) return;
+    const { width: columns, height: rows } = this.editor.shown;
+    this.pictureWidth = Math.min((PICTURES * columns) / rows, 3 * PICTURES);
+    this.coverage.update(Math.max(2, Math.floor((this.width - 2 * SIDE + APART) / (this.pictureWidth + APART))));
     const { editor, context, width, height } = this;
     const { colors, nFrames } = editor;
     context.fillStyle = colors.background;
     context.fillRect(0, 0, width, height);
     this.#drawRuler(colors, nFrames);
     this.#drawSpeed();
+    this.#drawPictures();
     this.#drawCoverage(colors);
     this.#drawLoop();
     this.#drawBar();
     for (const { frame } of editor.shown.keyframes) this.#drawKey(frame, frame === editor.frame, editor.selected.has(frame));
     if (this.range) {
       context.fillStyle = "rgba(255, 255, 255, 0.2)";
-      context.fillRect(this.range[0], RULER, this.range[1] - this.range[0], height - RULER - STRIP);
+      context.fillRect(this.range[0], RULER, this.range[1] - this.range[0], height - RULER - BELOW);
     }
     const x = this.#x(editor.frame);
     context.fillStyle = EGO;
     context.fillRect(x - 0.75, 0, 1.5, height);
-    context.font = "600 10px sans-serif";
+    context.font = `600 10px ${colors.font}`;
     const label = String(editor.frame);
     const half = context.measureText(label).width / 2 + 5;
     const middle = clamp(x, half, width - half);
@@ -85,7 +91,7 @@ export class Timeline extends CanvasView {
     const step = [1, 2, 4, 5, 8, 10, 20, 25, 50, 100, 200, 500, 1000].find((frames) => frames * perFrame >= LABEL) ?? 5000;
     context.fillStyle = colors.raised;
     context.fillRect(0, 0, width, RULER);
-    context.font = "10px sans-serif";
+    context.font = `10px ${colors.font}`;
     context.textAlign = "center";
     for (let frame = 0; frame < nFrames; frame++) {
       const named = frame % step === 0;
@@ -101,7 +107,7 @@ export class Timeline extends CanvasView {
   // How many metres the camera goes in each frame, as a faint area.
   #drawSpeed() {
     const { context, editor } = this;
-    const height = this.height - STRIP;
+    const height = this.height - BELOW;
     const path = editor.path();
     if (path.length < 3) return;
     const speeds = path.slice(1).map((point, i) => length(sub(point, path[i])));
@@ -115,6 +121,19 @@ export class Timeline extends CanvasView {
     context.fillStyle = EGO;
     context.fill();
     context.globalAlpha = 1;
+  }
+
+  // What the camera sees, each picture over its frame; the outer ones stay within the timeline.
+  #drawPictures() {
+    const { context, height, width, pictureWidth } = this;
+    for (const [frame, picture] of this.coverage.pictures) {
+      const fit = Math.min(pictureWidth / picture.width, PICTURES / picture.height);
+      const [wide, high] = [picture.width * fit, picture.height * fit - 2];
+      const left = clamp(this.#x(frame) - wide / 2, SIDE, width - SIDE - wide);
+      context.fillStyle = "#000";
+      context.fillRect(left, height - BELOW, wide, high);
+      context.drawImage(picture, left, height - BELOW, wide, high);
+    }
   }
 
   // How much of each frame's picture is covered: bars, red where it is next to nothing.
@@ -215,7 +234,9 @@ export class Timeline extends CanvasView {
       editor.select([from]);
       editor.goTo(from);
     };
-    return this.#retiming((x) => shifted(this.taken, this.#frame(x) - from, editor.nFrames - 1), moves, from, still);
+    const shift = (frames) => shifted(this.taken, Math.round(frames), editor.nFrames - 1);
+    const drag = this.#retiming((x) => shift(this.#frame(x) - from), moves, from, still);
+    return { ...drag, unit: "frames", type: (value) => drag.go(shift(value)) };
   }
 
   // A drag that moves keys in time: `moveTo(x)` gives where each goes. The frame of now goes along with the key `held`.
@@ -226,12 +247,14 @@ export class Timeline extends CanvasView {
     const several = moves.size > 1;
     this.taken = new Set(moves);
     let move = null;
+    const go = (to, copy = false) => {
+      move = to;
+      const made = retimed(before, this.taken, move, last, copy);
+      editor.try(made.trajectory, several ? made.chosen : new Set());
+    };
     return {
-      move: ([x], event) => {
-        move = moveTo(x);
-        const made = retimed(before, this.taken, move, last, event.altKey || event.ctrlKey || event.metaKey);
-        editor.try(made.trajectory, several ? made.chosen : new Set());
-      },
+      go,
+      move: ([x], event) => go(moveTo(x), event.altKey || event.ctrlKey || event.metaKey),
       end: (moved) => {
         if (!moved || !move) return still();
         editor.commit();

@@ -92,7 +92,7 @@ export class CurveView extends CanvasView {
   // Lines at round values: metres written on the left, degrees on the right.
   #drawLevels() {
     const { context, width, height, editor } = this;
-    context.font = "10px sans-serif";
+    context.font = `10px ${editor.colors.font}`;
     context.fillStyle = editor.colors.faint;
     for (const [unit, side] of [["m", "left"], ["°", "right"]]) {
       if (!this.lines.some(({ channel }) => channel.unit === unit)) continue;
@@ -187,6 +187,7 @@ export class CurveView extends CanvasView {
     const chosen = new Set(editor.selected);
     const keys = before.keyframes.filter((key) => chosen.has(key.frame));
     let sideways = null;
+    const raise = (by) => editor.try(withKeys(before, keys.map((key) => ({ ...key, ...withValue(channel, key, editor.scene.ground, by) }))));
     return {
       fine: true,
       move: (to) => {
@@ -198,8 +199,10 @@ export class CurveView extends CanvasView {
           return editor.try(made.trajectory, made.chosen);
         }
         const by = -dy / this.#perUnit(channel);
-        editor.try(withKeys(before, keys.map((key) => ({ ...key, ...withValue(channel, key, editor.scene.ground, by) }))));
+        raise(by);
       },
+      unit: `${channel.unit} of ${channel.name}`,
+      type: raise,
       end: (moved) => this.#end(moved, () => !shift && editor.goTo(frame)),
     };
   }
