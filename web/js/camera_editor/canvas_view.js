@@ -180,7 +180,8 @@ export class Picture {
   }
 
   /** @returns {boolean} whether the picture still shows this: a list of numbers, texts and objects */
-  isOf(...shown) {
+  isOf(...what) {
+    const shown = [...what, this.splatter.isQuick]; // after a card was lost it is drawn anew
     const same = shown.length === this.shows.length && shown.every((value, i) => value === this.shows[i]);
     this.shows = shown;
     return same;
@@ -189,6 +190,7 @@ export class Picture {
   /** Take over what the splatter has drawn. */
   update() {
     const { splatter, canvas } = this;
+    splatter.finish();
     if (this.bytes !== splatter.bytes) {
       this.bytes = splatter.bytes;
       [canvas.width, canvas.height] = [splatter.width, splatter.height];

@@ -2,7 +2,7 @@
 // the page while nothing else is done.
 
 import { scaleTo } from "./ego_view.js";
-import { Splatter } from "./splat.js";
+import { GlSplatter } from "./gl/gl_splatter.js";
 
 const ROWS = 112; // of the pictures: the share does not depend on it, as discs grow with the picture
 const BUDGET = 8; // ms at a time
@@ -16,7 +16,7 @@ export class Coverage {
   constructor(editor, changed) {
     this.editor = editor;
     this.changed = changed;
-    this.splatter = new Splatter();
+    this.splatter = new GlSplatter();
     /** Shares, 0 to 1, by frame; frames that are not known yet are missing. @type {Map<number, number>} */
     this.shares = new Map();
     /** What the camera sees, for some frames. @type {Map<number, HTMLCanvasElement>} */

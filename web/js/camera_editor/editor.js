@@ -8,6 +8,7 @@ import { CurveView } from "./curves/curve_view.js";
 import { readText, TextBox } from "./curves/text_box.js";
 import { EgoView } from "./ego_view.js";
 import { ExoView } from "./exo_view.js";
+import { onLoss } from "./gl/device.js";
 import { turnedTo } from "./handles.js";
 import { helpOverlay, isOfPage, meaningOf } from "./keys.js";
 import { LargeView } from "./large_view.js";
@@ -58,6 +59,7 @@ export class Editor extends EditorState {
     this.root = element("div", { className: "e2e widget-expands" }, this.keys, body, this.help, this.textBox.root);
     this.root.dataset.captureWheel = "true"; // the Vue renderer would zoom the graph
     this.large = new LargeView(this);
+    this.forgetLoss = onLoss(() => this.redraw());
     this.#listen();
   }
 
@@ -130,6 +132,7 @@ export class Editor extends EditorState {
     for (const timer of [this.committing, this.settling, this.forgetting]) clearTimeout(timer);
     cancelAnimationFrame(this.drawing);
     this.large.dispose();
+    this.forgetLoss();
     for (const view of this.#views) view.dispose();
   }
 
@@ -280,6 +283,7 @@ export class Editor extends EditorState {
       frame, nFrames, text, tool, playing, options: { ...options }, keyframes: structuredClone(shown.keyframes),
       front: this.large.front, isLarge: this.large.isOpen, selected: [...this.selected].sort((a, b) => a - b), loop: this.loop(), fps: this.scene.fps, coverages: Object.fromEntries(this.timeline.coverage.shares),
       lens: this.lens.json, coverage, coverageFrame, egoRows: splatter.height, hasCloud: Boolean(this.scene.cloud),
+      renderer: splatter.isQuick ? "WebGL2" : "processor",
       message: this.message.textContent,
     };
   }

@@ -1,7 +1,7 @@
 // A half-transparent picture over the ego view: the exo image, or what the camera sees at a key beside the frame of now.
 
 import { element, Picture } from "./canvas_view.js";
-import { Splatter } from "./splat.js";
+import { GlSplatter } from "./gl/gl_splatter.js";
 
 const SHARE = 0.5; // how much of the overlay is seen
 const ROWS = 224; // of a key's view
@@ -15,7 +15,7 @@ export class EgoOverlay {
   /** @param {import("./editor.js").Editor} editor */
   constructor(editor) {
     this.editor = editor;
-    this.splatter = new Splatter();
+    this.splatter = new GlSplatter();
     this.picture = new Picture(this.splatter);
     const options = OVERLAYS.map((value) => element("option", { value }, LABELS[value]));
     this.choice = element("select", { title: "A half-transparent image over the ego view (B)" }, ...options);
@@ -37,7 +37,7 @@ export class EgoOverlay {
    * Draw it into the box of the ego view.
    * @param {CanvasRenderingContext2D} context
    * @param {number[]} box x, y, width, height in layout pixels
-   * @param {(splatter: Splatter, key: import("./trajectory.js").Keyframe, rows: number) => void} splat draws the view of a key
+   * @param {(splatter: GlSplatter, key: import("./trajectory.js").Keyframe, rows: number) => void} splat draws the view of a key
    */
   draw(context, box, splat) {
     const { editor } = this;

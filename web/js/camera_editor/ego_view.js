@@ -2,9 +2,9 @@
 
 import { CanvasView, element, Picture } from "./canvas_view.js";
 import { EgoOverlay } from "./ego_overlay.js";
+import { GlSplatter } from "./gl/gl_splatter.js";
 import { anglesOf, rotationOf } from "./ground.js";
 import { along, clamp, quatAxes } from "./math.js";
-import { Splatter } from "./splat.js";
 
 const FULL_ROWS = 448; // of the picture at rest, as EgoX's
 const MOVING_ROWS = 224; // and while something moves, with every second point
@@ -30,7 +30,7 @@ export class EgoView extends CanvasView {
   constructor(editor) {
     super("e2e-ego", "Ego view: drag to turn the gaze", () => editor.redraw());
     this.editor = editor;
-    this.splatter = new Splatter();
+    this.splatter = new GlSplatter();
     this.picture = new Picture(this.splatter);
     this.coverage = null; // share, 0 to 1
     this.coverageFrame = null; // the frame that it is of
@@ -70,7 +70,8 @@ export class EgoView extends CanvasView {
     const pose = editor.pose();
     const near = editor.near();
     if (this.picture.isOf(scene.cloud, moving, frame, lens, width, height, near, ...pose.position, ...pose.rotation)) return;
-    this.#draw(splatter, frame, pose, moving ? MOVING_ROWS : FULL_ROWS, moving ? 2 : 1);
+    const hastily = moving && !splatter.isQuick;
+    this.#draw(splatter, frame, pose, hastily ? MOVING_ROWS : FULL_ROWS, hastily ? 2 : 1);
     [this.coverage, this.coverageFrame] = [splatter.coverage(), frame];
     this.picture.update();
   }
@@ -86,11 +87,9 @@ export class EgoView extends CanvasView {
 
   // The lens at the picture's own resolution, made once for each.
   #lens(share) {
-    if (this.lensOf !== this.editor.lens || this.lensShare !== share) {
-      [this.lensOf, this.lensShare] = [this.editor.lens, share];
-      this.scaledLens = this.editor.lens.scaled(share);
-    }
-    return this.scaledLens;
+    if (this.lensOf !== this.editor.lens) [this.lensOf, this.scaledLenses] = [this.editor.lens, new Map()];
+    if (!this.scaledLenses.has(share)) this.scaledLenses.set(share, this.editor.lens.scaled(share));
+    return this.scaledLenses.get(share);
   }
 
   #drawMiddle() {

@@ -2,11 +2,12 @@
 
 import { CanvasView, EGO, EXO, KEY, Picture } from "./canvas_view.js";
 import { rangesOf } from "./cloud.js";
+import { GlSplatter } from "./gl/gl_splatter.js";
 import { dragged, handleAt, handlesOf, TYPED, typedTo } from "./handles.js";
 import { along, length, sub } from "./math.js";
 import { OrbitCamera } from "./orbit_camera.js";
 import { drawCamera, drawGround, drawLine, drawPath } from "./scene_lines.js";
-import { pickPoint, Splatter } from "./splat.js";
+import { pickPoint } from "./splat.js";
 
 const PICK = 8; // pixels
 const NEAREST_VIEW = 0.5; // metres
@@ -18,7 +19,7 @@ export class OrbitView extends CanvasView {
     super("e2e-orbit", "Scene: drag to look around", () => editor.redraw());
     this.editor = editor;
     this.camera = new OrbitCamera();
-    this.splatter = new Splatter();
+    this.splatter = new GlSplatter();
     this.picture = new Picture(this.splatter);
     this.hovered = null;
     this.coarse = 1;

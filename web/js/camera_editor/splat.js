@@ -7,8 +7,8 @@ import { quatToMatrix } from "./math.js";
 
 /** EgoX's release: discs of 5 px in a picture of 448 rows (geometry/points/renderer.py). */
 export const RELEASE_RADIUS = 5;
-const RELEASE_HEIGHT = 448;
-const LARGEST_SQUARE = 7; // pixels
+export const RELEASE_HEIGHT = 448;
+export const LARGEST_SQUARE = 7; // pixels
 
 export class Splatter {
   /** @param {number} width pixels */
@@ -32,6 +32,14 @@ export class Splatter {
     this.pixels.fill(0);
     this.depth.fill(Infinity);
   }
+
+  /** @returns {boolean} whether everything can be drawn in full while something moves */
+  get isQuick() {
+    return false;
+  }
+
+  /** Bring what was drawn into `bytes`. */
+  finish() {}
 
   /** @returns {number} the share of pixels that any point touches, 0 to 1 */
   coverage() {
