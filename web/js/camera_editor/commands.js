@@ -54,8 +54,10 @@ export const COMMANDS = {
   },
   selectAll: (editor) => editor.select(keyFrames(editor)),
   copyKey: (editor) => {
-    const keys = actsOnChosen(editor) ? editor.chosenKeys() : withKey({ ...editor.shown, keyframes: [] }, editor.frame, editor.pose(), editor.key()).keyframes;
-    copied = { ...editor.shown, keyframes: keys };
+    const none = { ...editor.shown, keyframes: [] };
+    const now = withKey(none, editor.frame, editor.pose(), editor.key());
+    const keys = actsOnChosen(editor) ? editor.chosenKeys() : now.keyframes;
+    copied = { ...none, keyframes: keys };
     editor.tell(`Copied ${keys.length > 1 ? `${keys.length} keys` : "the key"}. Go to another frame and paste there.`);
   },
   pasteKey: (editor) => {

@@ -163,7 +163,10 @@ export class Editor extends EditorState {
       return lookAtPoint(this, point);
     }
     if (this.tool === "eyes") this.setPose({ ...pose, position: point });
-    else this.setPose({ ...pose, rotation: turnedTo(pose.rotation, sub(point, pose.position), { ground: this.scene.ground, rollLock: true }) });
+    else {
+      const level = { ground: this.scene.ground, rollLock: true };
+      this.setPose({ ...pose, rotation: turnedTo(pose.rotation, sub(point, pose.position), level) });
+    }
     this.tool = this.tool === "eyes" ? "gaze" : null;
     this.commit();
   }
@@ -281,7 +284,8 @@ export class Editor extends EditorState {
     const { coverage, coverageFrame, splatter } = this.ego;
     return {
       frame, nFrames, text, tool, playing, options: { ...options }, keyframes: structuredClone(shown.keyframes),
-      front: this.large.front, isLarge: this.large.isOpen, selected: [...this.selected].sort((a, b) => a - b), loop: this.loop(), fps: this.scene.fps, coverages: Object.fromEntries(this.timeline.coverage.shares),
+      front: this.large.front, isLarge: this.large.isOpen, selected: [...this.selected].sort((a, b) => a - b),
+      loop: this.loop(), fps: this.scene.fps, coverages: Object.fromEntries(this.timeline.coverage.shares),
       lens: this.lens.json, coverage, coverageFrame, egoRows: splatter.height, hasCloud: Boolean(this.scene.cloud),
       renderer: splatter.isQuick ? "WebGL2" : "processor",
       message: this.message.textContent,

@@ -53,9 +53,10 @@ export class EgoOverlay {
   }
 
   #viewOf(key, splat) {
-    const { scene, lens, shown } = this.editor;
     if (!key) return null;
-    if (!this.picture.isOf(scene.cloud, key.frame, lens, shown.width, shown.height, this.editor.near(), ...key.position, ...key.rotation)) {
+    const { scene, lens, shown } = this.editor;
+    const camera = [lens, shown.width, shown.height, ...key.position, ...key.rotation];
+    if (!this.picture.isOf(scene.cloud, key.frame, this.editor.near(), ...camera)) {
       splat(this.splatter, key, ROWS);
       this.picture.update();
     }

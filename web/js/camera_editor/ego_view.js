@@ -115,7 +115,10 @@ export class EgoView extends CanvasView {
       move: (to) => editor.setPose(moves ? this.#moved(pose, from, to) : this.#turned(pose, from, to), { moving: true }),
       end: (moved) => moved && editor.commit(),
       unit: moves ? "m to the right" : "\u00b0 to the right",
-      type: (value) => editor.setPose(moves ? walked(pose, editor.scene.ground, [value, 0, 0]) : this.#yawed(pose, value), { moving: true, snap: false }),
+      type: (value) => {
+        const went = moves ? walked(pose, editor.scene.ground, [value, 0, 0]) : this.#yawed(pose, value);
+        editor.setPose(went, { moving: true, snap: false });
+      },
     };
   }
 

@@ -78,7 +78,9 @@ export function dragged(handle, pose, scene, from, to) {
 }
 
 /** What a number counts that is typed while a handle is dragged; the handle of the eyes takes none. */
-export const TYPED = { right: "m to the right", up: "m up", forward: "m ahead", gaze: "\u00b0 to the right", roll: "\u00b0 clockwise" };
+export const TYPED = {
+  right: "m to the right", up: "m up", forward: "m ahead", gaze: "\u00b0 to the right", roll: "\u00b0 clockwise",
+};
 
 /** @returns {import("./trajectory.js").Pose} after a handle went as far as a typed number says */
 export function typedTo(kind, pose, ground, value) {

@@ -110,7 +110,9 @@ export class OrbitView extends CanvasView {
       move: (to) => editor.setPose(dragged(handle, pose, viewer, from, to), { moving: true }),
       end: (moved) => moved && editor.commit(),
       unit: TYPED[handle.kind],
-      type: TYPED[handle.kind] && ((value) => editor.setPose(typedTo(handle.kind, pose, viewer.ground, value), { moving: true, snap: false })),
+      type: TYPED[handle.kind] && ((value) => {
+        editor.setPose(typedTo(handle.kind, pose, viewer.ground, value), { moving: true, snap: false });
+      }),
     };
   }
 

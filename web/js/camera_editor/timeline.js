@@ -274,7 +274,8 @@ export class Timeline extends CanvasView {
         if (!this.range) return;
         const [low, high] = this.range.sort((a, b) => a - b);
         this.range = null;
-        editor.select(editor.shown.keyframes.map((key) => key.frame).filter((frame) => this.#x(frame) >= low && this.#x(frame) <= high), true);
+        const isWithin = (frame) => this.#x(frame) >= low && this.#x(frame) <= high;
+        editor.select(editor.shown.keyframes.map((key) => key.frame).filter(isWithin), true);
       },
     };
   }

@@ -1,7 +1,8 @@
 // The trajectory: keyframes, the lens, and the text that stores them. The same curve as geometry/cameras/trajectory.py, the same
 // text as geometry/cameras/trajectory_json.py. A trajectory is never changed in place: every edit makes a new one.
 
-import { hermite, hermiteTurn, quatInverse, quatMultiply, quatNormalize, quatToMatrix, quatToVector, scale, slerp } from "./math.js";
+import { hermite, hermiteTurn, slerp } from "./math.js";
+import { quatInverse, quatMultiply, quatNormalize, quatToMatrix, quatToVector, scale } from "./math.js";
 import { ARIA } from "./presets.js";
 
 const FORMAT = "exo2ego.trajectory";
@@ -133,7 +134,7 @@ export function tangentOf(keyframes, index, side) {
   return after.position.map((value, i) => (value - before.position[i]) / (after.frame - before.frame));
 }
 
-/** @returns {number[]} degrees a frame about the camera's own axes at a key, "in" or "out"; before the first key and after the last: none */
+/** @returns {number[]} degrees a frame about the camera's own axes at a key, "in" or "out"; none before the first and after the last */
 export function turnOf(keyframes, index, side) {
   const own = keyframes[index][`turn_${side}`];
   if (own) return own;

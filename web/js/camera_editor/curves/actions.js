@@ -8,7 +8,8 @@ import { farthest, smoothed, thinned } from "./thinning.js";
 const DEGREES = 180 / Math.PI;
 
 const toleranceOf = ({ options }) => ({ metres: options.thinCentimetres / 100, degrees: options.thinDegrees });
-const inWords = ({ metres, degrees }) => `at most ${(100 * metres).toFixed(1)} cm and ${degrees.toFixed(1)}\u00b0 from where the camera was`;
+const inWords = ({ metres, degrees }) =>
+  `at most ${(100 * metres).toFixed(1)} cm and ${degrees.toFixed(1)}\u00b0 from where the camera was`;
 
 /** As few keys as the tolerance allows. */
 export function thinOut(editor) {
@@ -58,5 +59,6 @@ export function pasteKeys(editor, keys) {
   const shift = editor.frame - keys[0].frame;
   const moved = keys.map((key) => ({ ...key, frame: key.frame + shift })).filter((key) => key.frame < editor.nFrames);
   editor.edit(withKeys(editor.shown, moved), new Set(moved.map((key) => key.frame)));
-  if (moved.length < keys.length) editor.tell(`${keys.length - moved.length} of ${keys.length} keys would lie beyond the clip and were left out.`);
+  const left = keys.length - moved.length;
+  if (left) editor.tell(`${left} of ${keys.length} keys would lie beyond the clip and were left out.`);
 }

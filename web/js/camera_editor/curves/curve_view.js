@@ -145,12 +145,13 @@ export class CurveView extends CanvasView {
 
   /** @returns {number[]} where a key of a channel is, or with `side` the handle of its slope, layout pixels */
   placeOf({ curve, key, side }) {
-    return (side ? this.handles : this.points).find((one) => one.channel.name === curve && one.frame === key && one.side === side).at;
+    const isMeant = (one) => one.channel.name === curve && one.frame === key && one.side === side;
+    return (side ? this.handles : this.points).find(isMeant).at;
   }
 
   #nearest(list, [x, y]) {
-    const near = (list ?? []).map((one) => ({ one, off: Math.hypot(one.at[0] - x, one.at[1] - y) })).filter(({ off }) => off < REACH);
-    return near.sort((a, b) => a.off - b.off)[0]?.one ?? null;
+    const all = (list ?? []).map((one) => ({ one, off: Math.hypot(one.at[0] - x, one.at[1] - y) }));
+    return all.filter(({ off }) => off < REACH).sort((a, b) => a.off - b.off)[0]?.one ?? null;
   }
 
   press(event, from) {
@@ -167,7 +168,9 @@ export class CurveView extends CanvasView {
       end: (moved) => {
         const { box } = this;
         this.box = null;
-        if (moved && box) this.editor.select(this.points.filter(({ at }) => within(at, box)).map(({ frame }) => frame), event.shiftKey);
+        if (!moved || !box) return;
+        const inside = this.points.filter(({ at }) => within(at, box));
+        this.editor.select(inside.map(({ frame }) => frame), event.shiftKey);
       },
     };
   }
@@ -187,7 +190,9 @@ export class CurveView extends CanvasView {
     const chosen = new Set(editor.selected);
     const keys = before.keyframes.filter((key) => chosen.has(key.frame));
     let sideways = null;
-    const raise = (by) => editor.try(withKeys(before, keys.map((key) => ({ ...key, ...withValue(channel, key, editor.scene.ground, by) }))));
+    const last = editor.nFrames - 1;
+    const raised = (key, by) => ({ ...key, ...withValue(channel, key, editor.scene.ground, by) });
+    const raise = (by) => editor.try(withKeys(before, keys.map((key) => raised(key, by))));
     return {
       fine: true,
       move: (to) => {
@@ -195,7 +200,7 @@ export class CurveView extends CanvasView {
         sideways ??= Math.abs(dx) > Math.abs(dy);
         this.held = true;
         if (sideways) {
-          const made = retimed(before, chosen, shifted(chosen, Math.round(dx / this.#perFrame), editor.nFrames - 1), editor.nFrames - 1);
+          const made = retimed(before, chosen, shifted(chosen, Math.round(dx / this.#perFrame), last), last);
           return editor.try(made.trajectory, made.chosen);
         }
         const by = -dy / this.#perUnit(channel);
@@ -239,9 +244,10 @@ export class CurveView extends CanvasView {
     const { channel, frame, index, side } = named;
     const { keyframes } = this.editor.shown;
     const { ground } = this.editor.scene;
+    const { name, unit } = channel;
     this.canvas.title = point
-      ? `${channel.name} at frame ${frame}: ${valueOf(channel, keyframes[index], ground).toFixed(3)} ${channel.unit}`
-      : `${channel.name}: ${slopeOf(channel, keyframes, index, side, ground).toFixed(4)} ${channel.unit} a frame. Drag; with Alt this side alone`;
+      ? `${name} at frame ${frame}: ${valueOf(channel, keyframes[index], ground).toFixed(3)} ${unit}`
+      : `${name}: ${slopeOf(channel, keyframes, index, side, ground).toFixed(4)} ${unit} a frame. Drag; with Alt this side alone`;
   }
 }
 
@@ -252,7 +258,7 @@ function rangesOf(sampled) {
   return Object.fromEntries(
     Object.entries(LEAST).map(([unit, least]) => {
       const values = sampled.filter(({ channel }) => channel.unit === unit).flatMap((one) => one.values);
-      const [low, high] = values.length ? [values.reduce((a, b) => Math.min(a, b)), values.reduce((a, b) => Math.max(a, b))] : [0, least];
+      const [low, high] = values.length ? [Math.min, Math.max].map((of) => values.reduce((a, b) => of(a, b))) : [0, least];
       const more = Math.max(0, least - (high - low)) / 2;
       return [unit, [low - more, high + more]];
     }),
