@@ -13,7 +13,7 @@ export class CurveBar {
     this.degrees = this.#tolerance("thinDegrees", "How far it may be turned from how it was, degrees");
     this.root = element(
       "div",
-      { className: "e2e-bar e2e-curve-bar" },
+      { className: "e2e-bar e2e-curve-bar", hidden: true },
       ...this.channels.map(({ button }) => button),
       element("span", { className: "e2e-gap" }),
       this.#button("Smooth slopes", "The chosen keys, or all: automatic tangents, turns without a bend", "smoothSlopes"),

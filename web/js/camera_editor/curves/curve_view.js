@@ -18,6 +18,7 @@ export class CurveView extends CanvasView {
   constructor(editor) {
     super("e2e-curves", "Curves: drag keys and the handles of their slopes", () => editor.redraw());
     this.editor = editor;
+    this.root.hidden = true;
     this.box = null; // [from, to] of a box that is being drawn
   }
 
