@@ -6,6 +6,8 @@ const LENS_CELLS = 320; // of a table, each way: off by less than 0.1 pixels for
 const KEPT = 40_000; // points from which on they are kept on the card; fewer may have changed in place
 const LARGEST_POINT = 24; // pixels, that a card must be able to draw
 
+const SOFTWARE = /swiftshader|llvmpipe|softpipe|software|basic render/i; // names of drivers without a card
+
 let device; // undefined: not tried yet; null: there is none
 const listeners = new Set();
 
@@ -27,13 +29,22 @@ export function glDevice() {
   return device?.isLost ? null : device;
 }
 
+// Some browsers name the card at once, others by an extension alone.
+function nameOf(gl) {
+  const name = String(gl.getParameter(gl.RENDERER));
+  const more = /webkit|webgl/i.test(name) ? gl.getExtension("WEBGL_debug_renderer_info") : null;
+  return more ? String(gl.getParameter(more.UNMASKED_RENDERER_WEBGL)) : name;
+}
+
 class Device {
   constructor() {
     const canvas = document.createElement("canvas");
-    // Software of the browser's own is slower than `splat.js`; tests take it all the same.
-    const options = { antialias: false, depth: false, failIfMajorPerformanceCaveat: !globalThis.exo2egoTakesSlowWebGL };
+    // WebGL in software is slower than `splat.js`; tests take it all the same.
+    const takesSlow = Boolean(globalThis.exo2egoTakesSlowWebGL);
+    const options = { antialias: false, depth: false, failIfMajorPerformanceCaveat: !takesSlow };
     const gl = canvas.getContext("webgl2", options);
     if (!gl) throw new Error("There is no WebGL2 here.");
+    if (!takesSlow && SOFTWARE.test(nameOf(gl))) throw new Error("WebGL2 is software here.");
     if (gl.getParameter(gl.ALIASED_POINT_SIZE_RANGE)[1] < LARGEST_POINT) throw new Error("Points cannot be large enough here.");
     this.gl = gl;
     this.canvas = canvas;
