@@ -58,6 +58,12 @@ def copied_text(shown: CameraEditor) -> str:
     return shown.page.evaluate("navigator.clipboard.readText()")
 
 
+def show_alone(shown: CameraEditor, channel: str) -> None:
+    """Show one curve alone: others may lie over it."""
+    shown.page.get_by_role("button", name=channel, exact=True).filter(visible=True).click(modifiers=["Alt"])
+    shown.page.wait_for_timeout(200)
+
+
 def keys_at(*frames: int) -> Trajectory:
     """Return keys that go aside and look around."""
     keys = []
@@ -102,9 +108,12 @@ def test_49_head_poses_are_thinned_edited_as_curves_and_sent(camera_editor, comf
 
     middle = thin[len(thin) // 2]
     before = camera_editor.state()["keyframes"]
+    show_alone(camera_editor, "x")
     camera_editor.click({"curve": "x", "key": middle})
     camera_editor.drag({"curve": "x", "key": middle}, 0, -20)
+    show_alone(camera_editor, "yaw")
     camera_editor.drag({"curve": "yaw", "key": middle, "side": "out"}, 0, 25)
+    show_alone(camera_editor, "z")
     camera_editor.drag({"curve": "z", "key": middle, "side": "in"}, 0, -25, keys="Alt")
     after = camera_editor.state()["keyframes"]
     changed = [one for one, other in zip(before, after) if one != other]
