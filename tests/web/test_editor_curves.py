@@ -88,7 +88,7 @@ def head_poses() -> Camera:
 
 @pytest.mark.parametrize("camera_editor", [CLASSIC, VUE], indirect=True)
 def test_49_head_poses_are_thinned_edited_as_curves_and_sent(camera_editor, comfy_server):
-    camera_editor.load(frames=CLIP)
+    camera_editor.load(frames=CLIP, height=112)
     camera_editor.run()
     camera = head_poses()
     copy_text(camera_editor, trajectory_to_json(Trajectory.from_camera(camera)))

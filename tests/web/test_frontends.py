@@ -152,6 +152,8 @@ def test_the_large_view_covers_the_page_and_gives_it_back(opened, renderer):
     shown.load()
     shown.run()
     page = opened.page
+    press_shown(opened, "setKey")
+    page.wait_for_timeout(500)  # the text below the editor tells of the edit
     before = opened.settled_box(".e2e")
     for may_have_the_screen in (True, False):
         if not may_have_the_screen:
@@ -166,8 +168,9 @@ def test_the_large_view_covers_the_page_and_gives_it_back(opened, renderer):
             assert page.evaluate("([x, y]) => Boolean(document.elementFromPoint(x, y)?.closest('.e2e'))", place)
         assert shown.state()["front"] == "ego"
         shown.screenshot(f"large_{'screen' if may_have_the_screen else 'page'}")
+        press_shown(opened, "last")
         press_shown(opened, "setKey")
-        assert shown.widget().count('"frame"') == 1
+        assert shown.widget().count('"frame"') == 2
         shown.press("z")
         shown.wait("isLarge === false")
         page.wait_for_timeout(500)
