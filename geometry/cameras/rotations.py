@@ -110,6 +110,33 @@ def quaternions_to_vectors(quaternions: Tensor) -> Tensor:
     return quaternions[..., 1:] * torch.where(sine < _SMALL_VECTOR, 2.0, angle / sine.clamp_min(_SMALL_VECTOR))
 
 
+def hermite_turns(start: Tensor, end: Tensor, leaving: Tensor, arriving: Tensor, share: Tensor) -> Tensor:
+    """Turn smoothly from one rotation to another, with given speeds at both ends.
+
+    The Hermite quaternion curve of Kim, Kim and Shin ("A general construction scheme for unit quaternion curves with
+    simple high order derivatives", SIGGRAPH 1995). Where both speeds are those of the even turn it is `slerp`.
+
+    Args:
+        start: unit quaternions [..., 4].
+        end: unit quaternions [..., 4].
+        leaving: speeds at `start` [..., 3]: rotation vectors a unit of `share`, about the axes at `start`.
+        arriving: likewise at `end`.
+        share: of the way [...]; 0 gives `start`, 1 gives `end` (or its negative, the same rotation).
+
+    Returns:
+        Unit quaternions [..., 4].
+    """
+    first, last = leaving / 3, arriving / 3
+    inner = multiply(start, vectors_to_quaternions(first)), multiply(end, inverse(vectors_to_quaternions(last)))
+    middle = quaternions_to_vectors(multiply(inverse(inner[0]), inner[1]))
+    share = share[..., None]
+    turned = start
+    shares = (1 - (1 - share) ** 3, share * share * (3 - 2 * share), share**3)
+    for vector, part in zip((first, middle, last), shares):
+        turned = multiply(turned, vectors_to_quaternions(part * vector))
+    return torch.nn.functional.normalize(turned, dim=-1)
+
+
 def vectors_to_matrices(vectors: Tensor) -> Tensor:
     """Return the rotation matrices [..., 3, 3] of rotation vectors [..., 3]."""
     return quaternions_to_matrices(vectors_to_quaternions(vectors))

@@ -19,11 +19,28 @@ from torch import Tensor
 from ..lenses import Lens
 from .camera import Camera
 from .presets import OWN_NUMBERS, RELEASE_SIZE, LensPreset, preset_lens
-from .rotations import matrices_to_quaternions, quaternions_to_matrices, slerp
+from .rotations import (
+    hermite_turns,
+    inverse,
+    matrices_to_quaternions,
+    multiply,
+    quaternions_to_matrices,
+    quaternions_to_vectors,
+    slerp,
+)
 
 MAX_SIDE = 8192  # pixels
 MAX_DISTANCE = 1e6  # metres from the world's origin: beyond it float32 points are off by more than a hand's breadth
 MAX_FRAME = 1_000_000
+MAX_TURN = 360.0  # degrees a frame about each axis
+Vector = tuple[float, float, float]
+# What a keyframe may have beside its numbers, how large its parts may be, and what they count.
+SLOPES = (
+    ("tangent_in", MAX_DISTANCE, "m"),
+    ("tangent_out", MAX_DISTANCE, "m"),
+    ("turn_in", MAX_TURN, "degrees"),
+    ("turn_out", MAX_TURN, "degrees"),
+)
 _UNIT = 1e-12
 
 
@@ -37,16 +54,24 @@ class Keyframe:
         rotation: camera-to-world quaternion (w, x, y, z); made unit length.
         ease_in: how softly the camera arrives here, 0 (even speed) to 1 (comes to rest).
         ease_out: how softly it leaves, likewise.
+        tangent_in: speed on arriving (x, y, z), metres a frame; None: of the way from the key before to the key after.
+        tangent_out: speed on leaving, likewise.
+        turn_in: turning on arriving, degrees a frame about the camera's own axes (x, y, z); None: the even turn.
+        turn_out: turning on leaving, likewise.
 
     Raises:
         ValueError: if a number is not finite or out of range.
     """
 
     frame: int
-    position: tuple[float, float, float]
+    position: Vector
     rotation: tuple[float, float, float, float]
     ease_in: float = 0.0
     ease_out: float = 0.0
+    tangent_in: Vector | None = None
+    tangent_out: Vector | None = None
+    turn_in: Vector | None = None
+    turn_out: Vector | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.frame <= MAX_FRAME:
@@ -67,6 +92,13 @@ class Keyframe:
         for name, value in (("ease_in", self.ease_in), ("ease_out", self.ease_out)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} of the keyframe at frame {self.frame} lies between 0 and 1, got {value}.")
+        for name, most, unit in SLOPES:
+            speed = getattr(self, name)
+            if speed is not None and not all(abs(value) <= most for value in speed):
+                raise ValueError(
+                    f"{name} of the keyframe at frame {self.frame} must be finite and at most {most:,.0f} {unit} a "
+                    f"frame, got {speed}."
+                )
 
 
 @dataclass(frozen=True)
@@ -77,9 +109,9 @@ class Trajectory:
 
         s = (u^3 - 2 u^2 + u) m0 + (3 u^2 - 2 u^3) + (u^3 - u^2) m1,  m0 = 1 - ease_out(k0),  m1 = 1 - ease_in(k1).
 
-    The position is the cubic Hermite curve at s through the keys, with the tangents
-    (p[i+1] - p[i-1]) / (f[i+1] - f[i-1]) per frame, one-sided at both ends; the rotation is the slerp by s. Before the
-    first and after the last key the camera rests.
+    The position is the cubic Hermite curve at s through the keys. A key without tangents of its own has
+    (p[i+1] - p[i-1]) / (f[i+1] - f[i-1]) per frame, one-sided at both ends. The rotation is the slerp by s; where one
+    of the two keys has a turn of its own, it is `hermite_turns`. Before the first and after the last key it rests.
 
     Attributes:
         keyframes: sorted, one a frame at most; there may be none.
@@ -129,15 +161,15 @@ class Trajectory:
         left = (torch.searchsorted(keys, frames, right=True) - 1).clamp(0, len(keys) - 2)  # [N]
         length = keys[left + 1] - keys[left]
         share = self._eased((frames - keys[left]) / length, left)
-        tangents = self._tangents
+        out_of, into = self._tangents
         curve = _hermite(
             share[:, None],
             positions[left],
             positions[left + 1],
-            tangents[left] * length[:, None],
-            tangents[left + 1] * length[:, None],
+            out_of[left] * length[:, None],
+            into[left + 1] * length[:, None],
         )
-        return curve, slerp(rotations[left], rotations[left + 1], share)
+        return curve, self._turned(share, left)
 
     def to_camera(self, n_frames: int) -> Camera:
         """Return the camera of a clip, with one pose for each of its `n_frames`.
@@ -198,12 +230,33 @@ class Trajectory:
         return table[:, 0].contiguous(), table[:, 1:4], table[:, 4:]
 
     @cached_property
-    def _tangents(self) -> Tensor:
-        """Speed of the curve at the keys [K, 3], metres a frame; for two keys and more."""
+    def _tangents(self) -> tuple[Tensor, Tensor]:
+        """Speed of the curve on leaving and on arriving at the keys [K, 3], metres a frame; for two keys and more."""
         keys, positions, _ = self._columns
         before = torch.arange(len(keys)).sub(1).clamp_min(0)
         after = torch.arange(len(keys)).add(1).clamp_max(len(keys) - 1)
-        return (positions[after] - positions[before]) / (keys[after] - keys[before])[:, None]
+        usual = (positions[after] - positions[before]) / (keys[after] - keys[before])[:, None]
+        return self._own("tangent_out", usual), self._own("tangent_in", usual)
+
+    def _turned(self, share: Tensor, left: Tensor) -> Tensor:
+        """Return the rotations [N, 4] at shares [N] of the way between the keys `left` and `left` + 1."""
+        keys, _, rotations = self._columns
+        start, end = rotations[left], rotations[left + 1]
+        turned = slerp(start, end, share)
+        has_turn = [a.turn_out is not None or b.turn_in is not None for a, b in pairwise(self.keyframes)]
+        if not any(has_turn):
+            return turned
+        length = keys.diff()[:, None]
+        even = quaternions_to_vectors(multiply(inverse(rotations[:-1]), rotations[1:])) / length  # [K - 1, 3]
+        out_of = torch.deg2rad(self._own("turn_out", torch.rad2deg(even), slice(None, -1))) * length
+        into = torch.deg2rad(self._own("turn_in", torch.rad2deg(even), slice(1, None))) * length
+        smooth = hermite_turns(start, end, out_of[left], into[left], share)
+        return torch.where(torch.tensor(has_turn)[left, None], smooth, turned)
+
+    def _own(self, name: str, usual: Tensor, keys: slice = slice(None)) -> Tensor:
+        """Return the `name` of keys [K, 3], or its row of `usual` for those that have none."""
+        given = [getattr(key, name) for key in self.keyframes[keys]]
+        return torch.tensor([own or row for own, row in zip(given, usual.tolist())], dtype=usual.dtype)
 
     def _eased(self, u: Tensor, left: Tensor) -> Tensor:
         """Return the share of the way [N] at the time u [N] between the keys `left` and `left` + 1."""

@@ -6,8 +6,10 @@
      "keyframes": [{"frame": 0, "position": [x, y, z], "rotation": [w, x, y, z], "ease_in": 0.0, "ease_out": 0.0}, ...],
      "view": {...}}
 
-`view` belongs to the editor alone. `lens`, `width`, `height`, `keyframes`, `view` and both eases may be left out; an
-empty text is a trajectory without keyframes. See `trajectory` for what the numbers mean.
+A keyframe may also have the slopes of its curves: `tangent_in` and `tangent_out` [x, y, z], metres a frame, `turn_in`
+and `turn_out` [x, y, z], degrees a frame. `view` belongs to the editor alone. `lens`, `width`, `height`, `keyframes`,
+`view` and both eases may be left out; an empty text is a trajectory without keyframes. See `trajectory` for what all
+this means.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from typing import Any
 from ...common.messages import json_fault, with_advice
 from ..lenses import Lens, lens_from_json, lens_to_json
 from .presets import NAMED_PRESETS, LensPreset
-from .trajectory import Keyframe, Trajectory
+from .trajectory import SLOPES, Keyframe, Trajectory
 
 TRAJECTORY_FORMAT = "exo2ego.trajectory"
 TRAJECTORY_VERSION = 1
@@ -42,6 +44,7 @@ def trajectory_to_json(trajectory: Trajectory) -> str:
                 "rotation": list(key.rotation),
                 "ease_in": key.ease_in,
                 "ease_out": key.ease_out,
+                **{name: list(getattr(key, name)) for name, *_ in SLOPES if getattr(key, name) is not None},
             }
             for key in trajectory.keyframes
         ],
@@ -111,6 +114,7 @@ def _keyframe(number: int, entry: Any) -> Keyframe:
         rotation=_numbers(f"rotation of {what}", entry["rotation"], 4),
         ease_in=_number(f"ease_in of {what}", entry.get("ease_in", 0.0)),
         ease_out=_number(f"ease_out of {what}", entry.get("ease_out", 0.0)),
+        **{name: _numbers(f"{name} of {what}", entry[name], 3) for name, *_ in SLOPES if entry.get(name) is not None},
     )
 
 

@@ -16,7 +16,7 @@ from ...geometry.cameras.trajectory_json import MAX_CHARACTERS, trajectory_from_
 from ...geometry.points.coverage import coverage_verdict, misread_pose
 from ...geometry.points.point_cloud import PointCloud
 from ...geometry.points.quick_view import quick_view
-from ..common.own_inputs import ReadText
+from ..common.own_inputs import ReadText, near_input
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema
 from ..common.sockets import CameraSocket, Load3DCameraSocket, PointsSocket
@@ -73,6 +73,7 @@ class Exo2EgoCameraEditor(io.ComfyNode):
                     tooltip="Frames a second of the clip, such as Load Take's: the editor plays it at that pace. "
                     "Nothing else depends on it.",
                 ),
+                near_input(),
             ],
             outputs=[
                 CameraSocket.Output("ego_camera", display_name="ego camera"),
@@ -92,6 +93,7 @@ class Exo2EgoCameraEditor(io.ComfyNode):
         start_camera: Camera | None = None,
         load3d_camera: Any = None,
         fps: float = 16.0,
+        near: float = 0.0,
     ) -> io.NodeOutput:
         keys = trajectory_from_json(trajectory)
         n_frames, height, width = images.shape[:3]
@@ -101,18 +103,19 @@ class Exo2EgoCameraEditor(io.ComfyNode):
         camera = start or exo_camera[:1]
         if keys.keyframes:
             camera = keys.to_camera(n_frames)
-        view = quick_view(points, camera, progress=progress_bar(), device=comfy.model_management.get_torch_device())
+        device = comfy.model_management.get_torch_device()
+        view = quick_view(points, camera, progress=progress_bar(), device=device, near=near)
         percent = view.coverage_percent  # [F]
         warning = _warning(bool(keys.keyframes), start is not None, float(percent.min()), int(percent.argmin()))
         mean = float(percent.mean())
         text = f"{describe_camera(camera)}. It sees {mean:.1f}% of its image. {coverage_verdict(mean)}"
         if start is not None and not keys.keyframes:
-            mistake = misread_pose(points, start, mean, comfy.model_management.get_torch_device())
+            mistake = misread_pose(points, start, mean, device)
             warning = " ".join(part for part in (warning, mistake) if part)
         if warning:
             warn(cls, warning)
         show_text(cls, text)
-        answer = editor_answer(images, points, exo_camera, start, percent, warning, fps)
+        answer = editor_answer(images, points, exo_camera, start, percent, warning, fps, near)
         return io.NodeOutput(camera, view.color, mean, ui=answer)
 
 

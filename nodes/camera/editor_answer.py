@@ -1,6 +1,6 @@
 """What the camera editor's node sends to the page: the cloud, the exo camera and its pictures, the camera it had.
 
-    {"cloud": FILE, "points": N, "frames": F, "fps": R, "exo_camera": TEXT, "start": TEXT or null,
+    {"cloud": FILE, "points": N, "frames": F, "fps": R, "near": M, "exo_camera": TEXT, "start": TEXT or null,
      "pictures": [{**FILE, "frame": 0}, ...], "lenses": {PRESET: LENS, ...}, "coverage_percent": [...],
      "warning": "..." or null}
 
@@ -48,6 +48,7 @@ def editor_answer(
     coverage_percent: Tensor,
     warning: str,
     fps: float,
+    near: float,
 ) -> dict[str, Any]:
     """Return the ui entry of the module's table, with its files written to ComfyUI's temp folder.
 
@@ -59,6 +60,7 @@ def editor_answer(
         coverage_percent: covered share of each frame of the ego view as the node rendered it.
         warning: empty where nothing is odd.
         fps: frames a second of the clip.
+        near: metres around the ego camera in which the node drew no points.
     """
     return {
         UI_KEY: [
@@ -67,6 +69,7 @@ def editor_answer(
                 "points": len(cloud.background_points) + sum(len(points) for points in cloud.frame_points),
                 "frames": len(images),
                 "fps": fps,
+                "near": near,
                 "exo_camera": exo_camera.to_json(),
                 "start": None if start is None else _as_keys(start),
                 "pictures": _pictures(images),

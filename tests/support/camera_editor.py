@@ -63,13 +63,16 @@ class CameraEditor:
         self.page.evaluate("async (graph) => { await app.loadGraphData(graph) }", workflow)
         self._ready()
 
-    def load(self, start: bool = False, reliability: float = 0.1) -> None:
-        """Load a fresh graph: take, point cloud, editor; `start` connects the take's ego camera.
+    def load(self, start: bool = False, reliability: float = 0.1, frames: int = FRAMES, height: int = 0) -> None:
+        """Load a fresh graph: take of some frames, point cloud, editor; `start` connects the take's ego camera.
+
+        The images have `height` rows, or 0: as many as the take's.
 
         A graph that the server has run before shows its points at once; another `reliability` makes it another one.
         """
         graph = json.loads(json.dumps(_API_GRAPH))
         graph["2"]["inputs"]["reliability"] = reliability
+        graph["1"]["inputs"] |= {"max_frames": frames, "height": height}
         if start:
             graph["3"]["inputs"]["start_camera"] = ["1", 3]
         self.page.evaluate(_SETTINGS, self.renderer == VUE)

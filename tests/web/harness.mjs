@@ -37,6 +37,43 @@ const TASKS = {
     return writeTrajectory(readTrajectory(text));
   },
 
+  async slopes({ text, index }) {
+    const { readTrajectory, turnOf } = await load("trajectory");
+    const { keyframes } = readTrajectory(text);
+    return Object.fromEntries(["in", "out"].map((side) => [`turn_${side}`, turnOf(keyframes, index, side)]));
+  },
+
+  async thin({ text, ...tolerance }) {
+    const { readTrajectory, writeTrajectory } = await load("trajectory");
+    const { thinned } = await load("curves/thinning");
+    const given = readTrajectory(text);
+    return writeTrajectory({ ...given, keyframes: thinned(given.keyframes, tolerance) });
+  },
+
+  async smooth({ text, ...tolerance }) {
+    const { readTrajectory, writeTrajectory } = await load("trajectory");
+    const { smoothed } = await load("curves/thinning");
+    const given = readTrajectory(text);
+    return writeTrajectory({ ...given, keyframes: smoothed(given.keyframes, tolerance) });
+  },
+
+  async retime({ text, chosen, last, by, copy, end, to }) {
+    const { readTrajectory, writeTrajectory } = await load("trajectory");
+    const { retimed, scaledTo, shifted } = await load("curves/retiming");
+    const keys = new Set(chosen);
+    const move = end ? scaledTo(keys, end, to) : shifted(keys, by, last);
+    return writeTrajectory(retimed(readTrajectory(text), keys, move, last, copy).trajectory);
+  },
+
+  async pasted({ text }) {
+    const { readText } = await load("curves/text_box");
+    try {
+      return readText(text) && "";
+    } catch (error) {
+      return error.message;
+    }
+  },
+
   async cloud({ path }) {
     const { rangesOf } = await load("cloud");
     const cloud = await cloudOf(path);
@@ -46,7 +83,7 @@ const TASKS = {
     return { positions: [...cloud.positions], colors: [...cloud.colors], frames };
   },
 
-  async coverage({ path, views, lens, width, height }) {
+  async coverage({ path, views, lens, width, height, near = 0 }) {
     const { Splatter } = await load("splat");
     const { makeLens } = await load("lens");
     const { poseOfMatrix } = await load("scene");
@@ -54,7 +91,7 @@ const TASKS = {
     const splatter = new Splatter(width, height);
     return views.map(({ matrix, frame }) => {
       splatter.clear();
-      splatter.drawDiscs(cloud, frame, poseOfMatrix(matrix), makeLens(lens));
+      splatter.drawDiscs(cloud, frame, poseOfMatrix(matrix), makeLens(lens), 1, near);
       const covered = Array.from(splatter.depth, (depth) => (depth < Infinity ? 1 : 0)).join("");
       return { share: splatter.coverage(), covered, colors: [...splatter.bytes] };
     });

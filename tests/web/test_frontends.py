@@ -146,6 +146,38 @@ def test_what_ran_while_the_page_was_closed_is_there(opened, frontend_server, re
     assert shown.widget().count('"frame"') >= 2
 
 
+@pytest.mark.parametrize("renderer", [CLASSIC, VUE])
+def test_the_large_view_covers_the_page_and_gives_it_back(opened, renderer):
+    shown = CameraEditor(opened, renderer)
+    shown.load()
+    shown.run()
+    page = opened.page
+    press_shown(opened, "setKey")
+    page.wait_for_timeout(500)  # the text below the editor tells of the edit
+    before = opened.settled_box(".e2e")
+    for may_have_the_screen in (True, False):
+        if not may_have_the_screen:
+            page.evaluate(_NO_SCREEN)
+        press_shown(opened, "large")
+        shown.wait("isLarge")
+        box = opened.settled_box(".e2e")
+        assert [box["x"], box["y"], box["width"], box["height"]] == [0, 0, *page.viewport_size.values()]
+        size = (box["width"], box["height"])
+        for across, down in [(0.02, 0.02), (0.5, 0.5), (0.98, 0.98)]:  # nothing of the page lies over it
+            place = [across * size[0], down * size[1]]
+            assert page.evaluate("([x, y]) => Boolean(document.elementFromPoint(x, y)?.closest('.e2e'))", place)
+        assert shown.state()["front"] == "ego"
+        shown.screenshot(f"large_{'screen' if may_have_the_screen else 'page'}")
+        press_shown(opened, "last")
+        press_shown(opened, "setKey")
+        assert shown.widget().count('"frame"') == 2
+        shown.press("z")
+        shown.wait("isLarge === false")
+        page.wait_for_timeout(500)
+        after = opened.settled_box(".e2e")
+        assert after == pytest.approx(before, abs=1)
+
+
 def test_templates_open_in_order_one_after_the_other_in_nodes_2(opened):
     """Their nodes stand where the template has them and cover none, with the footers that tell of missing models."""
     opened.require_nodes_2()
@@ -156,6 +188,10 @@ def test_templates_open_in_order_one_after_the_other_in_nodes_2(opened):
         screenshot(opened, SCREENSHOTS / f"template_{name}_nodes_2.png")
         assert opened.page.evaluate(_SCRAMBLED) == [], name
 
+
+_NO_SCREEN = """() => {
+  app.graph._nodes.find((n) => n.exo2egoEditor).exo2egoEditor.root.requestFullscreen = () => Promise.reject();
+}"""
 
 _IS_LIVE = """() => [...document.querySelectorAll('.e2e')].filter((one) => one.checkVisibility()).every(
   (one) => app.graph._nodes.some((node) => node.exo2egoEditor?.root === one))"""

@@ -168,6 +168,23 @@ def test_the_live_view_covers_what_the_renderer_covers(room, preset):
         assert float((picture - ours.color[0]).abs()[both].mean()) < 0.12  # the renderer blends, the page does not
 
 
+def test_what_is_near_is_left_out_on_both_sides(room):
+    take, cloud, path = room
+    lens, pose = preset_lens(LensPreset.PINHOLE, SIZE, SIZE), take.ego_camera.world_to_camera[0]
+    views = [{"matrix": pose.tolist(), "frame": 0}]
+    request = {"path": str(path), "views": views, "lens": lens_to_json(lens), "width": SIZE, "height": SIZE}
+    points, colors = cloud.frame(0)
+    one = type(cloud)(points[:0], points[:0], (points,), (colors,))
+    shares = []
+    for near in (0.0, 0.8, 1.5):
+        (answer,) = ask("coverage", near=near, **request)
+        ours = render_points(one, Camera(lens, SIZE, SIZE, pose), near=near)
+        theirs = torch.tensor([int(bit) for bit in answer["covered"]]).view(SIZE, SIZE).bool()
+        assert float((theirs & ours.coverage[0]).sum() / (theirs | ours.coverage[0]).sum()) > 0.99
+        shares.append(answer["share"])
+    assert shares[0] > shares[1] > shares[2] > 0
+
+
 def test_dim_discs_fade_before_their_rim(tmp_path):
     """What is all but black counts as empty, for the model and for both sides."""
     chance = torch.Generator().manual_seed(6)

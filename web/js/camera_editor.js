@@ -51,6 +51,7 @@ function attach(node) {
   text.options.hidden = true; // the Vue renderer's way
   text.computeLayoutSize = () => ({ minHeight: 0, maxHeight: 0, minWidth: 0 });
 
+  const nearWidget = node.widgets.find((widget) => widget.name === "near");
   const isLinked = (name) => node.inputs?.some((slot) => slot.name === name && slot.link != null) ?? false;
   const editor = new Editor({
     node: () => node,
@@ -59,9 +60,15 @@ function attach(node) {
       text.callback?.(value);
     }),
     keepView: (view) => (node.properties[VIEW] = view),
+    near: () => (isLinked("near") ? null : nearWidget?.value),
+    setNear: (metres) => asOneStep(() => {
+      nearWidget.value = metres;
+      nearWidget.callback?.(metres);
+    }),
     isLinked: () => isLinked("trajectory"),
     startIsLinked: () => isLinked("start_camera") || isLinked("load3d_camera"),
   });
+  if (nearWidget) nearWidget.callback = chained(nearWidget.callback, () => editor.redraw());
   text.beforeQueued = chained(text.beforeQueued, () => editor.flush());
   text.callback = chained(text.callback, (value) => editor.loadText(value ?? ""));
 

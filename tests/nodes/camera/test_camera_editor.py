@@ -7,6 +7,7 @@ import json
 import urllib.error
 import urllib.parse
 import urllib.request
+from dataclasses import replace
 
 import pytest
 import torch
@@ -65,6 +66,25 @@ def test_the_text_is_the_camera(edited):
     assert len(answer["coverage_percent"]) == 5
     assert all(1 < percent < 99 for percent in answer["coverage_percent"])
     assert answer["warning"] is None
+
+
+def test_slopes_of_the_curves_count(edited):
+    first, middle, last = TRAJECTORY.keyframes
+    sloped = replace(middle, tangent_in=(0.2, 0.0, 0.1), turn_out=(0.0, 12.0, 3.0))
+    curved = replace(TRAJECTORY, keyframes=(first, sloped, last))
+    _, camera = edited(trajectory_to_json(curved))
+    expected = curved.to_camera(5).world_to_camera
+    assert float((camera.world_to_camera - expected).abs().max()) <= 1e-6
+    assert float((TRAJECTORY.to_camera(5).world_to_camera - expected).abs().max()) > 0.01
+
+
+def test_near_leaves_points_out(edited):
+    answer, camera = edited(trajectory_to_json(TRAJECTORY))
+    assert answer["near"] == 0
+    nearer, same = edited(trajectory_to_json(TRAJECTORY), near=1.5)
+    assert nearer["near"] == 1.5
+    assert torch.equal(camera.world_to_camera, same.world_to_camera), "the camera does not depend on it"
+    assert sum(nearer["coverage_percent"]) < 0.95 * sum(answer["coverage_percent"])
 
 
 def test_what_the_page_gets(edited, comfy_client, small_take):

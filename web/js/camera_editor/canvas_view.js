@@ -12,8 +12,8 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
-/** Colors of ComfyUI's theme, as a canvas needs them. */
-export function themeColors() {
+/** Colors and font of ComfyUI's theme, as a canvas needs them; the font is that of an element. */
+export function themeColors(root) {
   const style = getComputedStyle(document.documentElement);
   const of = (name, otherwise) => style.getPropertyValue(name).trim() || otherwise;
   return {
@@ -22,6 +22,7 @@ export function themeColors() {
     border: of("--border-color", "#4e4e4e"),
     background: of("--comfy-input-bg", "#222"),
     raised: of("--comfy-menu-bg", "#353535"),
+    font: getComputedStyle(root).fontFamily || "sans-serif",
   };
 }
 
@@ -87,16 +88,46 @@ export class CanvasView {
     return [box.left + (x / this.root.clientWidth) * box.width, box.top + (y / this.root.clientHeight) * box.height];
   }
 
-  // What a view does with the pointer; views override what they need. `press` returns the drag, `{move, end, fine}`, or
-  // null; fine: whether Ctrl slows it down.
+  // What a view does with the pointer; views override what they need. `press` returns the drag, `{move, end, fine, unit, type}`,
+  // or null; fine: whether Ctrl slows it down; type(value): goes as far as a typed number of `unit` says.
   press() { return null; }
   click() {}
   hover() {}
   wheel() {}
 
+  /** @returns {boolean} whether a key belongs to a number that is typed while something is dragged */
+  typed(key) {
+    const { drag } = this;
+    if (!drag?.type) return false;
+    if (/^[0-9]$/.test(key)) this.digits += key;
+    else if ([".", ","].includes(key)) this.digits += this.digits.includes(".") ? "" : ".";
+    else if (key === "-") this.digits = this.digits.startsWith("-") ? this.digits.slice(1) : `-${this.digits}`;
+    else if (key === "Backspace") this.digits = this.digits.slice(0, -1);
+    else if (key === "Enter") return this.release(true) ?? true;
+    else if (key !== "Escape") return false;
+    if (key === "Escape") {
+      this.editor.revert();
+      this.drag = null;
+      this.editor.tell("");
+      return true;
+    }
+    drag.type(Number(this.digits) || 0);
+    this.editor.tell(`${this.digits || 0} ${drag.unit}: Enter or letting go takes it, Esc leaves all as it was.`);
+    return true;
+  }
+
+  /** End what is dragged. */
+  release(moved) {
+    const { drag } = this;
+    this.drag = null;
+    this.digits = "";
+    drag?.end?.(moved);
+  }
+
   #listen() {
     const { canvas } = this;
-    let drag = null;
+    this.drag = null;
+    this.digits = ""; // typed while something is dragged
     let start = null;
     let moved = false;
     let last = null; // where the pointer was
@@ -106,25 +137,28 @@ export class CanvasView {
       start = last = this.at(event);
       behind = [0, 0];
       moved = false;
-      drag = this.press(event, start);
+      this.digits = "";
+      this.drag = this.press(event, start);
     });
     canvas.addEventListener("pointermove", (event) => {
       const here = this.at(event);
       this.pointer = here;
       if (!start) return this.hover(event, here);
       moved ||= Math.hypot(here[0] - start[0], here[1] - start[1]) > CLICK;
+      const { drag } = this;
       if (drag?.fine && (event.ctrlKey || event.metaKey)) behind = behind.map((way, i) => way + (1 - FINE) * (here[i] - last[i]));
       last = here;
-      if (moved) drag?.move?.([here[0] - behind[0], here[1] - behind[1]], event);
+      if (moved && !this.digits) drag?.move?.([here[0] - behind[0], here[1] - behind[1]], event);
     });
     const release = (event) => {
       if (!start) return;
-      drag?.end?.(moved);
+      this.release(moved || this.digits !== "");
       if (!moved && event.type === "pointerup") this.click(event, start);
-      start = drag = null;
+      start = null;
     };
     canvas.addEventListener("pointerup", release);
     canvas.addEventListener("pointercancel", release);
+    canvas.addEventListener("mousedown", (event) => event.preventDefault()); // the keyboard stays with the editor
     canvas.addEventListener("pointerleave", () => {
       this.pointer = null;
       this.hover(null, null);
@@ -146,7 +180,8 @@ export class Picture {
   }
 
   /** @returns {boolean} whether the picture still shows this: a list of numbers, texts and objects */
-  isOf(...shown) {
+  isOf(...what) {
+    const shown = [...what, this.splatter.isQuick]; // after a card was lost it is drawn anew
     const same = shown.length === this.shows.length && shown.every((value, i) => value === this.shows[i]);
     this.shows = shown;
     return same;
@@ -155,6 +190,7 @@ export class Picture {
   /** Take over what the splatter has drawn. */
   update() {
     const { splatter, canvas } = this;
+    splatter.finish();
     if (this.bytes !== splatter.bytes) {
       this.bytes = splatter.bytes;
       [canvas.width, canvas.height] = [splatter.width, splatter.height];

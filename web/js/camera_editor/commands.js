@@ -1,24 +1,36 @@
 // What buttons and keys do: one function a command.
 
+import { flatSlopes, plainSlopes, pasteKeys, smoothKeys, smoothSlopes, thinOut } from "./curves/actions.js";
+import { OVERLAYS } from "./ego_overlay.js";
 import { lookAt, MOVES } from "./moves.js";
-import { withKey, withoutKey } from "./trajectory.js";
+import { withKey, writeTrajectory } from "./trajectory.js";
 
-let copied = null; // a key, for every editor of the page
+let copied = null; // a trajectory of some keys, for every editor of the page
 
 const keyFrames = (editor) => editor.shown.keyframes.map((key) => key.frame);
+
+// One chosen key is soon forgotten: then the key at the frame of now is meant, where there is one.
+const actsOnChosen = (editor) => editor.selected.size > (editor.key() ? 1 : 0);
 
 /** @type {Record<string, (editor: import("./editor.js").Editor) => void>} */
 export const COMMANDS = {
   place: (editor) => editor.take(editor.tool === "eyes" || editor.tool === "gaze" ? null : "eyes"),
   lookAt: (editor) => editor.take(editor.tool === "lookAt" ? null : "lookAt"),
   cancel: (editor) => {
+    const busy = editor.tool || editor.selected.size || !editor.help.hidden || !editor.textBox.root.hidden;
+    if (!busy && editor.large.isOpen) editor.large.close();
+    if (!editor.tool) editor.select([]);
     editor.take(null);
     editor.help.hidden = true;
+    editor.textBox.root.hidden = true;
   },
   help: (editor) => (editor.help.hidden = !editor.help.hidden),
   rollLock: (editor) => editor.setOption("rollLock", !editor.options.rollLock),
   eyeSnap: (editor) => editor.setOption("eyeSnap", !editor.options.eyeSnap),
   exoPicture: (editor) => editor.setOption("exoPicture", !editor.options.exoPicture),
+  overlay: (editor) => editor.setOption("overlay", OVERLAYS[(OVERLAYS.indexOf(editor.options.overlay) + 1) % OVERLAYS.length]),
+  large: (editor) => editor.large.toggle(),
+  swap: (editor) => editor.large.toFront("ego"),
   undo: (editor) => editor.step(-1),
   redo: (editor) => editor.step(1),
 
@@ -35,17 +47,31 @@ export const COMMANDS = {
 
   setKey: (editor) => editor.edit(withKey(editor.shown, editor.frame, editor.pose())),
   deleteKey: (editor) => {
-    if (editor.key()) editor.edit(withoutKey(editor.shown, editor.frame));
+    const gone = actsOnChosen(editor) ? editor.selected : new Set([editor.frame]);
+    const keyframes = editor.shown.keyframes.filter((key) => !gone.has(key.frame));
+    if (keyframes.length < editor.shown.keyframes.length) editor.edit({ ...editor.shown, keyframes });
     else editor.tell("There is no key at this frame.");
   },
+  selectAll: (editor) => editor.select(keyFrames(editor)),
   copyKey: (editor) => {
-    copied = { ease_in: 0, ease_out: 0, ...editor.pose(), ...editor.key() };
-    editor.tell("Copied. Go to another frame and paste it there.");
+    const none = { ...editor.shown, keyframes: [] };
+    const now = withKey(none, editor.frame, editor.pose(), editor.key());
+    const keys = actsOnChosen(editor) ? editor.chosenKeys() : now.keyframes;
+    copied = { ...none, keyframes: keys };
+    editor.tell(`Copied ${keys.length > 1 ? `${keys.length} keys` : "the key"}. Go to another frame and paste there.`);
   },
   pasteKey: (editor) => {
-    if (copied) editor.edit(withKey(editor.shown, editor.frame, copied, copied));
+    if (copied) pasteKeys(editor, copied.keyframes);
     else editor.tell("Nothing was copied yet.");
   },
+
+  curves: (editor) => editor.setOption("curves", !editor.options.curves),
+  asText: (editor) => editor.textBox.open(),
+  thin: thinOut,
+  smooth: smoothKeys,
+  smoothSlopes,
+  flatSlopes,
+  plainSlopes,
 
   showEgo: (editor) => editor.orbit.showEgo(),
   showAll: (editor) => editor.orbit.showAll(),
@@ -53,6 +79,9 @@ export const COMMANDS = {
   front: (editor) => editor.orbit.camera.face("front"),
   side: (editor) => editor.orbit.camera.face("side"),
 };
+
+/** @returns {string} the copied keys as text, for the clipboard */
+export const copiedText = () => writeTrajectory(copied);
 
 /** What the pointer does next, while a tool is in hand. */
 export const TOOL_HINTS = {

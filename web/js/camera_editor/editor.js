@@ -1,11 +1,17 @@
 // The camera editor: views, timeline and numbers around one trajectory. It knows nothing of ComfyUI; see ../camera_editor.js.
 
 import { element, themeColors } from "./canvas_view.js";
-import { applyMove, COMMANDS, lookAtPoint, TOOL_HINTS } from "./commands.js";
+import { applyMove, COMMANDS, copiedText, lookAtPoint, TOOL_HINTS } from "./commands.js";
+import { pasteKeys } from "./curves/actions.js";
+import { CurveBar } from "./curves/curve_bar.js";
+import { CurveView } from "./curves/curve_view.js";
+import { readText, TextBox } from "./curves/text_box.js";
 import { EgoView } from "./ego_view.js";
 import { ExoView } from "./exo_view.js";
+import { onLoss } from "./gl/device.js";
 import { turnedTo } from "./handles.js";
 import { helpOverlay, isOfPage, meaningOf } from "./keys.js";
+import { LargeView } from "./large_view.js";
 import { clamp, sub } from "./math.js";
 import { OrbitView } from "./orbit_view.js";
 import { Panel } from "./panel.js";
@@ -17,6 +23,7 @@ import { Toolbar } from "./toolbar.js";
 const FPS = 16; // Wan's own rate, until a run tells the clip's
 const TELLING = 4000; // ms that a passing message stays
 const FLY = 0.9; // of the distance to the target, a second
+const WALK = 0.6; // metres a second of the ego camera
 
 export class Editor extends EditorState {
   /** @param {object} host see `EditorState` */
@@ -37,6 +44,9 @@ export class Editor extends EditorState {
     this.ego = new EgoView(this);
     this.exo = new ExoView(this);
     this.timeline = new Timeline(this);
+    this.curveBar = new CurveBar(this);
+    this.curves = new CurveView(this);
+    this.textBox = new TextBox(this);
     this.toolbar = new Toolbar(this);
     this.panel = new Panel(this);
     this.help = helpOverlay(() => this.run("help"));
@@ -44,9 +54,12 @@ export class Editor extends EditorState {
     this.empty = element("div", { className: "e2e-empty" }, element("b", {}, "Run once to see the cloud"), element("span"));
     this.orbit.root.append(this.empty, this.message);
     const views = element("div", { className: "e2e-views" }, this.orbit.root, this.ego.root, this.exo.root);
-    const parts = [this.toolbar.root, views, this.toolbar.transport, this.timeline.root, this.panel.root];
-    this.root = element("div", { className: "e2e widget-expands" }, this.keys, element("div", { className: "e2e-body" }, ...parts), this.help);
+    const below = [this.toolbar.transport, this.timeline.root, this.curveBar.root, this.curves.root, this.panel.root];
+    const body = element("div", { className: "e2e-body" }, this.toolbar.root, views, ...below);
+    this.root = element("div", { className: "e2e widget-expands" }, this.keys, body, this.help, this.textBox.root);
     this.root.dataset.captureWheel = "true"; // the Vue renderer would zoom the graph
+    this.large = new LargeView(this);
+    this.forgetLoss = onLoss(() => this.redraw());
     this.#listen();
   }
 
@@ -55,13 +68,27 @@ export class Editor extends EditorState {
     for (const name of ["pointerdown", "pointermove", "dblclick", "contextmenu", "wheel"]) {
       root.addEventListener(name, (event) => event.stopPropagation()); // the graph would drag, open or zoom
     }
-    const typed = (target) => target.matches("input, select");
+    const typed = (target) => target.matches("input, select, .e2e-text");
+    // The browser's own copying and pasting reaches the clipboard wherever the page comes from.
+    for (const [name, act] of [["copy", this.#copy], ["paste", this.#paste]]) {
+      root.addEventListener(name, (event) => {
+        event.stopPropagation(); // the graph would copy or paste nodes
+        if (typed(event.target)) return;
+        event.preventDefault();
+        act.call(this, event.clipboardData);
+      });
+    }
     const pressed = (event) => event.key === " " && event.target.matches("button"); // as every button is
     root.addEventListener("pointerdown", (event) => typed(event.target) || this.focus());
     // A button that was pressed by the keyboard (`detail` 0) keeps the focus.
     root.addEventListener("click", (event) => typed(event.target) || event.detail === 0 || this.focus());
     root.addEventListener("keydown", (event) => {
-      const meaning = typed(event.target) || pressed(event) ? null : meaningOf(event);
+      const inField = typed(event.target);
+      if (!inField && this.#views.some((view) => view.typed(event.key))) {
+        event.preventDefault();
+        return event.stopPropagation();
+      }
+      const meaning = inField || pressed(event) ? null : meaningOf(event);
       if (!isOfPage(event)) event.stopPropagation(); // Ctrl+M, B, G, Alt+C and others act on the graph's nodes
       if (!meaning) return;
       event.preventDefault();
@@ -74,6 +101,26 @@ export class Editor extends EditorState {
     root.addEventListener("focusout", () => this.held.clear());
   }
 
+  get #views() {
+    return [this.orbit, this.ego, this.exo, this.timeline, this.curves];
+  }
+
+  #copy(clipboard) {
+    this.run("copyKey");
+    clipboard?.setData("text/plain", copiedText());
+  }
+
+  // Text on the clipboard that is a trajectory counts, else what was copied here.
+  #paste(clipboard) {
+    const text = clipboard?.getData("text/plain") ?? "";
+    try {
+      pasteKeys(this, readText(text).keyframes);
+    } catch (error) {
+      if (text.trim()) this.tell(error.message);
+      else this.run("pasteKey");
+    }
+  }
+
   /** Let the keyboard act on the editor. */
   focus() {
     this.keys.focus({ preventScroll: true });
@@ -84,7 +131,9 @@ export class Editor extends EditorState {
     this.held.clear();
     for (const timer of [this.committing, this.settling, this.forgetting]) clearTimeout(timer);
     cancelAnimationFrame(this.drawing);
-    for (const view of [this.orbit, this.ego, this.exo, this.timeline]) view.dispose();
+    this.large.dispose();
+    this.forgetLoss();
+    for (const view of this.#views) view.dispose();
   }
 
   // What the artist does -------------------------------------------------------------------------------------------
@@ -114,7 +163,10 @@ export class Editor extends EditorState {
       return lookAtPoint(this, point);
     }
     if (this.tool === "eyes") this.setPose({ ...pose, position: point });
-    else this.setPose({ ...pose, rotation: turnedTo(pose.rotation, sub(point, pose.position), { ground: this.scene.ground, rollLock: true }) });
+    else {
+      const level = { ground: this.scene.ground, rollLock: true };
+      this.setPose({ ...pose, rotation: turnedTo(pose.rotation, sub(point, pose.position), level) });
+    }
     this.tool = this.tool === "eyes" ? "gaze" : null;
     this.commit();
   }
@@ -148,15 +200,20 @@ export class Editor extends EditorState {
   #fly() {
     if (this.flying) return;
     this.flying = true;
+    const walks = this.ego.pointer !== null; // over the ego view the keys move its camera
     let last = performance.now();
     const tick = (now) => {
-      const way = (FLY * this.orbit.camera.distance * (now - last) * (this.fast ? 3 : 1)) / 1000;
+      const seconds = ((now - last) * (this.fast ? 3 : 1)) / 1000;
       last = now;
-      for (const direction of this.held.values()) this.orbit.camera.fly(...direction.map((value) => value * way));
+      for (const direction of this.held.values()) {
+        if (walks) this.ego.walk(direction.map((value) => value * WALK * seconds));
+        else this.orbit.camera.fly(...direction.map((value) => value * FLY * this.orbit.camera.distance * seconds));
+      }
       this.flying = this.held.size > 0;
       this.redraw(this.flying);
-      if (this.flying) requestAnimationFrame(tick);
-      else this.settle();
+      if (this.flying) return requestAnimationFrame(tick);
+      if (walks) this.commit();
+      this.settle();
     };
     requestAnimationFrame(tick);
   }
@@ -194,8 +251,9 @@ export class Editor extends EditorState {
   }
 
   draw() {
-    if (!this.moving || !this.colors) this.colors = themeColors();
-    for (const part of [this.orbit, this.ego, this.exo, this.timeline, this.toolbar, this.panel]) part.draw();
+    if (!this.moving || !this.colors) this.colors = themeColors(this.root);
+    const { orbit, ego, exo, timeline, curveBar, curves, toolbar, panel, large } = this;
+    for (const part of [large, toolbar, curveBar, orbit, ego, exo, timeline, curves, panel]) part.draw();
     this.#drawMessages();
   }
 
@@ -226,19 +284,24 @@ export class Editor extends EditorState {
     const { coverage, coverageFrame, splatter } = this.ego;
     return {
       frame, nFrames, text, tool, playing, options: { ...options }, keyframes: structuredClone(shown.keyframes),
+      front: this.large.front, isLarge: this.large.isOpen, selected: [...this.selected].sort((a, b) => a - b),
       loop: this.loop(), fps: this.scene.fps, coverages: Object.fromEntries(this.timeline.coverage.shares),
       lens: this.lens.json, coverage, coverageFrame, egoRows: splatter.height, hasCloud: Boolean(this.scene.cloud),
+      renderer: splatter.isQuick ? "WebGL2" : "processor",
       message: this.message.textContent,
     };
   }
 
   /**
    * Where something is on the screen, for a mouse to go there.
-   * @param {{handle?: string, key?: number, view?: "orbit" | "ego" | "exo" | "timeline", at?: number[]}} what a handle's kind, a key's
-   *     frame, or a share [x, y] of a view
+   * @param {object} what `{handle}`, a handle's kind; `{key}`, a key's frame; `{end}`, "start" or "end" of the chosen keys' bar;
+   *     `{curve, key, side}`, a key on the curve of a channel, or its handle "in" or "out"; `{view, at}`, a share [x, y] of a view
    * @returns {number[]} client x and y
    */
-  placeOf({ handle, key, view, at }) {
+  placeOf(what) {
+    const { handle, key, end, curve, view, at } = what;
+    if (curve) return this.curves.toClient(this.curves.placeOf(what));
+    if (end) return this.timeline.toClient(this.timeline.placeOfEnd(end));
     if (handle) return this.orbit.toClient(this.orbit.placeOfHandle(handle));
     if (key !== undefined) return this.timeline.toClient(this.timeline.placeOf(key));
     return this[view].toClient([at[0] * this[view].width, at[1] * this[view].height]);

@@ -1,9 +1,10 @@
 // What the ego camera sees of the cloud, through the chosen lens, and how much of its picture that covers.
 
 import { CanvasView, element, Picture } from "./canvas_view.js";
+import { EgoOverlay } from "./ego_overlay.js";
+import { GlSplatter } from "./gl/gl_splatter.js";
 import { anglesOf, rotationOf } from "./ground.js";
 import { along, clamp, quatAxes } from "./math.js";
-import { Splatter } from "./splat.js";
 
 const FULL_ROWS = 448; // of the picture at rest, as EgoX's
 const MOVING_ROWS = 224; // and while something moves, with every second point
@@ -29,12 +30,13 @@ export class EgoView extends CanvasView {
   constructor(editor) {
     super("e2e-ego", "Ego view: drag to turn the gaze", () => editor.redraw());
     this.editor = editor;
-    this.splatter = new Splatter();
+    this.splatter = new GlSplatter();
     this.picture = new Picture(this.splatter);
     this.coverage = null; // share, 0 to 1
     this.coverageFrame = null; // the frame that it is of
     this.badge = element("div", { className: "e2e-badge" });
-    this.root.append(element("div", { className: "e2e-caption" }, "Ego view"), this.badge);
+    this.overlay = new EgoOverlay(editor);
+    this.root.append(element("div", { className: "e2e-caption" }, "Ego view"), this.badge, this.overlay.choice);
     this.canvas.style.cursor = "grab";
   }
 
@@ -55,6 +57,7 @@ export class EgoView extends CanvasView {
     }
     this.#splat(width, height);
     context.drawImage(this.picture.canvas, ...this.box);
+    this.overlay.draw(context, this.box, (splatter, key, rows) => this.#draw(splatter, key.frame, key, rows, 1));
     this.#drawMiddle();
     // Without keys the node gives the exo camera with its own lens, which covers something else.
     this.badge.textContent = editor.shown.keyframes.length ? coverageText(this.coverage, editor.scene.thinned) : "";
@@ -65,22 +68,28 @@ export class EgoView extends CanvasView {
     const { editor, splatter } = this;
     const { moving, frame, lens, scene } = editor;
     const pose = editor.pose();
-    if (this.picture.isOf(scene.cloud, moving, frame, lens, width, height, ...pose.position, ...pose.rotation)) return;
-    const share = scaleTo(moving ? MOVING_ROWS : FULL_ROWS, width, height);
-    splatter.resize(...[width, height].map((side) => Math.max(1, Math.round(side * share))));
-    splatter.clear();
-    splatter.drawDiscs(scene.cloud, frame, pose, this.#lens(share), moving ? 2 : 1);
+    const near = editor.near();
+    if (this.picture.isOf(scene.cloud, moving, frame, lens, width, height, near, ...pose.position, ...pose.rotation)) return;
+    const hastily = moving && !splatter.isQuick;
+    this.#draw(splatter, frame, pose, hastily ? MOVING_ROWS : FULL_ROWS, hastily ? 2 : 1);
     [this.coverage, this.coverageFrame] = [splatter.coverage(), frame];
     this.picture.update();
   }
 
+  // What a camera sees of a frame, in a picture of so many rows, of every `step`th point.
+  #draw(splatter, frame, pose, rows, step) {
+    const { shown, scene } = this.editor;
+    const share = scaleTo(rows, shown.width, shown.height);
+    splatter.resize(...[shown.width, shown.height].map((side) => Math.max(1, Math.round(side * share))));
+    splatter.clear();
+    splatter.drawDiscs(scene.cloud, frame, pose, this.#lens(share), step, this.editor.near());
+  }
+
   // The lens at the picture's own resolution, made once for each.
   #lens(share) {
-    if (this.lensOf !== this.editor.lens || this.lensShare !== share) {
-      [this.lensOf, this.lensShare] = [this.editor.lens, share];
-      this.scaledLens = this.editor.lens.scaled(share);
-    }
-    return this.scaledLens;
+    if (this.lensOf !== this.editor.lens) [this.lensOf, this.scaledLenses] = [this.editor.lens, new Map()];
+    if (!this.scaledLenses.has(share)) this.scaledLenses.set(share, this.editor.lens.scaled(share));
+    return this.scaledLenses.get(share);
   }
 
   #drawMiddle() {
@@ -105,7 +114,24 @@ export class EgoView extends CanvasView {
       fine: true,
       move: (to) => editor.setPose(moves ? this.#moved(pose, from, to) : this.#turned(pose, from, to), { moving: true }),
       end: (moved) => moved && editor.commit(),
+      unit: moves ? "m to the right" : "\u00b0 to the right",
+      type: (value) => {
+        const went = moves ? walked(pose, editor.scene.ground, [value, 0, 0]) : this.#yawed(pose, value);
+        editor.setPose(went, { moving: true, snap: false });
+      },
     };
+  }
+
+  /** Move the camera by metres to the right, up and ahead. */
+  walk(way) {
+    const { editor } = this;
+    editor.setPose(walked(editor.pose(), editor.scene.ground, way), { moving: true });
+  }
+
+  #yawed(pose, degrees) {
+    const { ground } = this.editor.scene;
+    const [yaw, pitch, roll] = anglesOf(ground, pose.rotation);
+    return { ...pose, rotation: rotationOf(ground, [yaw + degrees, pitch, roll]) };
   }
 
   #moved(pose, from, to) {
@@ -139,4 +165,9 @@ export class EgoView extends CanvasView {
     this.editor.setPose({ ...pose, position }, { moving: true });
     this.editor.commitSoon();
   }
+}
+
+function walked(pose, ground, [right, up, ahead]) {
+  const axes = quatAxes(pose.rotation);
+  return { ...pose, position: along(pose.position, axes.right, right, ground.up, up, axes.forward, ahead) };
 }

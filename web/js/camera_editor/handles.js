@@ -1,6 +1,7 @@
 // The handles on the ego frustum: where they are in the scene's picture, and what dragging them does to the pose.
 
 import { AXES, EGO } from "./canvas_view.js";
+import { anglesOf, rotationOf } from "./ground.js";
 import { add, along, dot, length, lookAlong, normalize, quatAbout, quatAxes, quatMultiply, scale, sub } from "./math.js";
 
 const REACH = 11; // pixels from a handle's middle
@@ -74,6 +75,18 @@ export function dragged(handle, pose, scene, from, to) {
   const [ax, ay] = [(tip[0] - start[0]) / size, (tip[1] - start[1]) / size]; // pixels a metre
   const square = Math.max(ax * ax + ay * ay, (0.15 * scene.focal / start[2]) ** 2); // end on, it would run away
   return { ...pose, position: along(pose.position, axis, (dx * ax + dy * ay) / square) };
+}
+
+/** What a number counts that is typed while a handle is dragged; the handle of the eyes takes none. */
+export const TYPED = {
+  right: "m to the right", up: "m up", forward: "m ahead", gaze: "\u00b0 to the right", roll: "\u00b0 clockwise",
+};
+
+/** @returns {import("./trajectory.js").Pose} after a handle went as far as a typed number says */
+export function typedTo(kind, pose, ground, value) {
+  if (ground[kind]) return { ...pose, position: along(pose.position, ground[kind], value) };
+  const [yaw, pitch, roll] = anglesOf(ground, pose.rotation);
+  return { ...pose, rotation: rotationOf(ground, kind === "gaze" ? [yaw + value, pitch, roll] : [yaw, pitch, roll + value]) };
 }
 
 // The gaze's handle stays on a sphere around the eyes, on the side where it was taken.

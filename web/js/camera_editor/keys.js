@@ -15,6 +15,8 @@ const SHORTCUTS = {
     ["Drag in the ego view", "turn the gaze; with Shift move"],
     ["Wheel in the ego view", "move ahead and back"],
     ["Ctrl while dragging", "a tenth as far"],
+    ["Digits while dragging", "exactly so many m, \u00b0 or frames; Enter takes it"],
+    ["W A S D, Q E over the ego view", "walk with the camera"],
     ["P", "place the eyes: click there, then where they look", "p", "place"],
     ["L", "look at: all keys look at the point you click", "l", "lookAt"],
     ["R", "roll lock", "r", "rollLock"],
@@ -25,18 +27,25 @@ const SHORTCUTS = {
     ["Space", "play and pause", " ", "play"],
     ["\u2190 \u2192", "a frame back or on", "arrowleft", "back"],
     ["I O", "loop from and to here; again: the whole clip", "i", "loopFrom"],
-    [", .", "previous and next key", ",", "previousKey"],
-    ["Home End", "first and last frame", "home", "first"],
+    [", . or \u2193 \u2191", "previous and next key", ",", "previousKey"],
+    ["Home End, Shift + \u2190 \u2192", "first and last frame", "home", "first"],
     ["K", "set a key", "k", "setKey"],
     ["Delete", "delete the key", "delete", "deleteKey"],
-    ["Ctrl+C, Ctrl+V", "copy and paste a key", "ctrl+c", "copyKey"],
+    ["Ctrl+C, Ctrl+V", "copy and paste keys, also from and to text"],
     ["Drag a key, with Alt", "move it, copy it"],
+    ["Shift + click a key", "choose several; Shift + drag: all of a range"],
+    ["Ctrl+A", "choose all keys; Esc: none", "ctrl+a", "selectAll"],
+    ["Drag an end of the bar", "scale the chosen keys in time"],
+    ["C", "curves of position and direction", "c", "curves"],
   ],
   Views: [
     ["F", "come near the camera", "f", "showEgo"],
     ["G", "show the whole scene", "g", "showAll"],
     ["1 2 3", "from above, front, side", "1", "top"],
     ["X", "exo image in the scene", "x", "exoPicture"],
+    ["B", "exo image or a key's view over the ego view", "b", "overlay"],
+    ["Double click a view, V", "bring it to the front; the ego view", "v", "swap"],
+    ["Z", "full screen; Esc leaves it", "z", "large"],
     ["Ctrl+Z, Ctrl+Shift+Z", "undo, redo", "ctrl+z", "undo"],
     ["?", "this list", "?", "help"],
   ],
@@ -44,7 +53,8 @@ const SHORTCUTS = {
 
 // Keys that share a line of the list with another.
 const MORE = {
-  arrowright: "forth", o: "loopTo", ".": "nextKey", end: "last", "ctrl+v": "pasteKey", "2": "front", "3": "side",
+  arrowright: "forth", arrowdown: "previousKey", arrowup: "nextKey", "shift+arrowleft": "first", "shift+arrowright": "last",
+  o: "loopTo", ".": "nextKey", end: "last", "2": "front", "3": "side",
   backspace: "deleteKey", "ctrl+y": "redo", "ctrl+shift+z": "redo",
 };
 const FLY = { w: [0, 0, 1], s: [0, 0, -1], a: [-1, 0, 0], d: [1, 0, 0], e: [0, 1, 0], q: [0, -1, 0] };
@@ -62,7 +72,7 @@ export function meaningOf(event) {
   const ctrl = event.ctrlKey || event.metaKey;
   if (event.altKey) return null;
   if (!ctrl && FLY[key]) return { fly: FLY[key] };
-  const shift = event.shiftKey && ctrl ? "shift+" : "";
+  const shift = event.shiftKey && (ctrl || key.startsWith("arrow")) ? "shift+" : "";
   const command = COMMANDS[`${ctrl ? "ctrl+" : ""}${shift}${key}`];
   return command ? { command } : null;
 }

@@ -122,6 +122,44 @@ export function slerp(a, b, s) {
   return quatNormalize([0, 1, 2, 3].map((i) => from * a[i] + to * b[i]));
 }
 
+/** @returns {Quat} of a rotation vector: axis times angle, radians */
+export function vectorToQuat(v) {
+  const angle = length(v);
+  const share = angle < 1e-8 ? 0.5 : Math.sin(angle / 2) / angle;
+  return [Math.cos(angle / 2), v[0] * share, v[1] * share, v[2] * share];
+}
+
+/** @returns {Vec3} the rotation vector, at most pi long, of a unit quaternion */
+export function quatToVector(q) {
+  const [w, x, y, z] = q[0] < 0 ? q.map((value) => -value) : q;
+  const sine = Math.hypot(x, y, z);
+  return scale([x, y, z], sine < 1e-8 ? 2 : (2 * Math.atan2(sine, w)) / sine);
+}
+
+/** @returns {Quat} the opposite turn of a unit quaternion */
+export const quatInverse = ([w, x, y, z]) => [w, -x, -y, -z];
+
+/**
+ * A smooth turn with given speeds at both ends: Kim, Kim and Shin's Hermite quaternion curve (SIGGRAPH 1995). Where both
+ * speeds are those of the even turn it is the slerp.
+ * @param {Quat} a
+ * @param {Quat} b
+ * @param {Vec3} leaving rotation vector a unit of `s`, about the axes at `a`
+ * @param {Vec3} arriving likewise, at `b`
+ * @param {number} s 0 to 1
+ * @returns {Quat}
+ */
+export function hermiteTurn(a, b, leaving, arriving, s) {
+  const first = scale(leaving, 1 / 3);
+  const last = scale(arriving, 1 / 3);
+  const start = quatMultiply(a, vectorToQuat(first));
+  const middle = quatToVector(quatMultiply(quatInverse(start), quatMultiply(b, quatInverse(vectorToQuat(last)))));
+  const left = 1 - s;
+  const shares = [1 - left * left * left, s * s * (3 - 2 * s), s * s * s];
+  const turned = [first, middle, last].reduce((q, v, i) => quatMultiply(q, vectorToQuat(scale(v, shares[i]))), a);
+  return quatNormalize(turned);
+}
+
 /** @returns {number} the cubic with given values and slopes at s = 0 and s = 1 */
 export function hermite(s, start, end, leaving, arriving) {
   const square = s * s;

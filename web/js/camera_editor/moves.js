@@ -43,7 +43,7 @@ export function lookAt({ trajectory, pose, frame, scene, rollLock }, point) {
     const rotation = turnedTo(from.rotation, sub(point, from.position), { ground: scene.ground, rollLock });
     return { position: from.position, rotation };
   };
-  const keyframes = trajectory.keyframes.map((key) => ({ ...key, ...looking(key) }));
+  const keyframes = trajectory.keyframes.map(({ turn_in, turn_out, ...key }) => ({ ...key, ...looking(key) }));
   if (!keyframes.length) return withKey(trajectory, frame, looking(pose));
   return { ...trajectory, keyframes };
 }

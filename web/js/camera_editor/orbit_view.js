@@ -2,11 +2,12 @@
 
 import { CanvasView, EGO, EXO, KEY, Picture } from "./canvas_view.js";
 import { rangesOf } from "./cloud.js";
-import { dragged, handleAt, handlesOf } from "./handles.js";
+import { GlSplatter } from "./gl/gl_splatter.js";
+import { dragged, handleAt, handlesOf, TYPED, typedTo } from "./handles.js";
 import { along, length, sub } from "./math.js";
 import { OrbitCamera } from "./orbit_camera.js";
 import { drawCamera, drawGround, drawLine, drawPath } from "./scene_lines.js";
-import { pickPoint, Splatter } from "./splat.js";
+import { pickPoint } from "./splat.js";
 
 const PICK = 8; // pixels
 const NEAREST_VIEW = 0.5; // metres
@@ -18,7 +19,7 @@ export class OrbitView extends CanvasView {
     super("e2e-orbit", "Scene: drag to look around", () => editor.redraw());
     this.editor = editor;
     this.camera = new OrbitCamera();
-    this.splatter = new Splatter();
+    this.splatter = new GlSplatter();
     this.picture = new Picture(this.splatter);
     this.hovered = null;
     this.coarse = 1;
@@ -108,6 +109,10 @@ export class OrbitView extends CanvasView {
       fine: true,
       move: (to) => editor.setPose(dragged(handle, pose, viewer, from, to), { moving: true }),
       end: (moved) => moved && editor.commit(),
+      unit: TYPED[handle.kind],
+      type: TYPED[handle.kind] && ((value) => {
+        editor.setPose(typedTo(handle.kind, pose, viewer.ground, value), { moving: true, snap: false });
+      }),
     };
   }
 

@@ -7,6 +7,7 @@ import { numberField } from "./number_field.js";
 import { withKey } from "./trajectory.js";
 
 const OWN = "own coefficients";
+const MOST_NEAR = 10; // metres, as the node's input
 const SIDES = { min: 16, max: 8192, step: 16 };
 
 /** @typedef {{label: string, title: string, digits: number, step: number, read: () => number | null, write: (value: number) => void}} Field */
@@ -23,6 +24,7 @@ export class Panel {
       this.#group("Direction", [0, 1, 2].map((which) => this.#angle(which))),
       this.#group("Ease", ["in", "out"].map((side) => this.#ease(side))),
       this.#lensGroup(),
+      this.#group("Near", this.#near()),
     );
   }
 
@@ -31,7 +33,7 @@ export class Panel {
     for (const { input, field } of this.inputs) {
       if (document.activeElement === input) continue;
       const value = field.read();
-      input.disabled = value === null;
+      input.disabled = value === null || Boolean(field.isFixed?.());
       if (field.label === "fov") input.parentElement.hidden = value === null;
       input.value = value === null ? "" : String(Number(value.toFixed(field.digits)));
     }
@@ -117,6 +119,17 @@ export class Panel {
         const eases = { [`ease_${side}`]: Math.min(Math.max(value, 0), 1) };
         if (key) editor.edit(withKey(editor.shown, key.frame, key, { ...key, ...eases }));
       },
+    };
+  }
+
+  #near() {
+    const { editor } = this;
+    return {
+      label: "m", digits: 2, step: 0.05, min: 0, max: MOST_NEAR,
+      title: "Metres around the eyes in which points are not drawn: 0.25 takes out the actor's own hair and cheek",
+      read: () => editor.near(),
+      isFixed: () => editor.host.near?.() == null,
+      write: (value) => editor.host.setNear?.(Math.min(Math.max(value, 0), MOST_NEAR)),
     };
   }
 

@@ -35,6 +35,7 @@ export class Scene {
     this.lenses = {};
     this.nFrames = 0;
     this.fps = null; // frames a second of the clip
+    this.near = 0; // metres around the ego camera in which the node drew no points
     this.ground = assumedGround(HERE);
     this.middle = [0, 0, 3];
     this.extent = 2;
@@ -72,6 +73,7 @@ export class Scene {
     const camera = parsed(payload.exo_camera);
     this.nFrames = payload.frames;
     this.fps = payload.fps ?? null;
+    this.near = payload.near ?? 0;
     this.lenses = payload.lenses ?? {};
     this.start = payload.start ? readTrajectory(payload.start) : null;
     if (this.start) this.start.lens = namedLens(this.start.lens, this.start.width, this.start.height, this.lenses);

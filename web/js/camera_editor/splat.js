@@ -7,8 +7,8 @@ import { quatToMatrix } from "./math.js";
 
 /** EgoX's release: discs of 5 px in a picture of 448 rows (geometry/points/renderer.py). */
 export const RELEASE_RADIUS = 5;
-const RELEASE_HEIGHT = 448;
-const LARGEST_SQUARE = 7; // pixels
+export const RELEASE_HEIGHT = 448;
+export const LARGEST_SQUARE = 7; // pixels
 
 export class Splatter {
   /** @param {number} width pixels */
@@ -33,6 +33,14 @@ export class Splatter {
     this.depth.fill(Infinity);
   }
 
+  /** @returns {boolean} whether everything can be drawn in full while something moves */
+  get isQuick() {
+    return false;
+  }
+
+  /** Bring what was drawn into `bytes`. */
+  finish() {}
+
   /** @returns {number} the share of pixels that any point touches, 0 to 1 */
   coverage() {
     let covered = 0;
@@ -47,8 +55,9 @@ export class Splatter {
    * @param {import("./trajectory.js").Pose} pose of the camera
    * @param {import("./lens.js").Lens} lens of a picture of this splatter's size
    * @param {number} step 1 draws every point, 2 every second
+   * @param {number} near metres around the camera in which no point is drawn
    */
-  drawDiscs(cloud, frame, pose, lens, step = 1) {
+  drawDiscs(cloud, frame, pose, lens, step = 1, near = 0) {
     const radius = (RELEASE_RADIUS * this.height) / RELEASE_HEIGHT;
     const m = quatToMatrix(pose.rotation);
     const [px, py, pz] = pose.position;
@@ -60,7 +69,7 @@ export class Splatter {
         const y = positions[3 * i + 1] - py;
         const z = positions[3 * i + 2] - pz;
         const deep = m[2] * x + m[5] * y + m[8] * z;
-        if (!(deep > 0)) continue;
+        if (!(deep > 0) || x * x + y * y + z * z < near * near) continue;
         if (!lens.project(m[0] * x + m[3] * y + m[6] * z, m[1] * x + m[4] * y + m[7] * z, deep, pixel)) continue;
         const column = pixel[0];
         const row = pixel[1];

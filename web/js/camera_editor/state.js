@@ -17,6 +17,8 @@ export class EditorState {
    * @param {object} host
    * @param {(text: string) => void} host.write stores the trajectory's text
    * @param {() => boolean} [host.isLinked] whether the text comes from another node, so that edits here do not count
+   * @param {() => number | null} [host.near] the node's own number, or null where it comes through a link
+   * @param {(metres: number) => void} [host.setNear] stores it
    * @param {() => boolean} [host.startIsLinked] whether a camera to start from is connected
    * @param {(view: object) => void} host.keepView stores what is no part of the trajectory: options, where one looks from
    */
@@ -24,7 +26,13 @@ export class EditorState {
     this.host = host;
     this.scene = new Scene();
     this.frame = 0;
-    this.options = { rollLock: true, eyeSnap: false, eyeHeight: 1.6, exoPicture: true, loopFrom: 0, loopTo: -1 };
+    this.options = {
+      rollLock: true, eyeSnap: false, eyeHeight: 1.6, exoPicture: true, loopFrom: 0, loopTo: -1,
+      front: "orbit", largeFront: "ego", overlay: "none",
+      curves: false, hiddenChannels: "", thinCentimetres: 1, thinDegrees: 1,
+    };
+    /** Frames of the keys that are chosen. @type {Set<number>} */
+    this.selected = new Set();
     this.history = new History("");
     this.problem = "";
     this.#show(emptyTrajectory());
@@ -112,7 +120,44 @@ export class EditorState {
     const last = this.shown.keyframes.at(-1)?.frame ?? 0;
     this.nFrames = Math.max(this.scene.nFrames || FRAMES, last + 1);
     this.wholePath = null;
-    this.current = null;
+    const frames = new Set(this.shown.keyframes.map((key) => key.frame));
+    this.selected = new Set([...this.selected].filter((frame) => frames.has(frame)));
+  }
+
+  /** Choose the keys at some frames; `more`: beside those that are chosen. */
+  select(frames, more = false) {
+    const had = more ? [...this.selected] : [];
+    this.selected = new Set([...had, ...frames].filter((frame) => this.shown.keyframes.some((key) => key.frame === frame)));
+    this.redraw();
+  }
+
+  /** Choose a key, or choose it no more. */
+  toggle(frame) {
+    if (!this.selected.delete(frame)) this.select([frame], true);
+    this.redraw();
+  }
+
+  /** @returns {import("./trajectory.js").Keyframe[]} the chosen keys, sorted */
+  chosenKeys() {
+    return this.shown.keyframes.filter((key) => this.selected.has(key.frame));
+  }
+
+  /** @returns {string} the trajectory as it is shown, as text */
+  asText() {
+    return writeTrajectory(this.shown);
+  }
+
+  /** Show an edited trajectory, with other keys chosen, while something is dragged. It is stored by `commit`. */
+  try(trajectory, chosen = this.selected) {
+    this.shown = trajectory;
+    this.selected = chosen;
+    this.#changed();
+    this.redraw(true);
+  }
+
+  /** @returns {number} metres around the ego camera in which points are not drawn: the node's input, or what its last run had */
+  near() {
+    return this.host.near?.() ?? this.scene.near;
   }
 
   /** @returns {number[]} the first and last frame that playing repeats */
@@ -157,9 +202,16 @@ export class EditorState {
     this.redraw(moving);
   }
 
+  /** Show again what is stored. */
+  revert() {
+    this.#show(this.trajectory);
+    this.settle();
+  }
+
   /** Replace the trajectory by an edited one and store it. */
-  edit(trajectory) {
+  edit(trajectory, chosen = this.selected) {
     this.shown = trajectory;
+    this.selected = chosen;
     this.commit();
   }
 

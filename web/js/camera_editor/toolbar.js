@@ -20,6 +20,7 @@ export class Toolbar {
       title: "Frame", min: 0, digits: 0, write: (value) => editor.goTo(Math.round(value)),
       leave: () => editor.focus(), redraw: () => editor.redraw(),
     });
+    this.largeButton = this.#button("large", "Full screen, the ego view in front (Z)", "large");
     this.root = element(
       "div",
       { className: "e2e-bar" },
@@ -35,6 +36,8 @@ export class Toolbar {
       this.#button("redo", "Redo (Ctrl+Shift+Z)", "redo"),
       this.#button("all", "Show the whole scene (G)", "showAll"),
       this.#button("help", "Keyboard and mouse (?)", "help"),
+      element("span", { className: "e2e-far" }),
+      this.largeButton,
     );
     this.playing = this.#button("play", "Play (Space)", "play");
     this.transport = element(
@@ -51,8 +54,10 @@ export class Toolbar {
       element("span", { className: "e2e-gap" }),
       this.#button("setKey", "Set a key here (K)", "setKey"),
       this.#button("deleteKey", "Delete the key here (Delete)", "deleteKey"),
-      this.#button("copy", "Copy the key or pose (Ctrl+C)", "copyKey"),
-      this.#button("paste", "Paste it as a key here (Ctrl+V)", "pasteKey"),
+      this.#button("copy", "Copy the chosen keys, or the pose (Ctrl+C)", "copyKey"),
+      this.#button("paste", "Paste them here (Ctrl+V)", "pasteKey"),
+      element("span", { className: "e2e-gap" }),
+      this.#toggle("curves", "Curves", "Curves of position and direction; thin out and smooth keys (C)", () => options.curves, "curves"),
     );
   }
 
@@ -61,11 +66,8 @@ export class Toolbar {
     for (const { button, isOn } of this.toggles) button.setAttribute("aria-pressed", String(Boolean(isOn())));
     if (document.activeElement !== this.height) this.height.value = String(this.editor.options.eyeHeight);
     if (document.activeElement !== this.frame || this.editor.playing) this.frame.value = String(this.editor.frame);
-    const shown = this.editor.playing ? "pause" : "play";
-    if (this.playing.dataset.icon !== shown) {
-      this.playing.dataset.icon = shown;
-      this.playing.replaceChildren(icon(shown));
-    }
+    setIcon(this.playing, this.editor.playing ? "pause" : "play");
+    setIcon(this.largeButton, this.editor.large.isOpen ? "small" : "large");
   }
 
   #button(picture, title, command, ...label) {
@@ -93,4 +95,10 @@ export class Toolbar {
     });
     return select;
   }
+}
+
+function setIcon(button, name) {
+  if (button.dataset.icon === name) return;
+  button.dataset.icon = name;
+  button.replaceChildren(icon(name));
 }
