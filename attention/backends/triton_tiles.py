@@ -1,8 +1,8 @@
 """Tiles of the fused kernel: a table by architecture, and what the command `gpu` has measured on this machine's card.
 
-The table's tiles are those that need the fewest instructions a pair of those that were compiled, fit the shared memory
-and move nothing in their main loop that did not fit the registers. No card has timed them. Where `gpu` has, its choice
-is kept in a file of the user's cache, by card and version of Triton, and taken from then on.
+The table's tiles are those that need few instructions a pair of those that were compiled, fit the shared memory and
+move hardly anything in their main loop that did not fit the registers. No card has timed them. Where `gpu` has, its
+choice is kept in a file of the user's cache, by card and version of Triton, and taken from then on.
 """
 
 from __future__ import annotations

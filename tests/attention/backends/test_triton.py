@@ -27,8 +27,9 @@ from support.triton_compile import SHARED_MEMORY, compiled
 # channels more, a multiply-add, a maximum and a product. Where products are few instructions, these weigh more. The
 # loop over exo keys that was before, with masks and divisions, took 23.9 on 80, 28.6 on 86 and 89, 18.8 on 90.
 MOST_INSTRUCTIONS = {80: (20, 1.2), 86: (20, 1.2), 89: (20, 1.2), 90: (15.5, 1.5), 100: (67, 1.75), 120: (22, 1.25)}
-# Of the main loop's instructions, those that may move what did not fit the registers.
-MOST_MOVED = 0.01
+# Of the main loop's instructions, those that may move what did not fit the registers: 4 of 620 on 86 and 89, 7 of 687
+# on 120, none elsewhere.
+MOST_MOVED = 0.015
 
 CASES = Path(__file__).resolve().parents[2] / "support" / "triton_cases.py"
 
