@@ -1,4 +1,4 @@
-"""Run a developer's tool: the demo, the training of the pocket model, or a benchmark by its name.
+"""Run a developer's tool: the demo, the training of the pocket model, translations, or a benchmark by its name.
 
     python tools/run.py demo [--frames N] ...
     python tools/run.py gga --step
@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 TOOLS = Path(__file__).resolve().parent
-_PACKAGES = ("demo", "limits", "pocket", "reuse")
+_PACKAGES = ("demo", "limits", "locales", "pocket", "reuse")
 
 
 def tools() -> dict[str, Path]:
