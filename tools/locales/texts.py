@@ -26,7 +26,7 @@ _LITERALS = re.compile(
     r"|[\w./*-]*[/_#*][\w./#%*-]*\w"  # paths, names of inputs and files
     r"|\.[a-z][a-z0-9]+\b"  # endings of files
     r"|(?:[A-Za-z]-)?\d+(?:[.,]\d+)*"  # numbers
-    r"|\b\w*[A-Z]\w*[A-Z]\w*"  # EgoX, GGA, LoRA
+    r"|\b\w*[A-Z]\w*[A-Z]\w*?(?=s?\b)"  # EgoX, GGA, LoRAs
     r"|(?:(?<=^)|(?<=\. ))[a-z][a-z0-9 ()-]*(?=: )"  # options, explained one after the other
 )
 _TRANSLATED = {"KSampler"}  # names that ComfyUI itself translates
