@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from locales.texts import LANGUAGES, Language, digest, faults, load, save, texts_of, titles
+from locales.texts import LANGUAGES, Language, digest, faults, save, texts_of, titles
 
 ROOT = Path(__file__).resolve().parents[2]
 LOCALES = ROOT / "locales"
@@ -32,11 +32,11 @@ def main() -> None:
     save(LOCALES / "english.json", english)
     languages = {code: Language(LOCALES / code) for code in LANGUAGES}
     if given.accept:
-        refused = [said for code, filled in load(given.accept).items() for said in take(filled, english, languages[code])]
-        for language in languages.values():
+        filled = json.loads(given.accept.read_text(encoding="utf-8"))
+        for code, language in languages.items():
+            say(*(f"{code} {refused}" for refused in take(filled.get(code, {}), english, language)))
             language.drop(language.left_over(english))
             language.write()
-        say(*refused)
     found = {code: todo(english, language) for code, language in languages.items()}
     for code, language in languages.items():
         lacking, old, left = language.missing(english), language.stale(english), language.left_over(english)
