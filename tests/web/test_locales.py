@@ -32,8 +32,8 @@ GRAPH = {
 PLACES = {"1": [0, 0, 300, 480], "2": [360, 0, 320, 300]}
 
 
-def texts(language: str) -> dict[str, Any]:
-    return json.loads((ROOT / "locales" / language / "nodeDefs.json").read_text(encoding="utf-8"))
+def texts(language: str, file: str = "nodeDefs.json") -> dict[str, Any]:
+    return json.loads((ROOT / "locales" / language / file).read_text(encoding="utf-8"))
 
 
 @contextmanager
@@ -64,7 +64,6 @@ def test_every_node_is_translated_as_the_files_have_it(opened, frontend_server, 
     expected = {
         node: {
             "title": told["display_name"],
-            "description": told["description"],
             "inputs": {name: given["name"] for name, given in told["inputs"].items()},
             "outputs": [told["outputs"][str(index)]["name"] for index in range(len(told["outputs"]))],
         }
@@ -72,7 +71,9 @@ def test_every_node_is_translated_as_the_files_have_it(opened, frontend_server, 
     }
     with in_language(opened, frontend_server.url, language):
         shown = opened.page.evaluate(_NODES)
+        menu = opened.page.evaluate("LiteGraph.registered_node_types['Exo2EgoCamera'].category")
         assert opened.complaints() == []
+    assert menu == f"Exo2Ego/{texts(language, 'main.json')['nodeCategories']['camera']}"
     for node, told in shown.items():
         wanted = expected.pop(node)
         inputs = told.pop("inputs")
@@ -113,11 +114,10 @@ def place_of_fov(opened: Editor, renderer: str, label: str) -> tuple[float, floa
 
 
 _NODES = """() => Object.fromEntries(Object.entries(LiteGraph.registered_node_types)
-  .filter(([type]) => type.startsWith('Exo2Ego')).map(([type, made]) => {
+  .filter(([type]) => type.startsWith('Exo2Ego')).map(([type]) => {
     const node = LiteGraph.createNode(type);
     return [type, {
       title: node.title,
-      description: made.nodeData.description,
       inputs: Object.fromEntries((node.inputs ?? []).map((one) => [one.name, one.localized_name])),
       outputs: (node.outputs ?? []).map((one) => one.localized_name),
     }];
