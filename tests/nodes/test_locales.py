@@ -97,7 +97,8 @@ def test_every_node_has_a_title_of_its_own():
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_comfyui_serves_them(comfy_client, language):
     served = comfy_client.get("/i18n")
-    assert served[language]["nodeDefs"] == read(f"{language}/nodeDefs.json")
+    nodes = {node: told for node, told in served[language]["nodeDefs"].items() if node.startswith("Exo2Ego")}
+    assert nodes == read(f"{language}/nodeDefs.json")
     assert served[language]["nodeCategories"] == read(f"{language}/main.json")["nodeCategories"]
 
 

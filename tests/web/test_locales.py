@@ -12,6 +12,7 @@ import pytest
 
 from support.browser import Editor, editor, screenshot
 from support.camera_editor import CLASSIC, VUE
+from support.core_features import skip_without
 from support.screen import choose_renderer, load_api, seen
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +30,8 @@ GRAPH = {
         "inputs": {"camera": ["1", 0], "radius": 5, "points_per_pixel": 20, "backend": "torch"},
     },
 }
-PLACES = {"1": [0, 0, 300, 480], "2": [360, 0, 320, 300]}
+PLACES = {"1": [0, 60, 300, 480], "2": [360, 60, 320, 300]}
+STANDIN = {"zh": "替身", "ja": "代役"}  # the title of another pack's node, of tests/support/standin_nodes/locales/
 
 
 def texts(language: str, file: str = "nodeDefs.json") -> dict[str, Any]:
@@ -38,7 +40,10 @@ def texts(language: str, file: str = "nodeDefs.json") -> dict[str, Any]:
 
 @contextmanager
 def in_language(opened: Editor, url: str, language: str) -> Iterator[None]:
-    """Open the editor anew in a language, for the length of the block."""
+    """Open the editor anew in a language, for the length of the block.
+
+    Skips the test where the frontend loses the translations of all packs, as some do that load a language late.
+    """
 
     def choose(code: str) -> None:
         opened.page.request.post(f"{url}/settings", data={"Comfy.Locale": code})
@@ -46,6 +51,8 @@ def in_language(opened: Editor, url: str, language: str) -> Iterator[None]:
     choose(language)
     try:
         opened.open(url)
+        title = opened.page.evaluate("LiteGraph.createNode('StandInName').title")
+        skip_without(title == STANDIN[language], "frontend that keeps the translations of packs")
         yield
     finally:
         choose("en")
@@ -72,7 +79,7 @@ def test_every_node_is_translated_as_the_files_have_it(opened, frontend_server, 
     with in_language(opened, frontend_server.url, language):
         shown = opened.page.evaluate(_NODES)
         menu = opened.page.evaluate("LiteGraph.registered_node_types['Exo2EgoCamera'].category")
-        assert opened.complaints() == []
+        assert [told for told in opened.complaints() if "/api/view?" not in told] == []  # of files that are not there
     assert menu == f"Exo2Ego/{texts(language, 'main.json')['nodeCategories']['camera']}"
     for node, told in shown.items():
         wanted = expected.pop(node)
