@@ -1,4 +1,4 @@
-"""Run a developer's tool: the demo, the pocket model, the templates' twins, or a benchmark by its name.
+"""Run a developer's tool: the demo, the pocket model, templates' twins, translations, or a benchmark by its name.
 
     python tools/run.py demo [--frames N] ...
     python tools/run.py gga --step
@@ -13,7 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 TOOLS = Path(__file__).resolve().parent
-_PACKAGES = ("demo", "limits", "pocket", "reuse", "templates")
+_PACKAGES = ("demo", "limits", "locales", "pocket", "reuse", "templates")
 
 
 def tools() -> dict[str, Path]:

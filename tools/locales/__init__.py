@@ -1,0 +1,1 @@
+"""Translations of what the editor shows of the nodes."""
