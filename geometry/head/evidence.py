@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
+from ..body.body import lift_body
+from ..body.down import scene_down
+from ..body.facing import find_facing
+from ..body.guides import Guide, Walk, hands_of, walk_of
+from ..body.size import body_size
 from ..cameras.camera import Camera
 from ..cameras.rotations import shortest_turns
 from ..depth.depth import Depth
 from .keypoints import HEAD_JOINTS, Keypoints
-from .lift import joint_depths
 from .torso import Torso, torso_of
 
 # An estimator's error, as a share of the picture's width (2 pixels at 784), and how far a real head's points lie from
@@ -21,6 +25,8 @@ _PIXEL_ERROR = 2 / 784
 _MODEL_ERROR = 0.006
 # Error of a depth map at a joint: metres, and as a share of the depth.
 _DEPTH_ERROR = (0.025, 0.01)
+# By so much the errors of joints grow that a detector made up.
+_MADE_UP = 6.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +43,10 @@ class HeadEvidence:
         torso: the trunk.
         down: unit vector downwards [F, 3].
         distance: depth z of the body [F], metres; NaN where no joint has one.
+        walk: where the person goes.
+        hands: where the person's hands are at work, seen from the chest.
+        size: of the person against an adult's mean by trunk and limbs [F], the same in every frame; 1 where unknown.
+        trusted: where the face's joints may be believed [F] bool, as far as was found out.
     """
 
     rays: Tensor
@@ -48,11 +58,13 @@ class HeadEvidence:
     torso: Torso
     down: Tensor
     distance: Tensor
+    walk: Walk
+    hands: Guide
+    size: Tensor
+    trusted: Tensor
 
     def __getitem__(self, frames: Tensor) -> HeadEvidence:
-        torso = Torso(*(part[frames] for part in (self.torso.rotations, self.torso.neck, self.torso.down)))
-        parts = (self.rays, self.weights, self.angle_errors, self.depths, self.depth_errors, self.rotations)
-        return HeadEvidence(*(part[frames] for part in parts), torso, self.down[frames], self.distance[frames])
+        return HeadEvidence(*(getattr(self, part.name)[frames] for part in fields(self)))
 
     def __len__(self) -> int:
         return len(self.rays)
@@ -70,13 +82,26 @@ class HeadEvidence:
     @property
     def shows_face(self) -> Tensor:
         """Where the head itself tells how it is turned [F] bool: three of its joints, or axes from an estimator."""
-        return (self.n_joints >= 3) | self.has_rotation
+        return ((self.n_joints >= 3) & self.trusted) | self.has_rotation
 
     @property
     def usable(self) -> Tensor:
         """Where there is enough to place a head [F] bool: a depth, and the head's joints or the trunk."""
         has_torso = self.torso.rotations.isfinite().all(dim=(1, 2))
         return self.distance.isfinite() & (self.shows_face | has_torso)
+
+    def with_faces(self, trusted: Tensor) -> HeadEvidence:
+        """Return the evidence with the joints of faces that are not trusted [F] kept for the head's place alone.
+
+        A face that was made up still lies where the head is; what it says of its turn is worth next to nothing.
+        """
+        loose = torch.where(trusted, 1.0, _MADE_UP).to(torch.float64)[:, None]
+        return replace(
+            self,
+            trusted=trusted,
+            angle_errors=self.angle_errors * loose,
+            depth_errors=self.depth_errors * loose,
+        )
 
 
 def gather_evidence(keypoints: Keypoints, depth: Depth, camera: Camera) -> HeadEvidence:
@@ -88,41 +113,31 @@ def gather_evidence(keypoints: Keypoints, depth: Depth, camera: Camera) -> HeadE
         camera: the exo camera, of the depth's size.
     """
     head = list(HEAD_JOINTS)
-    rays = camera.lens.unproject(keypoints.pixels)  # [F, all J, 3]
-    depths = joint_depths(keypoints, depth.metric())  # [F, all J]
-    points = rays / rays[..., 2:].clamp_min(1e-6) * depths[..., None]
-    distance = depths.nanmedian(dim=1).values
-    model_angle = _MODEL_ERROR / distance[:, None].nan_to_num(math.inf)
+    body = lift_body(keypoints, depth, camera)
+    size = body_size(body) or 1.0
+    down = scene_down(body, depth)
+    walk = walk_of(body, down, size)
+    facing = find_facing(body, down, walk, size)
+    rays, depths = body.rays[:, head], body.depths[:, head]
+    model_angle = _MODEL_ERROR / body.distance[:, None].nan_to_num(math.inf)
     pixel_angle = _PIXEL_ERROR * camera.width * _radians_per_pixel(camera, keypoints.pixels[:, head])
-    torso = torso_of(points)
     ahead = rays.new_tensor([0, 0, 1]).expand(len(rays), 3)
-    toward = torch.nn.functional.normalize((rays * keypoints.confidence[..., None])[:, head].sum(dim=1), dim=-1)
+    toward = torch.nn.functional.normalize((rays * keypoints.confidence[:, head, None]).sum(dim=1), dim=-1)
     return HeadEvidence(
-        rays=rays[:, head],
+        rays=rays,
         weights=keypoints.confidence[:, head],
         angle_errors=torch.hypot(pixel_angle, model_angle),
-        depths=depths[:, head],
-        depth_errors=_DEPTH_ERROR[0] + _DEPTH_ERROR[1] * depths[:, head],
+        depths=depths,
+        depth_errors=_DEPTH_ERROR[0] + _DEPTH_ERROR[1] * depths,
         rotations=shortest_turns(ahead, toward) @ keypoints.rotations,
-        torso=torso,
-        down=_down(torso, camera, len(keypoints)),
-        distance=distance,
+        torso=torso_of(body, facing, down),
+        down=down,
+        distance=body.distance,
+        walk=walk,
+        hands=hands_of(body, down, facing.directions, size),
+        size=torch.full((len(rays),), size, dtype=torch.float64),
+        trusted=torch.ones(len(rays), dtype=torch.bool),
     )
-
-
-def _down(torso: Torso, camera: Camera, n_frames: int) -> Tensor:
-    """Return the direction downwards in the exo camera's axes [F, 3].
-
-    In the world it is one for the clip: the mean way from neck to hips of a person who stands or sits. Where hips are
-    never seen it is the picture's.
-    """
-    to_world = camera.expanded(n_frames).camera_to_world[:, :3, :3]
-    trunk = (to_world @ torso.down[..., None])[..., 0]
-    trunk = trunk[trunk.isfinite().all(dim=1)]
-    if not len(trunk):
-        return torch.tensor([[0.0, 1.0, 0.0]], dtype=torch.float64).expand(n_frames, 3)
-    down = torch.nn.functional.normalize(trunk.median(dim=0).values, dim=0)
-    return (to_world.mT @ down[:, None])[..., 0]
 
 
 def _radians_per_pixel(camera: Camera, pixels: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..body.guides import WALKING
 from ..cameras.rotations import cross_matrices, matrices_to_vectors, vectors_to_matrices
 from .evidence import HeadEvidence
 from .model import EYES_FROM_NECK, HEAD_POINTS
@@ -23,8 +24,9 @@ _CAUCHY = 2.5  # standard deviations from which a joint counts less
 # A joint may lie behind the surface that hides it: then the depth says little.
 _HIDDEN = 3.0
 _ROTATION_ERROR = math.radians(5)  # of axes that an estimator gave
-# How a head is held over the trunk: bent down by 15 degrees in the mean, one standard deviation about x, y and z.
-_BENT_DOWN = math.radians(15)
+# How a head is held over the trunk, one standard deviation about x, y and z: bent down by 15 degrees in the mean of
+# those who stand or sit, who mostly work; who walks looks ahead.
+_BENT_DOWN, _BENT_WALKING = math.radians(15), math.radians(-8)
 _HELD = tuple(math.radians(angle) for angle in (22, 40, 15))
 # Where the face shows, the trunk breaks ties and no more: a mean posture would bend every turn of the head towards it.
 # Factor of these deviations by the number of the head's joints, 0 to 5.
@@ -147,11 +149,18 @@ def _given_rotation(evidence: HeadEvidence, rotations: Tensor) -> Term:
 
 
 def _over_the_torso(evidence: HeadEvidence, rotations: Tensor) -> Term:
-    bent = vectors_to_matrices(rotations.new_tensor([-_BENT_DOWN, 0, 0]))
-    joints = torch.where(evidence.has_rotation, len(HEAD_POINTS), evidence.n_joints)
+    joints = torch.where(evidence.has_rotation, len(HEAD_POINTS), evidence.n_joints * evidence.trusted)
     looser = rotations.new_tensor(_FACE_OVER_TRUNK)[joints]
-    errors = rotations.new_tensor(_HELD) * looser[:, None]
-    return _turned(rotations, evidence.torso.rotations @ bent, errors)
+    errors = rotations.new_tensor(_HELD).repeat(len(rotations), 1)
+    errors[:, 1] = torch.hypot(errors[:, 1], evidence.torso.errors.clamp_max(math.pi))
+    return _turned(rotations, held_over_torso(evidence), errors * looser[:, None])
+
+
+def held_over_torso(evidence: HeadEvidence) -> Tensor:
+    """Return how a head is held of which only the trunk is known [B, 3, 3]; NaN without a trunk."""
+    walks = (evidence.walk.speeds / WALKING).clamp_max(1.0)
+    bent = torch.lerp(torch.full_like(walks, _BENT_DOWN), torch.full_like(walks, _BENT_WALKING), walks)
+    return evidence.torso.rotations @ vectors_to_matrices(bent[:, None] * bent.new_tensor([-1, 0, 0]))
 
 
 def _over_the_neck(evidence: HeadEvidence, rotations: Tensor, positions: Tensor) -> Term:
@@ -159,7 +168,7 @@ def _over_the_neck(evidence: HeadEvidence, rotations: Tensor, positions: Tensor)
     torso = evidence.torso.rotations
     known = torso.isfinite().all(dim=(1, 2)) & evidence.torso.neck.isfinite().all(dim=1)
     held = torso.where(known[:, None, None], rotations)
-    expected = evidence.torso.neck + (held @ EYES_FROM_NECK)
+    expected = evidence.torso.neck + evidence.size[:, None] * (held @ EYES_FROM_NECK)
     residual = ((positions - expected) / _EYES_FROM_NECK_ERROR).where(known[:, None], 0.0)
     jacobian = torch.zeros(len(positions), 3, 7, dtype=torch.float64)
     jacobian[:, :, 3:6] = torch.eye(3, dtype=torch.float64) / _EYES_FROM_NECK_ERROR

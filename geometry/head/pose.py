@@ -20,6 +20,7 @@ from ..depth.depth import Depth
 from ..lenses import Lens
 from .evidence import gather_evidence
 from .keypoints import Keypoints
+from .hands import towards_hands
 from .search import find_heads
 from .smoothing import fill_gaps, smooth_poses
 
@@ -28,7 +29,7 @@ DEFAULT_SMOOTHING = 12.0  # frames, half of a second and more at the rates of th
 # (tests/geometry/head/test_real_take.py).
 DEFAULT_TILT = 20.0
 # A frame whose viewing direction is less certain than this is filled from its neighbours.
-_WORST_DIRECTION = math.radians(32)
+_WORST_DIRECTION = math.radians(50)
 # The uncertainty of the viewing direction that halves the confidence.
 _HALF_CONFIDENCE = math.radians(10)
 
@@ -74,6 +75,7 @@ def estimate_head_pose(
     *,
     tilt_degrees: float = DEFAULT_TILT,
     smoothing: float = DEFAULT_SMOOTHING,
+    body_height: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> HeadPose:
     """Find where a person's eyes are and where they look.
@@ -98,9 +100,12 @@ def estimate_head_pose(
     usable = evidence.usable
     if not usable.any():
         raise ValueError(_why_nothing(keypoints, evidence.distance))
-    fits, size = find_heads(evidence[usable], progress)
+    fits, seen, size = find_heads(evidence[usable], body_height > 0, progress)
+    turned, off = towards_hands(fits.rotations, fits.direction_errors(), seen.hands)
     errors = torch.full((n_frames,), torch.inf, dtype=torch.float64)
-    errors[usable] = fits.direction_errors()
+    errors[usable] = off
+    shows_face = torch.zeros(n_frames, dtype=torch.bool)
+    shows_face[usable] = seen.shows_face
     known = errors <= _WORST_DIRECTION
     if not known.any():
         raise ValueError(
@@ -109,7 +114,7 @@ def estimate_head_pose(
         )
     to_world = exo_camera.expanded(n_frames).camera_to_world
     rotations, positions = (torch.zeros(n_frames, *shape, dtype=torch.float64) for shape in ((3, 3), (3,)))
-    rotations[usable] = to_world[usable, :3, :3] @ fits.rotations
+    rotations[usable] = to_world[usable, :3, :3] @ turned
     positions[usable] = (to_world[usable, :3, :3] @ fits.positions[..., None])[..., 0] + to_world[usable, :3, 3]
     rotations, positions = fill_gaps(rotations, positions, known)
     certainty = errors.square().reciprocal().clamp_min(1e-6)
@@ -119,7 +124,7 @@ def estimate_head_pose(
         camera=_worn_camera(rotations, positions, lens, width, height, tilt_degrees),
         confidence=confidence,
         filled_frames=_numbers(~known),
-        torso_frames=_numbers(known & ~evidence.shows_face),
+        torso_frames=_numbers(known & ~shows_face),
         head_size=size,
     )
 

@@ -1,17 +1,15 @@
-"""The trunk's axes from shoulders and hips: what is known of a head whose face is hidden."""
+"""The trunk's axes: what is known of a head whose face is hidden."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-from .keypoints import Joint
-
-# Shoulder joints of adults lie about 0.36 m apart; where depth says otherwise one of them shows another surface.
-_SHOULDERS_APART = (0.15, 0.60)  # metres
-_HIPS_BELOW = 0.25  # metres below the shoulders, at least
+from ..body.body import Body
+from ..body.facing import Facing
+from ..head.keypoints import Joint
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,35 +17,32 @@ class Torso:
     """The trunk of one person over F frames, in the exo camera's axes.
 
     Attributes:
-        rotations: [F, 3, 3] from the trunk's axes (x to its right, y down, z ahead); NaN where unknown.
+        rotations: [F, 3, 3] from upright axes (x to the right, y down, z to where the trunk faces); NaN where unknown.
+        errors: of that facing, about the vertical [F], radians; infinite where unknown.
         neck: middle between the shoulders [F, 3], metres; NaN where unknown.
-        down: unit vector from the neck to the hips [F, 3]; NaN where hips are not seen.
     """
 
     rotations: Tensor
+    errors: Tensor
     neck: Tensor
-    down: Tensor
+
+    def __getitem__(self, frames: Tensor) -> Torso:
+        return Torso(*(getattr(self, part.name)[frames] for part in fields(self)))
 
 
-def torso_of(points: Tensor) -> Torso:
-    """Find the trunk in joints in the exo camera's axes [F, J, 3], metres; NaN where not known.
+def torso_of(body: Body, facing: Facing, down: Tensor) -> Torso:
+    """Return the trunk: a head is held over it by the vertical, however far the trunk itself is bent.
 
-    Without hips the trunk counts as upright in the picture.
+    Args:
+        body: the person.
+        facing: where the trunk faces.
+        down: the unit vector downwards [F, 3].
     """
-    left, right = points[:, Joint.LEFT_SHOULDER], points[:, Joint.RIGHT_SHOULDER]
-    across = right - left  # [F, 3]
-    length = torch.linalg.vector_norm(across, dim=-1, keepdim=True)
-    plausible = (length > _SHOULDERS_APART[0]) & (length < _SHOULDERS_APART[1])  # false for NaN
-    middle = (left + right) / 2
-    # The neck of OpenPose is that same middle; it stands in where a shoulder is hidden.
-    neck = torch.where(middle.isfinite(), middle, points[:, Joint.NECK])
-    hips = points[:, [Joint.LEFT_HIP, Joint.RIGHT_HIP]].nanmean(dim=1)
-    trunk = hips - neck
-    has_hips = torch.linalg.vector_norm(trunk, dim=-1, keepdim=True) > _HIPS_BELOW
-    down = torch.nn.functional.normalize(trunk, dim=-1).where(has_hips, torch.nan)
-    upright = torch.where(has_hips, down, points.new_tensor([0, 1, 0]).expand_as(trunk))
-    x = torch.nn.functional.normalize(across, dim=-1)
-    z = torch.nn.functional.normalize(torch.linalg.cross(x, upright), dim=-1)
-    rotations = torch.stack([x, torch.linalg.cross(z, x), z], dim=-1)
-    usable = plausible[..., None] & rotations.isfinite().all(dim=(1, 2), keepdim=True)
-    return Torso(rotations.where(usable, torch.nan), neck, down)
+    right = torch.linalg.cross(down, facing.directions)
+    shoulders = body.middle(Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER, Joint.NECK, flat=True)
+    neck = body.neck
+    return Torso(
+        rotations=torch.stack([right, down, facing.directions], dim=-1),
+        errors=facing.errors,
+        neck=neck.where(neck.isfinite(), shoulders),
+    )
