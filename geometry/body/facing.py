@@ -16,19 +16,20 @@ from torch import Tensor
 
 from ..head.keypoints import Joint
 from .body import HEAD_PLACES, Body, place_of
-from .guides import WALKING, Walk
+from .guides import Walk
 
 _DIRECTIONS = 72  # steps of 5 degrees
 # Distances between the joints that estimators mark, metres, of an adult.
 _PAIRS = ((Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER, 0.36), (Joint.LEFT_HIP, Joint.RIGHT_HIP, 0.20))
-# Their error in the picture, as a share of that distance and in metres; in height, metres (people lean); in depth,
-# metres and as a share of the depth: monocular depth flattens people, so that it tells little more than the order.
-_ASIDE_ERROR, _HEIGHT_ERROR, _DEPTH_ERROR = (0.15, 0.02), 0.10, (0.12, 0.02)
+# Their error in the picture, as a share of that distance and in metres; in height, metres (people lean).
+_ASIDE_ERROR, _HEIGHT_ERROR = (0.15, 0.02), 0.10
+# In depth, metres and as a share of the depth, at best: monocular depth flattens people, and each clip shows how much.
+_DEPTH_ERROR = (0.04, 0.01)
 _PIXEL_ERROR = 2 / 784  # of the picture's width
 _HEAD_AHEAD, _HEAD_ERROR = 0.10, 0.12  # metres by which the head's joints are ahead of the shoulders
-_WALK_ERROR, _WALK_WEIGHT = math.radians(50), 2.0
+_WALK_ERROR, _WALK_WEIGHT = math.radians(50), 4.0
 _CAUCHY = 2.0
-_TURN = math.radians(6)  # from one frame to the next, one standard deviation
+_TURN = math.radians(8)  # from one frame to the next, one standard deviation
 # Errors of neighbouring frames are alike: so many frames say as much as one.
 _ALIKE = 4.0
 _LEAST_ERROR = math.radians(10)  # of any body against the one assumed here
@@ -71,13 +72,15 @@ def find_facing(body: Body, down: Tensor, walk: Walk, size: float) -> Facing:
         likely += _gauss((_dot(way, across)[:, None] - _dots(expected, across)) / error[:, None])
         likely += _cauchy((_dot(way, below)[:, None] - _dots(expected, below)) / (_HEIGHT_ERROR * size))
         nearer = body.depths[:, place_of(other)] - body.depths[:, place_of(left)]
-        error = _DEPTH_ERROR[0] * size + _DEPTH_ERROR[1] * body.distance
+        error = torch.hypot(
+            _DEPTH_ERROR[0] * size + _DEPTH_ERROR[1] * body.distance, _flattening(nearer, _dot(way, across), width * size)
+        )
         likely += _cauchy((nearer[:, None] - expected[..., 2]) / error[:, None])
         seen |= way.isfinite().all(dim=-1)
     head = flat[:, list(HEAD_PLACES)].nanmean(dim=1) - body.middle(Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER, flat=True)
     likely += _cauchy((_dot(head, across)[:, None] - _HEAD_AHEAD * size * _dots(ahead, across)) / (_HEAD_ERROR * size))
     away = _dots(ahead, walk.directions).clamp(-1, 1).acos()
-    likely += _WALK_WEIGHT * (walk.speeds / WALKING).clamp_max(2.0)[:, None] * _cauchy(away / _WALK_ERROR)
+    likely += _WALK_WEIGHT * walk.certainty[:, None] * _cauchy(away / _WALK_ERROR)
     shares = _smoothed(likely.where(seen[:, None], 0.0) / _ALIKE)
     mean = (shares[..., None] * ahead).sum(dim=1)
     length = torch.linalg.vector_norm(mean, dim=-1).clamp(1e-6, 1 - 1e-9)
@@ -96,6 +99,15 @@ def _grid(body: Body, down: Tensor) -> tuple[Tensor, Tensor]:
     ahead = angles.cos()[:, None] * first + angles.sin()[:, None] * second  # [D, 3]
     right = torch.linalg.cross(world_down.expand_as(ahead), ahead)
     return ahead @ body.to_world, right @ body.to_world
+
+
+def _flattening(nearer: Tensor, aside: Tensor, width: float) -> Tensor:
+    """Return the error of depth over a clip, metres: how far two joints [F] are from as much apart as they should be.
+
+    What is not beside each other in the picture must be behind each other in depth.
+    """
+    lacks = nearer.abs() - (width**2 - aside.square()).clamp_min(0).sqrt()
+    return 1.5 * lacks.abs().nanmedian().nan_to_num(0.0)  # of a median, as a standard deviation
 
 
 def _pixel_angle(body: Body) -> float:

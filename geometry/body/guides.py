@@ -14,7 +14,8 @@ from .body import Body, place_of
 # Frames over which a way is measured, to both sides; half of a second and more at the rates of these clips.
 _HALF_WINDOW = 6
 _STEADY = 4  # frames on either side over which the place is made steady
-WALKING = 0.25  # metres in 2 * _HALF_WINDOW frames at an adult's size: who goes so far walks
+# Metres in 2 * _HALF_WINDOW frames at an adult's size: who sways goes less far than the first, who walks the second.
+_SWAYING, _WALKING = 0.12, 0.30
 
 # Hands count which an arm may reach, at an adult's size, metres: from the neck, and from their own elbow.
 _FROM_NECK, _FROM_ELBOW = (0.20, 0.85), 0.42
@@ -56,6 +57,11 @@ class Walk:
     def __getitem__(self, frames: Tensor) -> Walk:
         return Walk(self.directions[frames], self.speeds[frames])
 
+    @property
+    def certainty(self) -> Tensor:
+        """How surely the person walks [F], 0 to 1."""
+        return ((self.speeds - _SWAYING) / (_WALKING - _SWAYING)).clamp(0, 1)
+
 
 def walk_of(body: Body, down: Tensor, size: float) -> Walk:
     """Find where a person walks.
@@ -80,8 +86,8 @@ def walk_of(body: Body, down: Tensor, size: float) -> Walk:
     return Walk(torch.nn.functional.normalize(ways.nan_to_num(0.0), dim=-1), speeds)
 
 
-def hands_of(body: Body, down: Tensor, facing: Tensor, size: float) -> Guide:
-    """Find where hands work: people look at what they do with them.
+def hands_of(body: Body, down: Tensor, facing: Tensor, walk: Walk, size: float) -> Guide:
+    """Find where hands work: people look at what they do with them, unless they walk and swing their arms.
 
     The direction is that from the neck to the hands' middle: arms are bent, so it is less steep than from the eyes,
     and what hands hold lies beyond them.
@@ -90,6 +96,7 @@ def hands_of(body: Body, down: Tensor, facing: Tensor, size: float) -> Guide:
         body: the person.
         down: the unit vector downwards [F, 3].
         facing: where the trunk faces [F, 3]; NaN where unknown.
+        walk: where the person walks.
         size: of the person against an adult's mean.
     """
     neck = body.neck
@@ -103,7 +110,8 @@ def hands_of(body: Body, down: Tensor, facing: Tensor, size: float) -> Guide:
     apart = torch.linalg.vector_norm(hands[:, 0] - hands[:, 1], dim=-1)
     together = used.all(dim=-1) & (apart < _TOGETHER * size)
     mean = ways.where(used[..., None], torch.nan).nanmean(dim=1)
-    errors = torch.where(together, BOTH_HANDS, ONE_HAND).to(torch.float64).where(used.any(dim=-1), torch.inf)
+    errors = torch.where(together, BOTH_HANDS, ONE_HAND).to(torch.float64) / (1 - walk.certainty)
+    errors = errors.where(used.any(dim=-1), torch.inf)
     return Guide(torch.nn.functional.normalize(mean, dim=-1).nan_to_num(0.0), errors)
 
 

@@ -17,6 +17,7 @@ from ..cameras.camera import Camera
 from ..cameras.rotations import shortest_turns
 from ..depth.depth import Depth
 from .keypoints import HEAD_JOINTS, Keypoints
+from .model import HEAD_POINTS
 from .torso import Torso, torso_of
 
 # An estimator's error, as a share of the picture's width (2 pixels at 784), and how far a real head's points lie from
@@ -26,7 +27,7 @@ _MODEL_ERROR = 0.006
 # Error of a depth map at a joint: metres, and as a share of the depth.
 _DEPTH_ERROR = (0.025, 0.01)
 # By so much the errors of joints grow that a detector made up.
-_MADE_UP = 6.0
+_MADE_UP = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +36,7 @@ class HeadEvidence:
 
     Attributes:
         rays: unit rays to the joints [F, J, 3].
+        points: the joints about the point between the eyes, in the head's axes [F, J, 3], metres, of an adult.
         weights: confidence of the joints [F, J], 0 where not found.
         angle_errors: standard deviations of the rays [F, J], radians.
         depths: depth z of the surface at the joints [F, J], metres; NaN where unknown.
@@ -50,6 +52,7 @@ class HeadEvidence:
     """
 
     rays: Tensor
+    points: Tensor
     weights: Tensor
     angle_errors: Tensor
     depths: Tensor
@@ -93,14 +96,22 @@ class HeadEvidence:
     def with_faces(self, trusted: Tensor) -> HeadEvidence:
         """Return the evidence with the joints of faces that are not trusted [F] kept for the head's place alone.
 
-        A face that was made up still lies where the head is; what it says of its turn is worth next to nothing.
+        A face that was made up still lies where the head is; what it says of its turn is worth nothing. So all of its
+        joints become one, in their middle.
         """
-        loose = torch.where(trusted, 1.0, _MADE_UP).to(torch.float64)[:, None]
+        heads = self.weights[..., None] * torch.ones_like(self.rays)
+        total = heads.sum(dim=1, keepdim=True).clamp_min(1e-6)
+        ray = torch.nn.functional.normalize((self.rays * heads).sum(dim=1, keepdim=True), dim=-1)
+        point = (self.points * heads).sum(dim=1, keepdim=True) / total
+        known = trusted[:, None]
         return replace(
             self,
             trusted=trusted,
-            angle_errors=self.angle_errors * loose,
-            depth_errors=self.depth_errors * loose,
+            rays=torch.where(known[..., None], self.rays, ray.expand_as(self.rays)),
+            points=torch.where(known[..., None], self.points, point.expand_as(self.points)),
+            depths=torch.where(known, self.depths, self.depths.nanmean(dim=1, keepdim=True)),
+            angle_errors=self.angle_errors * torch.where(known, 1.0, _MADE_UP),
+            depth_errors=torch.where(known, self.depth_errors, _MADE_UP * self.depth_errors.nanmean(1, keepdim=True)),
         )
 
 
@@ -125,16 +136,17 @@ def gather_evidence(keypoints: Keypoints, depth: Depth, camera: Camera) -> HeadE
     toward = torch.nn.functional.normalize((rays * keypoints.confidence[:, head, None]).sum(dim=1), dim=-1)
     return HeadEvidence(
         rays=rays,
+        points=HEAD_POINTS.expand_as(rays),
         weights=keypoints.confidence[:, head],
         angle_errors=torch.hypot(pixel_angle, model_angle),
         depths=depths,
         depth_errors=_DEPTH_ERROR[0] + _DEPTH_ERROR[1] * depths,
         rotations=shortest_turns(ahead, toward) @ keypoints.rotations,
-        torso=torso_of(body, facing, down),
+        torso=torso_of(body, facing, walk, down),
         down=down,
         distance=body.distance,
         walk=walk,
-        hands=hands_of(body, down, facing.directions, size),
+        hands=hands_of(body, down, facing.directions, walk, size),
         size=torch.full((len(rays),), size, dtype=torch.float64),
         trusted=torch.ones(len(rays), dtype=torch.bool),
     )

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..body.guides import WALKING
 from ..cameras.rotations import cross_matrices, matrices_to_vectors, vectors_to_matrices
 from .evidence import HeadEvidence
 from .model import EYES_FROM_NECK, HEAD_POINTS
@@ -24,12 +23,8 @@ _CAUCHY = 2.5  # standard deviations from which a joint counts less
 # A joint may lie behind the surface that hides it: then the depth says little.
 _HIDDEN = 3.0
 _ROTATION_ERROR = math.radians(5)  # of axes that an estimator gave
-# How a head is held over the trunk, one standard deviation about x, y and z: bent down by 15 degrees in the mean of
-# those who stand or sit, who mostly work; who walks looks ahead.
-_BENT_DOWN, _BENT_WALKING = math.radians(15), math.radians(-8)
-_HELD = tuple(math.radians(angle) for angle in (22, 40, 15))
 # Where the face shows, the trunk breaks ties and no more: a mean posture would bend every turn of the head towards it.
-# Factor of these deviations by the number of the head's joints, 0 to 5.
+# Factor of the trunk's deviations by the number of the head's joints, 0 to 5.
 _FACE_OVER_TRUNK = (1.0, 1.0, 1.0, 1.5, 3.0, 3.0)
 _EYES_FROM_NECK_ERROR = 0.07  # metres
 _DISTANCE_ERROR = 0.3  # metres by which a head may lie before or behind the body's depth
@@ -124,7 +119,7 @@ Term = tuple[Tensor, Tensor, Tensor]  # cost [B], gradient [B, 7], information [
 
 def _rays(evidence: HeadEvidence, rotations: Tensor, positions: Tensor, log_sizes: Tensor) -> Term:
     """How far the joints lie beside their rays."""
-    points, slopes = _points(rotations, positions, log_sizes)  # [B, J, 3], [B, J, 3, 7]
+    points, slopes = _points(evidence.points, rotations, positions, log_sizes)  # [B, J, 3], [B, J, 3, 7]
     along = (points * evidence.rays).sum(dim=-1).clamp_min(0.05)  # [B, J]
     across = points / along[..., None] - evidence.rays  # tangential, as the rays are units
     flat = torch.eye(3, dtype=torch.float64) - evidence.rays[..., :, None] * evidence.rays[..., None, :]
@@ -135,7 +130,7 @@ def _rays(evidence: HeadEvidence, rotations: Tensor, positions: Tensor, log_size
 
 def _depths(evidence: HeadEvidence, rotations: Tensor, positions: Tensor, log_sizes: Tensor) -> Term:
     """How far the joints lie before or behind the surface."""
-    points, slopes = _points(rotations, positions, log_sizes)
+    points, slopes = _points(evidence.points, rotations, positions, log_sizes)
     behind = points[..., 2] - evidence.depths  # [B, J], NaN where the depth is unknown
     errors = torch.where(behind > 0, _HIDDEN * evidence.depth_errors, evidence.depth_errors)
     known = behind.isfinite()
@@ -151,16 +146,7 @@ def _given_rotation(evidence: HeadEvidence, rotations: Tensor) -> Term:
 def _over_the_torso(evidence: HeadEvidence, rotations: Tensor) -> Term:
     joints = torch.where(evidence.has_rotation, len(HEAD_POINTS), evidence.n_joints * evidence.trusted)
     looser = rotations.new_tensor(_FACE_OVER_TRUNK)[joints]
-    errors = rotations.new_tensor(_HELD).repeat(len(rotations), 1)
-    errors[:, 1] = torch.hypot(errors[:, 1], evidence.torso.errors.clamp_max(math.pi))
-    return _turned(rotations, held_over_torso(evidence), errors * looser[:, None])
-
-
-def held_over_torso(evidence: HeadEvidence) -> Tensor:
-    """Return how a head is held of which only the trunk is known [B, 3, 3]; NaN without a trunk."""
-    walks = (evidence.walk.speeds / WALKING).clamp_max(1.0)
-    bent = torch.lerp(torch.full_like(walks, _BENT_DOWN), torch.full_like(walks, _BENT_WALKING), walks)
-    return evidence.torso.rotations @ vectors_to_matrices(bent[:, None] * bent.new_tensor([-1, 0, 0]))
+    return _turned(rotations, evidence.torso.held, evidence.torso.held_errors * looser[:, None])
 
 
 def _over_the_neck(evidence: HeadEvidence, rotations: Tensor, positions: Tensor) -> Term:
@@ -198,9 +184,9 @@ def _size(log_sizes: Tensor, expected: float, error: float) -> Term:
     return _squares(((log_sizes - expected) / error)[:, None], jacobian)
 
 
-def _points(rotations: Tensor, positions: Tensor, log_sizes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the model's points [B, J, 3] and their derivatives by turn, place and log-size [B, J, 3, 7]."""
-    arms = log_sizes.exp()[:, None, None] * (HEAD_POINTS @ rotations.mT)  # [B, J, 3]
+def _points(model: Tensor, rotations: Tensor, positions: Tensor, log_sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a model's points [B, J, 3] where it is held, and their derivatives by turn, place and log-size [B, J, 3, 7]."""
+    arms = log_sizes.exp()[:, None, None] * (model @ rotations.mT)  # [B, J, 3]
     identity = torch.eye(3, dtype=torch.float64).expand(*arms.shape[:2], 3, 3)
     return positions[:, None] + arms, torch.cat([-cross_matrices(arms), identity, arms[..., None]], dim=-1)
 

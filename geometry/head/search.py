@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..cameras.rotations import vectors_to_matrices
 from .evidence import HeadEvidence
-from .fit import ROUNDS, HeadFits, fit_heads, held_over_torso
+from .fit import ROUNDS, HeadFits, fit_heads
 from .unmasking import faces_seen
 
 # Starts: faces in eight directions around the picture's vertical, level and bent down.
@@ -50,7 +50,7 @@ def find_heads(
     best = fits[torch.arange(n) * len(starts) + costs.argmin(dim=1)]
     evidence = evidence.with_faces(faces_seen(best, evidence))
     log_size = _log_size(best, evidence, expected, error)
-    held = held_over_torso(evidence)
+    held = evidence.torso.held
     hidden = (~evidence.shows_face & held.isfinite().all(dim=(1, 2)))[:, None, None]
     start = torch.where(hidden, held, best.rotations)
     fits = fit_heads(evidence, start, best.positions, log_size, _SIZE_ERROR_IN_CLIP, report(ROUNDS))

@@ -12,7 +12,6 @@ import math
 import torch
 from torch import Tensor
 
-from ..body.guides import WALKING
 from .evidence import HeadEvidence
 from .fit import HeadFits
 from .keypoints import HEAD_JOINTS, Joint
@@ -42,16 +41,15 @@ def faces_seen(fits: HeadFits, evidence: HeadEvidence) -> Tensor:
     odds = _by_trunk(fits, evidence) + _by_depth(fits, evidence) + _by_walking(fits, evidence)
     towards = -torch.nn.functional.normalize(fits.positions, dim=-1)
     away = (fits.rotations[:, :, 2] * towards).sum(dim=-1) < _AWAY
-    odds = torch.where(away, -2 * _LOUDEST, odds + _MOSTLY_SEEN)
-    has_face = evidence.n_joints >= 3
-    return (_over_neighbours(odds.where(has_face, torch.nan)) > 0) | evidence.has_rotation
+    odds = (odds + _MOSTLY_SEEN).where(evidence.n_joints >= 3, torch.nan)
+    return ((_over_neighbours(odds) > 0) & ~away) | evidence.has_rotation
 
 
 def _by_trunk(fits: HeadFits, evidence: HeadEvidence) -> Tensor:
     """Log-odds [F] by how far the head is turned over the trunk, against any turn."""
     facing, down = evidence.torso.rotations[:, :, 2], evidence.down
     turn = _level_angle(fits.rotations[:, :, 2], facing, down)
-    error = torch.hypot(torch.full_like(turn, _NECK), evidence.torso.errors)
+    error = torch.hypot(torch.full_like(turn, _NECK), evidence.torso.facing_errors)
     likely = -0.5 * (turn / error).square() + (math.sqrt(2 * math.pi) / error).log()
     return likely.nan_to_num(0.0, neginf=0.0).clamp(-_LOUDEST, _LOUDEST)
 
@@ -69,8 +67,7 @@ def _by_depth(fits: HeadFits, evidence: HeadEvidence) -> Tensor:
 def _by_walking(fits: HeadFits, evidence: HeadEvidence) -> Tensor:
     """Log-odds [F] by where the person walks: people walk where they look, or aside, and seldom backwards."""
     forwards = _level_angle(fits.rotations[:, :, 2], evidence.walk.directions, evidence.down).cos()
-    speed = (evidence.walk.speeds / WALKING).clamp_max(1.0)
-    return (speed * forwards * 0.5 * math.log((1 - _BACKWARDS) / _BACKWARDS)).nan_to_num(0.0)
+    return (evidence.walk.certainty * forwards * 0.5 * math.log((1 - _BACKWARDS) / _BACKWARDS)).nan_to_num(0.0)
 
 
 def _level_angle(a: Tensor, b: Tensor, down: Tensor) -> Tensor:
