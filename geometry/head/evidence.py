@@ -90,7 +90,8 @@ class HeadEvidence:
     @property
     def usable(self) -> Tensor:
         """Where there is enough to place a head [F] bool: a depth, and the head's joints or the trunk."""
-        has_torso = self.torso.rotations.isfinite().all(dim=(1, 2))
+        has_place = (self.n_joints > 0) | self.torso.neck.isfinite().all(dim=1)
+        has_torso = self.torso.rotations.isfinite().all(dim=(1, 2)) & has_place
         return self.distance.isfinite() & (self.shows_face | has_torso)
 
     def with_faces(self, trusted: Tensor) -> HeadEvidence:

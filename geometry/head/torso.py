@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-
 from dataclasses import dataclass, fields
 
 import torch
@@ -13,7 +12,6 @@ from ..body.body import Body
 from ..body.facing import Facing
 from ..body.guides import Walk
 from ..cameras.rotations import vectors_to_matrices
-from .keypoints import Joint
 
 # How far heads are bent down over level shoulders: in the mean of those who stand or sit, who mostly work, and of those
 # who go about, who look ahead.
@@ -54,8 +52,6 @@ def torso_of(body: Body, facing: Facing, walk: Walk, down: Tensor) -> Torso:
         down: the unit vector downwards [F, 3].
     """
     right = torch.linalg.cross(down, facing.directions)
-    shoulders = body.middle(Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER, Joint.NECK, flat=True)
-    neck = body.neck
     rotations = torch.stack([right, down, facing.directions], dim=-1)
     share = min(1.0, 2 * float(walk.certainty.mean()))
     bent = down.new_tensor([-(1 - share) * _BENT_DOWN - share * _BENT_WALKING, 0.0, 0.0])
@@ -64,7 +60,7 @@ def torso_of(body: Body, facing: Facing, walk: Walk, down: Tensor) -> Torso:
     return Torso(
         rotations=rotations,
         facing_errors=facing.errors,
-        neck=neck.where(neck.isfinite(), shoulders),
+        neck=body.neck,
         held=rotations @ vectors_to_matrices(bent),
         held_errors=errors,
     )
