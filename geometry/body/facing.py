@@ -60,7 +60,9 @@ def find_facing(body: Body, down: Tensor, walk: Walk, size: float) -> Facing:
     ahead, right = _grid(body, down)  # [F, D, 3]
     likely = torch.zeros(ahead.shape[:2], dtype=torch.float64)
     seen = torch.zeros(len(body), dtype=torch.bool)
-    toward = torch.nn.functional.normalize(body.middle(*(joint for pair in _PAIRS for joint in pair[:2]), flat=True), dim=-1)
+    toward = torch.nn.functional.normalize(
+        body.middle(*(joint for pair in _PAIRS for joint in pair[:2]), flat=True), dim=-1
+    )
     across = torch.nn.functional.normalize(torch.linalg.cross(down, toward), dim=-1)  # the picture's right, level
     below = torch.linalg.cross(toward, across)
     flat = body.flat_points
@@ -73,7 +75,8 @@ def find_facing(body: Body, down: Tensor, walk: Walk, size: float) -> Facing:
         likely += _cauchy((_dot(way, below)[:, None] - _dots(expected, below)) / (_HEIGHT_ERROR * size))
         nearer = body.depths[:, place_of(other)] - body.depths[:, place_of(left)]
         error = torch.hypot(
-            _DEPTH_ERROR[0] * size + _DEPTH_ERROR[1] * body.distance, _flattening(nearer, _dot(way, across), width * size)
+            _DEPTH_ERROR[0] * size + _DEPTH_ERROR[1] * body.distance,
+            _flattening(nearer, _dot(way, across), width * size),
         )
         likely += _cauchy((nearer[:, None] - expected[..., 2]) / error[:, None])
         seen |= way.isfinite().all(dim=-1)

@@ -47,7 +47,7 @@ class HeadEvidence:
         distance: depth z of the body [F], metres; NaN where no joint has one.
         walk: where the person goes.
         hands: where the person's hands are at work, seen from the chest.
-        size: of the person against an adult's mean by trunk and limbs [F], the same in every frame; 1 where unknown.
+        sizes: the person against an adult's mean by trunk and limbs [F], the same in every frame; NaN where unknown.
         trusted: where the face's joints may be believed [F] bool, as far as was found out.
     """
 
@@ -63,7 +63,7 @@ class HeadEvidence:
     distance: Tensor
     walk: Walk
     hands: Guide
-    size: Tensor
+    sizes: Tensor
     trusted: Tensor
 
     def __getitem__(self, frames: Tensor) -> HeadEvidence:
@@ -71,6 +71,11 @@ class HeadEvidence:
 
     def __len__(self) -> int:
         return len(self.rays)
+
+    @property
+    def body_size(self) -> float | None:
+        """The person's size against an adult's mean by trunk and limbs; `None` where unknown."""
+        return float(self.sizes[0]) if len(self) and bool(self.sizes[0].isfinite()) else None
 
     @property
     def n_joints(self) -> Tensor:
@@ -126,7 +131,8 @@ def gather_evidence(keypoints: Keypoints, depth: Depth, camera: Camera) -> HeadE
     """
     head = list(HEAD_JOINTS)
     body = lift_body(keypoints, depth, camera)
-    size = body_size(body) or 1.0
+    measured = body_size(body)
+    size = measured or 1.0
     down = scene_down(body, depth)
     walk = walk_of(body, down, size)
     facing = find_facing(body, down, walk, size)
@@ -148,7 +154,7 @@ def gather_evidence(keypoints: Keypoints, depth: Depth, camera: Camera) -> HeadE
         distance=body.distance,
         walk=walk,
         hands=hands_of(body, down, facing.directions, walk, size),
-        size=torch.full((len(rays),), size, dtype=torch.float64),
+        sizes=torch.full((len(rays),), measured or math.nan, dtype=torch.float64),
         trusted=torch.ones(len(rays), dtype=torch.bool),
     )
 

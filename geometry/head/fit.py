@@ -154,7 +154,7 @@ def _over_the_neck(evidence: HeadEvidence, rotations: Tensor, positions: Tensor)
     torso = evidence.torso.rotations
     known = torso.isfinite().all(dim=(1, 2)) & evidence.torso.neck.isfinite().all(dim=1)
     held = torso.where(known[:, None, None], rotations)
-    expected = evidence.torso.neck + evidence.size[:, None] * (held @ EYES_FROM_NECK)
+    expected = evidence.torso.neck + evidence.sizes.nan_to_num(1.0)[:, None] * (held @ EYES_FROM_NECK)
     residual = ((positions - expected) / _EYES_FROM_NECK_ERROR).where(known[:, None], 0.0)
     jacobian = torch.zeros(len(positions), 3, 7, dtype=torch.float64)
     jacobian[:, :, 3:6] = torch.eye(3, dtype=torch.float64) / _EYES_FROM_NECK_ERROR

@@ -44,7 +44,8 @@ def find_heads(
     def report(before: int) -> Callable[[int], None] | None:
         return progress and (lambda done: progress(before + done, 2 * ROUNDS))
 
-    expected, error = (math.log(float(evidence.size[0])), _SIZE_ERROR_BY_BODY) if by_body else (0.0, _SIZE_ERROR)
+    size = evidence.body_size if by_body else None
+    expected, error = (0.0, _SIZE_ERROR) if size is None else (math.log(size), _SIZE_ERROR_BY_BODY)
     fits = fit_heads(evidence[each], starts.repeat(n, 1, 1), _places(evidence)[each], expected, error, report(0))
     costs = fits.costs.view(n, len(starts))
     best = fits[torch.arange(n) * len(starts) + costs.argmin(dim=1)]

@@ -24,8 +24,8 @@ _LOUDEST = 4.0
 _NECK = math.radians(45)  # how far heads turn over trunks, one standard deviation
 _DEPTH_ERROR = (0.03, 0.01)  # of the depth between parts of a head, metres and as a share of the depth
 _BACKWARDS = 0.15  # share of walking that is not forwards
-# Faces that look away further than this from the way to the camera are seen from behind.
-_AWAY = math.cos(math.radians(115))
+# Faces that look away further than this from the way to the camera are seen from behind; cheeks show up to there.
+_AWAY = math.cos(math.radians(138))
 _FRAMES = 4  # on either side that speak for each other
 _EARS = [HEAD_JOINTS.index(joint) for joint in (Joint.LEFT_EAR, Joint.RIGHT_EAR)]
 _FRONT = [HEAD_JOINTS.index(joint) for joint in (Joint.NOSE, Joint.LEFT_EYE, Joint.RIGHT_EYE)]
