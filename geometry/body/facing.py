@@ -60,9 +60,8 @@ def find_facing(body: Body, down: Tensor, walk: Walk, size: float) -> Facing:
     ahead, right = _grid(body, down)  # [F, D, 3]
     likely = torch.zeros(ahead.shape[:2], dtype=torch.float64)
     seen = torch.zeros(len(body), dtype=torch.bool)
-    toward = torch.nn.functional.normalize(
-        body.middle(*(joint for pair in _PAIRS for joint in pair[:2]), flat=True), dim=-1
-    )
+    joints = [joint for pair in _PAIRS for joint in pair[:2]]
+    toward = torch.nn.functional.normalize(body.middle(*joints, flat=True), dim=-1)
     across = torch.nn.functional.normalize(torch.linalg.cross(down, toward), dim=-1)  # the picture's right, level
     below = torch.linalg.cross(toward, across)
     flat = body.flat_points
@@ -73,12 +72,10 @@ def find_facing(body: Body, down: Tensor, walk: Walk, size: float) -> Facing:
         error = torch.hypot(pixel, torch.full_like(pixel, _ASIDE_ERROR[0] * width * size + _ASIDE_ERROR[1]))
         likely += _gauss((_dot(way, across)[:, None] - _dots(expected, across)) / error[:, None])
         likely += _cauchy((_dot(way, below)[:, None] - _dots(expected, below)) / (_HEIGHT_ERROR * size))
-        nearer = body.depths[:, place_of(other)] - body.depths[:, place_of(left)]
-        error = torch.hypot(
-            _DEPTH_ERROR[0] * size + _DEPTH_ERROR[1] * body.distance,
-            _flattening(nearer, _dot(way, across), width * size),
-        )
-        likely += _cauchy((nearer[:, None] - expected[..., 2]) / error[:, None])
+        behind = body.depths[:, place_of(other)] - body.depths[:, place_of(left)]
+        at_best = _DEPTH_ERROR[0] * size + _DEPTH_ERROR[1] * body.distance
+        error = torch.hypot(at_best, _flattening(behind, _dot(way, across), width * size))
+        likely += _cauchy((behind[:, None] - expected[..., 2]) / error[:, None])
         seen |= way.isfinite().all(dim=-1)
     head = flat[:, list(HEAD_PLACES)].nanmean(dim=1) - body.middle(Joint.LEFT_SHOULDER, Joint.RIGHT_SHOULDER, flat=True)
     likely += _cauchy((_dot(head, across)[:, None] - _HEAD_AHEAD * size * _dots(ahead, across)) / (_HEAD_ERROR * size))
@@ -104,12 +101,12 @@ def _grid(body: Body, down: Tensor) -> tuple[Tensor, Tensor]:
     return ahead @ body.to_world, right @ body.to_world
 
 
-def _flattening(nearer: Tensor, aside: Tensor, width: float) -> Tensor:
+def _flattening(behind: Tensor, aside: Tensor, width: float) -> Tensor:
     """Return the error of depth over a clip, metres: how far two joints [F] are from as much apart as they should be.
 
     What is not beside each other in the picture must be behind each other in depth.
     """
-    lacks = nearer.abs() - (width**2 - aside.square()).clamp_min(0).sqrt()
+    lacks = behind.abs() - (width**2 - aside.square()).clamp_min(0).sqrt()
     return 1.5 * lacks.abs().nanmedian().nan_to_num(0.0)  # of a median, as a standard deviation
 
 

@@ -185,7 +185,7 @@ def _size(log_sizes: Tensor, expected: float, error: float) -> Term:
 
 
 def _points(model: Tensor, rotations: Tensor, positions: Tensor, log_sizes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a model's points [B, J, 3] where it is held, and their derivatives by turn, place and log-size [B, J, 3, 7]."""
+    """Return a model's points [B, J, 3] and their derivatives by turn, place and log-size [B, J, 3, 7]."""
     arms = log_sizes.exp()[:, None, None] * (model @ rotations.mT)  # [B, J, 3]
     identity = torch.eye(3, dtype=torch.float64).expand(*arms.shape[:2], 3, 3)
     return positions[:, None] + arms, torch.cat([-cross_matrices(arms), identity, arms[..., None]], dim=-1)

@@ -72,8 +72,8 @@ def follow_people(people: People) -> list[Keypoints]:
     """Follow everybody: one [F] for each person, in the order in which they first appear.
 
     From frame to frame the nearest pair of a track and a person goes together first. Where a track leaps to somebody
-    else, as those of detectors do that know one person only, it is cut (`track_jumps`). The readable twin, which the tests
-    hold this against, is `tests/support/tracks_reference`.
+    else, as those of detectors do that know one person only, it is cut (`track_jumps`). The readable twin of the rest,
+    which the tests hold this against, is `tests/support/tracks_reference`.
     """
     tracks: list[list[tuple[int, int]]] = []  # of each: frames, and the person's place in them
     seen = torch.zeros(0, dtype=torch.int64)  # [T] the frame in which each track was seen last

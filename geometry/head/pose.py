@@ -84,6 +84,9 @@ class HeadPose:
             f"face hidden, guided by the trunk: {frame_ranges(self.torso_frames)}",
             f"uncertain (confidence below {UNSURE:g}): {frame_ranges(_numbers(self.confidence < UNSURE))}",
         ]
+        scale = self._depth_scale()
+        if self.body_height and scale is not None:
+            lines.insert(2, f"by {self.body_height:g} m of height, true sizes are {1 / scale:.2f} times the depth's")
         return "\n".join([*lines, *self.warnings()])
 
     def warnings(self) -> list[str]:
@@ -95,24 +98,22 @@ class HeadPose:
         mean = float(self.confidence.mean())
         if mean < UNSURE:
             found.append(
-                f"Mean confidence is {mean:.2f}: where this person looks is a guess from trunk, walking and hands. Check "
-                "the preview, and correct the camera in the Camera Editor."
+                f"Mean confidence is {mean:.2f}: where this person looks is a guess from trunk, walking and hands. "
+                "Check the preview, and correct the camera in the Camera Editor."
             )
         scale = self._depth_scale()
         if scale is not None and not _FITTING_SCALES[0] <= scale <= _FITTING_SCALES[1]:
             measured = ", ".join(self._sizes())
             if self.body_height:
-                cause = (
-                    f"The depth's metres are off by a factor of {1 / scale:.2f}, or {self.body_height:g} m is wrong."
-                )
+                cause = f"By {self.body_height:g} m of height, true sizes are {1 / scale:.2f} times the depth's."
             else:
                 cause = (
-                    f"The depth's metres are off by a factor of up to {1 / scale:.2f}, this is no adult, or the detector "
-                    "marks the face too small: give the person's height as scale_from_body_height."
+                    f"The depth's metres are off by a factor of up to {1 / scale:.2f}, this is no adult, or the "
+                    "detector marks the face too small: give the person's height as scale_from_body_height."
                 )
             found.append(
-                f"The depth's scale contradicts the person's size ({measured} of an adult's). {cause} The ego camera sits "
-                "in the depth's own scale."
+                f"The depth's scale contradicts the person's size ({measured} of an adult's). {cause} The ego camera "
+                "sits in the depth's own scale."
             )
         return found
 

@@ -118,9 +118,9 @@ class Exo2EgoHeadPose(io.ComfyNode):
                     min=0.0,
                     max=2.5,
                     step=0.01,
-                    tooltip="How tall the person is, in metres. Trunk and limbs then say how large the head is, and the "
-                    "report says by what factor the depth's metres are off. The camera stays in the depth's own scale. "
-                    "0: an adult of unknown height.",
+                    tooltip="How tall the person is, in metres. Trunk and limbs then give the head's size, and the "
+                    "report states by what factor the depth's metres are off. The camera stays in the depth's own "
+                    "scale. 0: an adult of unknown height.",
                 ),
             ],
             outputs=[
