@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
 
+from ..body.body import lift_body
+from ..body.down import scene_down
+from ..body.facing import find_facing
+from ..body.guides import Guide, Walk, hands_of, walk_of
+from ..body.size import body_size
 from ..cameras.camera import Camera
 from ..cameras.rotations import shortest_turns
 from ..depth.depth import Depth
 from .keypoints import HEAD_JOINTS, Keypoints
-from .lift import joint_depths
+from .model import HEAD_POINTS
 from .torso import Torso, torso_of
 
 # An estimator's error, as a share of the picture's width (2 pixels at 784), and how far a real head's points lie from
@@ -21,6 +26,8 @@ _PIXEL_ERROR = 2 / 784
 _MODEL_ERROR = 0.006
 # Error of a depth map at a joint: metres, and as a share of the depth.
 _DEPTH_ERROR = (0.025, 0.01)
+# By so much the errors of joints grow that a detector made up.
+_MADE_UP = 3.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +36,7 @@ class HeadEvidence:
 
     Attributes:
         rays: unit rays to the joints [F, J, 3].
+        points: the joints about the point between the eyes, in the head's axes [F, J, 3], metres, of an adult.
         weights: confidence of the joints [F, J], 0 where not found.
         angle_errors: standard deviations of the rays [F, J], radians.
         depths: depth z of the surface at the joints [F, J], metres; NaN where unknown.
@@ -37,9 +45,14 @@ class HeadEvidence:
         torso: the trunk.
         down: unit vector downwards [F, 3].
         distance: depth z of the body [F], metres; NaN where no joint has one.
+        walk: where the person goes.
+        hands: where the person's hands are at work, seen from the chest.
+        sizes: the person against an adult's mean by trunk and limbs [F], the same in every frame; NaN where unknown.
+        trusted: where the face's joints may be believed [F] bool, as far as was found out.
     """
 
     rays: Tensor
+    points: Tensor
     weights: Tensor
     angle_errors: Tensor
     depths: Tensor
@@ -48,14 +61,21 @@ class HeadEvidence:
     torso: Torso
     down: Tensor
     distance: Tensor
+    walk: Walk
+    hands: Guide
+    sizes: Tensor
+    trusted: Tensor
 
     def __getitem__(self, frames: Tensor) -> HeadEvidence:
-        torso = Torso(*(part[frames] for part in (self.torso.rotations, self.torso.neck, self.torso.down)))
-        parts = (self.rays, self.weights, self.angle_errors, self.depths, self.depth_errors, self.rotations)
-        return HeadEvidence(*(part[frames] for part in parts), torso, self.down[frames], self.distance[frames])
+        return HeadEvidence(*(getattr(self, part.name)[frames] for part in fields(self)))
 
     def __len__(self) -> int:
         return len(self.rays)
+
+    @property
+    def body_size(self) -> float | None:
+        """The person's size against an adult's mean by trunk and limbs; `None` where unknown."""
+        return float(self.sizes[0]) if len(self) and bool(self.sizes[0].isfinite()) else None
 
     @property
     def n_joints(self) -> Tensor:
@@ -70,13 +90,35 @@ class HeadEvidence:
     @property
     def shows_face(self) -> Tensor:
         """Where the head itself tells how it is turned [F] bool: three of its joints, or axes from an estimator."""
-        return (self.n_joints >= 3) | self.has_rotation
+        return ((self.n_joints >= 3) & self.trusted) | self.has_rotation
 
     @property
     def usable(self) -> Tensor:
         """Where there is enough to place a head [F] bool: a depth, and the head's joints or the trunk."""
-        has_torso = self.torso.rotations.isfinite().all(dim=(1, 2))
+        has_place = (self.n_joints > 0) | self.torso.neck.isfinite().all(dim=1)
+        has_torso = self.torso.rotations.isfinite().all(dim=(1, 2)) & has_place
         return self.distance.isfinite() & (self.shows_face | has_torso)
+
+    def with_faces(self, trusted: Tensor) -> HeadEvidence:
+        """Return the evidence with the joints of faces that are not trusted [F] kept for the head's place alone.
+
+        A face that was made up still lies where the head is; what it says of its turn is worth nothing. So all of its
+        joints become one, in their middle.
+        """
+        heads = self.weights[..., None] * torch.ones_like(self.rays)
+        total = heads.sum(dim=1, keepdim=True).clamp_min(1e-6)
+        ray = torch.nn.functional.normalize((self.rays * heads).sum(dim=1, keepdim=True), dim=-1)
+        point = (self.points * heads).sum(dim=1, keepdim=True) / total
+        known = trusted[:, None]
+        return replace(
+            self,
+            trusted=trusted,
+            rays=torch.where(known[..., None], self.rays, ray.expand_as(self.rays)),
+            points=torch.where(known[..., None], self.points, point.expand_as(self.points)),
+            depths=torch.where(known, self.depths, self.depths.nanmean(dim=1, keepdim=True)),
+            angle_errors=self.angle_errors * torch.where(known, 1.0, _MADE_UP),
+            depth_errors=torch.where(known, self.depth_errors, _MADE_UP * self.depth_errors.nanmean(1, keepdim=True)),
+        )
 
 
 def gather_evidence(keypoints: Keypoints, depth: Depth, camera: Camera) -> HeadEvidence:
@@ -88,41 +130,33 @@ def gather_evidence(keypoints: Keypoints, depth: Depth, camera: Camera) -> HeadE
         camera: the exo camera, of the depth's size.
     """
     head = list(HEAD_JOINTS)
-    rays = camera.lens.unproject(keypoints.pixels)  # [F, all J, 3]
-    depths = joint_depths(keypoints, depth.metric())  # [F, all J]
-    points = rays / rays[..., 2:].clamp_min(1e-6) * depths[..., None]
-    distance = depths.nanmedian(dim=1).values
-    model_angle = _MODEL_ERROR / distance[:, None].nan_to_num(math.inf)
+    body = lift_body(keypoints, depth, camera)
+    measured = body_size(body)
+    size = measured or 1.0
+    down = scene_down(body, depth)
+    walk = walk_of(body, down, size)
+    facing = find_facing(body, down, walk, size)
+    rays, depths = body.rays[:, head], body.depths[:, head]
+    model_angle = _MODEL_ERROR / body.distance[:, None].nan_to_num(math.inf)
     pixel_angle = _PIXEL_ERROR * camera.width * _radians_per_pixel(camera, keypoints.pixels[:, head])
-    torso = torso_of(points)
     ahead = rays.new_tensor([0, 0, 1]).expand(len(rays), 3)
-    toward = torch.nn.functional.normalize((rays * keypoints.confidence[..., None])[:, head].sum(dim=1), dim=-1)
+    toward = torch.nn.functional.normalize((rays * keypoints.confidence[:, head, None]).sum(dim=1), dim=-1)
     return HeadEvidence(
-        rays=rays[:, head],
+        rays=rays,
+        points=HEAD_POINTS.expand_as(rays),
         weights=keypoints.confidence[:, head],
         angle_errors=torch.hypot(pixel_angle, model_angle),
-        depths=depths[:, head],
-        depth_errors=_DEPTH_ERROR[0] + _DEPTH_ERROR[1] * depths[:, head],
+        depths=depths,
+        depth_errors=_DEPTH_ERROR[0] + _DEPTH_ERROR[1] * depths,
         rotations=shortest_turns(ahead, toward) @ keypoints.rotations,
-        torso=torso,
-        down=_down(torso, camera, len(keypoints)),
-        distance=distance,
+        torso=torso_of(body, facing, walk, down),
+        down=down,
+        distance=body.distance,
+        walk=walk,
+        hands=hands_of(body, down, facing.directions, walk, size),
+        sizes=torch.full((len(rays),), measured or math.nan, dtype=torch.float64),
+        trusted=torch.ones(len(rays), dtype=torch.bool),
     )
-
-
-def _down(torso: Torso, camera: Camera, n_frames: int) -> Tensor:
-    """Return the direction downwards in the exo camera's axes [F, 3].
-
-    In the world it is one for the clip: the mean way from neck to hips of a person who stands or sits. Where hips are
-    never seen it is the picture's.
-    """
-    to_world = camera.expanded(n_frames).camera_to_world[:, :3, :3]
-    trunk = (to_world @ torso.down[..., None])[..., 0]
-    trunk = trunk[trunk.isfinite().all(dim=1)]
-    if not len(trunk):
-        return torch.tensor([[0.0, 1.0, 0.0]], dtype=torch.float64).expand(n_frames, 3)
-    down = torch.nn.functional.normalize(trunk.median(dim=0).values, dim=0)
-    return (to_world.mT @ down[:, None])[..., 0]
 
 
 def _radians_per_pixel(camera: Camera, pixels: Tensor) -> Tensor:

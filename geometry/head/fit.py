@@ -23,15 +23,12 @@ _CAUCHY = 2.5  # standard deviations from which a joint counts less
 # A joint may lie behind the surface that hides it: then the depth says little.
 _HIDDEN = 3.0
 _ROTATION_ERROR = math.radians(5)  # of axes that an estimator gave
-# How a head is held over the trunk: bent down by 15 degrees in the mean, one standard deviation about x, y and z.
-_BENT_DOWN = math.radians(15)
-_HELD = tuple(math.radians(angle) for angle in (22, 40, 15))
 # Where the face shows, the trunk breaks ties and no more: a mean posture would bend every turn of the head towards it.
-# Factor of these deviations by the number of the head's joints, 0 to 5.
+# Factor of the trunk's deviations by the number of the head's joints, 0 to 5.
 _FACE_OVER_TRUNK = (1.0, 1.0, 1.0, 1.5, 3.0, 3.0)
 _EYES_FROM_NECK_ERROR = 0.07  # metres
 _DISTANCE_ERROR = 0.3  # metres by which a head may lie before or behind the body's depth
-_LEVEL_ERROR = 0.3  # sine of the angle by which the line through the eyes is off level
+_LEVEL_ERROR = 0.17  # sine of the angle by which the line through the eyes is off level
 _UPRIGHT_ERROR = 0.6  # of 1 - cosine between the head's and the scene's downward directions
 
 
@@ -122,7 +119,7 @@ Term = tuple[Tensor, Tensor, Tensor]  # cost [B], gradient [B, 7], information [
 
 def _rays(evidence: HeadEvidence, rotations: Tensor, positions: Tensor, log_sizes: Tensor) -> Term:
     """How far the joints lie beside their rays."""
-    points, slopes = _points(rotations, positions, log_sizes)  # [B, J, 3], [B, J, 3, 7]
+    points, slopes = _points(evidence.points, rotations, positions, log_sizes)  # [B, J, 3], [B, J, 3, 7]
     along = (points * evidence.rays).sum(dim=-1).clamp_min(0.05)  # [B, J]
     across = points / along[..., None] - evidence.rays  # tangential, as the rays are units
     flat = torch.eye(3, dtype=torch.float64) - evidence.rays[..., :, None] * evidence.rays[..., None, :]
@@ -133,7 +130,7 @@ def _rays(evidence: HeadEvidence, rotations: Tensor, positions: Tensor, log_size
 
 def _depths(evidence: HeadEvidence, rotations: Tensor, positions: Tensor, log_sizes: Tensor) -> Term:
     """How far the joints lie before or behind the surface."""
-    points, slopes = _points(rotations, positions, log_sizes)
+    points, slopes = _points(evidence.points, rotations, positions, log_sizes)
     behind = points[..., 2] - evidence.depths  # [B, J], NaN where the depth is unknown
     errors = torch.where(behind > 0, _HIDDEN * evidence.depth_errors, evidence.depth_errors)
     known = behind.isfinite()
@@ -147,11 +144,9 @@ def _given_rotation(evidence: HeadEvidence, rotations: Tensor) -> Term:
 
 
 def _over_the_torso(evidence: HeadEvidence, rotations: Tensor) -> Term:
-    bent = vectors_to_matrices(rotations.new_tensor([-_BENT_DOWN, 0, 0]))
-    joints = torch.where(evidence.has_rotation, len(HEAD_POINTS), evidence.n_joints)
+    joints = torch.where(evidence.has_rotation, len(HEAD_POINTS), evidence.n_joints * evidence.trusted)
     looser = rotations.new_tensor(_FACE_OVER_TRUNK)[joints]
-    errors = rotations.new_tensor(_HELD) * looser[:, None]
-    return _turned(rotations, evidence.torso.rotations @ bent, errors)
+    return _turned(rotations, evidence.torso.held, evidence.torso.held_errors * looser[:, None])
 
 
 def _over_the_neck(evidence: HeadEvidence, rotations: Tensor, positions: Tensor) -> Term:
@@ -159,7 +154,7 @@ def _over_the_neck(evidence: HeadEvidence, rotations: Tensor, positions: Tensor)
     torso = evidence.torso.rotations
     known = torso.isfinite().all(dim=(1, 2)) & evidence.torso.neck.isfinite().all(dim=1)
     held = torso.where(known[:, None, None], rotations)
-    expected = evidence.torso.neck + (held @ EYES_FROM_NECK)
+    expected = evidence.torso.neck + evidence.sizes.nan_to_num(1.0)[:, None] * (held @ EYES_FROM_NECK)
     residual = ((positions - expected) / _EYES_FROM_NECK_ERROR).where(known[:, None], 0.0)
     jacobian = torch.zeros(len(positions), 3, 7, dtype=torch.float64)
     jacobian[:, :, 3:6] = torch.eye(3, dtype=torch.float64) / _EYES_FROM_NECK_ERROR
@@ -189,9 +184,9 @@ def _size(log_sizes: Tensor, expected: float, error: float) -> Term:
     return _squares(((log_sizes - expected) / error)[:, None], jacobian)
 
 
-def _points(rotations: Tensor, positions: Tensor, log_sizes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the model's points [B, J, 3] and their derivatives by turn, place and log-size [B, J, 3, 7]."""
-    arms = log_sizes.exp()[:, None, None] * (HEAD_POINTS @ rotations.mT)  # [B, J, 3]
+def _points(model: Tensor, rotations: Tensor, positions: Tensor, log_sizes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a model's points [B, J, 3] and their derivatives by turn, place and log-size [B, J, 3, 7]."""
+    arms = log_sizes.exp()[:, None, None] * (model @ rotations.mT)  # [B, J, 3]
     identity = torch.eye(3, dtype=torch.float64).expand(*arms.shape[:2], 3, 3)
     return positions[:, None] + arms, torch.cat([-cross_matrices(arms), identity, arms[..., None]], dim=-1)
 

@@ -1,7 +1,6 @@
 """Keypoints of people in a clip: the joints that tell where a head is and where it looks.
 
-`keypoints_openpose`, `keypoints_mhr` and `keypoints_face` read what pose estimators hand out; `person_tracks` picks
-one person.
+`openpose` and `core_keypoints` read what pose estimators hand out; `person_tracks` picks one person.
 """
 
 from __future__ import annotations
@@ -38,6 +37,22 @@ HEAD_JOINTS = (Joint.NOSE, Joint.LEFT_EYE, Joint.RIGHT_EYE, Joint.LEFT_EAR, Join
 N_JOINTS = len(Joint)
 
 
+class Limb(IntEnum):
+    """Joints of arms and legs, which guide where the face cannot; left and right are the person's own."""
+
+    LEFT_ELBOW = 0
+    RIGHT_ELBOW = 1
+    LEFT_WRIST = 2
+    RIGHT_WRIST = 3
+    LEFT_KNEE = 4
+    RIGHT_KNEE = 5
+    LEFT_ANKLE = 6
+    RIGHT_ANKLE = 7
+
+
+N_LIMBS = len(Limb)
+
+
 @dataclass(frozen=True, eq=False)
 class Keypoints:
     """People in one frame, or one person over a clip: N is people or frames.
@@ -47,6 +62,7 @@ class Keypoints:
         confidence: [N, J] float64 in [0, 1]; 0 where the joint was not found.
         rotations: [N, 3, 3] float64: the head's axes (x to its right, y down, z ahead) as a camera sees them that was
             turned, by the shortest way, to look straight at the head; NaN where the estimator gives none.
+        limbs: [N, L, 3] float64 as (column, row, confidence), as above; `None` stands for none found.
 
     Raises:
         ValueError: if the shapes do not fit together.
@@ -55,12 +71,17 @@ class Keypoints:
     pixels: Tensor
     confidence: Tensor
     rotations: Tensor
+    limbs: Tensor | None = None
 
     def __post_init__(self) -> None:
         n = len(self.pixels)
-        shapes = [list(self.pixels.shape), list(self.confidence.shape), list(self.rotations.shape)]
-        if shapes != [[n, N_JOINTS, 2], [n, N_JOINTS], [n, 3, 3]]:
-            raise ValueError(f"Expected [N, {N_JOINTS}, 2], [N, {N_JOINTS}] and [N, 3, 3], got {shapes}.")
+        if self.limbs is None:
+            object.__setattr__(self, "limbs", torch.zeros(n, N_LIMBS, 3, dtype=torch.float64))
+        shapes = [list(part.shape) for part in (self.pixels, self.confidence, self.rotations, self.limbs)]
+        if shapes != [[n, N_JOINTS, 2], [n, N_JOINTS], [n, 3, 3], [n, N_LIMBS, 3]]:
+            raise ValueError(
+                f"Expected [N, {N_JOINTS}, 2], [N, {N_JOINTS}], [N, 3, 3] and [N, {N_LIMBS}, 3], got {shapes}."
+            )
 
     @classmethod
     def none(cls, n: int = 0) -> Keypoints:
@@ -78,13 +99,14 @@ class Keypoints:
             pixels=torch.cat([part.pixels for part in parts]),
             confidence=torch.cat([part.confidence for part in parts]),
             rotations=torch.cat([part.rotations for part in parts]),
+            limbs=torch.cat([part.limbs for part in parts]),
         )
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def __getitem__(self, index: slice | Tensor) -> Keypoints:
-        return Keypoints(self.pixels[index], self.confidence[index], self.rotations[index])
+        return Keypoints(self.pixels[index], self.confidence[index], self.rotations[index], self.limbs[index])
 
     @property
     def seen(self) -> Tensor:
@@ -108,7 +130,13 @@ class Keypoints:
             pixels=torch.where(lacks[..., None], other.pixels, self.pixels),
             confidence=torch.where(lacks, other.confidence, self.confidence),
             rotations=torch.where(self.has_rotation[:, None, None], self.rotations, other.rotations),
+            limbs=torch.where(self.limbs[..., 2:] > 0, self.limbs, other.limbs),
         )
+
+    def scaled(self, columns: float, rows: float) -> Keypoints:
+        """Return the keypoints in pixels of a picture that was stretched by these factors."""
+        scale = torch.tensor([columns, rows, 1.0], dtype=torch.float64)
+        return replace(self, pixels=self.pixels * scale[:2], limbs=self.limbs * scale)
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,8 +177,7 @@ class People:
                 f"The keypoints belong to an image of {self.width} x {self.height} pixels, the clip has {width} x "
                 f"{height}: the aspect ratios differ. Run the pose estimator on the same images as the depth."
             )
-        scale = torch.tensor([width / self.width, height / self.height], dtype=torch.float64)
-        frames = tuple(replace(people, pixels=people.pixels * scale) for people in self.frames)
+        frames = tuple(people.scaled(width / self.width, height / self.height) for people in self.frames)
         return People(frames, width, height)
 
     def merged_with(self, other: People) -> People:
@@ -177,8 +204,7 @@ def _merged(mine: Keypoints, theirs: Keypoints, reach: float) -> Keypoints:
     common = (mine.seen[:, None] & theirs.seen[None]).to(torch.float64)  # [A, B, J]
     apart = torch.linalg.vector_norm(mine.pixels[:, None] - theirs.pixels[None], dim=-1)  # [A, B, J]
     distance = (apart * common).sum(dim=-1) / common.sum(dim=-1)  # [A, B], NaN where nothing is common
-    matched = Keypoints.none(len(mine))
-    pixels, confidence, rotations = (part.clone() for part in (matched.pixels, matched.confidence, matched.rotations))
+    from_theirs = torch.full((len(mine),), len(theirs))  # whom each of mine goes with; the last stands for nobody
     left_over = torch.ones(len(theirs), dtype=torch.bool)
     taken = torch.zeros(len(mine), dtype=torch.bool)
     for flat in distance.nan_to_num(torch.inf).flatten().argsort().tolist():
@@ -186,6 +212,7 @@ def _merged(mine: Keypoints, theirs: Keypoints, reach: float) -> Keypoints:
         if not distance[a, b] < reach:  # also false for NaN
             break
         if not taken[a] and left_over[b]:
-            pixels[a], confidence[a], rotations[a] = theirs.pixels[b], theirs.confidence[b], theirs.rotations[b]
+            from_theirs[a] = b
             taken[a], left_over[b] = True, False
-    return Keypoints.joined([mine.filled_from(Keypoints(pixels, confidence, rotations)), theirs[left_over]])
+    matched = Keypoints.joined([theirs, Keypoints.none(1)])[from_theirs]
+    return Keypoints.joined([mine.filled_from(matched), theirs[left_over]])

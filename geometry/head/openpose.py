@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...common.cancel import cancel_point
 from ...common.messages import arrived
-from .keypoints import N_JOINTS, Joint, Keypoints, People
+from .keypoints import N_JOINTS, N_LIMBS, Joint, Keypoints, Limb, People
 
 # Index of each joint of ours in OpenPose's two body models.
 _COCO_18 = {
@@ -38,14 +38,30 @@ _BODY_25 = {**_COCO_18, Joint.RIGHT_HIP: 9, Joint.LEFT_HIP: 12} | {
     Joint.LEFT_EAR: 18,
 }
 _BODIES = {18: _COCO_18, 25: _BODY_25}
+_LIMBS_18 = {
+    Limb.RIGHT_ELBOW: 3,
+    Limb.RIGHT_WRIST: 4,
+    Limb.LEFT_ELBOW: 6,
+    Limb.LEFT_WRIST: 7,
+    Limb.RIGHT_KNEE: 9,
+    Limb.RIGHT_ANKLE: 10,
+    Limb.LEFT_KNEE: 12,
+    Limb.LEFT_ANKLE: 13,
+}
+# The body of 25 has a joint between the hips, which moves the legs by one.
+_LIMBS_25 = {limb: place + (limb >= Limb.LEFT_KNEE) for limb, place in _LIMBS_18.items()}
+_LIMBS = {18: _LIMBS_18, 25: _LIMBS_25}
 
 # Points of the 70 of a face (68 of the iBUG scheme and two pupils) whose mean stands for a joint.
 _FACE_POINTS = {Joint.NOSE: (30,), Joint.RIGHT_EYE: tuple(range(36, 42)), Joint.LEFT_EYE: tuple(range(42, 48))}
 
+# Points of a hand, which stand for its wrist where there are some.
+_HANDS = {Limb.LEFT_WRIST: "hand_left_keypoints_2d", Limb.RIGHT_WRIST: "hand_right_keypoints_2d"}
+
 # Below this confidence a joint is a guess.
 _LEAST_CONFIDENCE = 0.1
-# A face point says more than a body joint from this confidence on.
-_SURE_FACE = 0.3
+# A point of a face or hand says more than a body joint from this confidence on.
+_SURE_POINT = 0.3
 # Coordinates of 0 to 1 may lie a little outside; no picture has people within two pixels.
 _LARGEST_SHARE = 2.0
 
@@ -76,7 +92,7 @@ def read_openpose(payload: Any, size: Size | None = None) -> People:
             "a DWPose, OpenPose or SDPose node."
         )
     frames = [frame_with_people(frame, index) for index, frame in enumerate(payload)]
-    raw = [_people(frame, index) for index, frame in enumerate(frames)]  # per frame: numbers [P, J, 3]
+    raw = [_people(frame, index) for index, frame in enumerate(frames)]  # per frame: numbers [P, J + L, 3]
     sizes = {found for frame in frames if (found := canvas_of(frame))} or ({size} if size else set())
     if len(sizes) > 1:
         raise ValueError(f"The frames' canvas sizes differ: {sorted(sizes)}. Take all keypoints from one clip.")
@@ -87,7 +103,7 @@ def read_openpose(payload: Any, size: Size | None = None) -> People:
         )
     width, height = sizes.pop()
     everything = torch.cat(raw)
-    known = everything[everything[..., 2] > 0]
+    known = everything[everything[..., 2] > 0]  # joints, and limbs after them
     if len(known) and float(known[:, :2].abs().max()) <= _LARGEST_SHARE:
         scale = torch.tensor([width, height, 1], dtype=torch.float64)
         raw = [numbers * scale for numbers in raw]
@@ -95,10 +111,12 @@ def read_openpose(payload: Any, size: Size | None = None) -> People:
 
 
 def openpose_frames(keypoints: Keypoints, width: int, height: int) -> list[dict[str, Any]]:
-    """Write one person over a clip as POSE_KEYPOINT: the joints of the 18-joint body that `Joint` knows."""
+    """Write one person over a clip as POSE_KEYPOINT, with the body of 18 joints."""
     frames = []
-    for pixels, confidence in zip(keypoints.pixels, keypoints.confidence):
-        numbers = torch.zeros(len(_COCO_18) + 8, 3, dtype=torch.float64)
+    for pixels, confidence, limbs in zip(keypoints.pixels, keypoints.confidence, keypoints.limbs):
+        numbers = torch.zeros(len(_COCO_18) + len(_LIMBS_18), 3, dtype=torch.float64)
+        for limb, index in _LIMBS_18.items():
+            numbers[index] = limbs[limb] * (limbs[limb, 2] > 0)
         for joint, index in _COCO_18.items():
             if confidence[joint] > 0:
                 numbers[index] = torch.cat([pixels[joint], confidence[joint : joint + 1]])
@@ -130,13 +148,13 @@ def canvas_of(frame: Mapping[str, Any]) -> Size | None:
 
 
 def _people(frame: Mapping[str, Any], index: int) -> Tensor:
-    """Return column, row and confidence of our joints [P, J, 3]; confidence 0 where a joint was not found."""
+    """Return column, row and confidence of our joints and limbs [P, J + L, 3]; confidence 0 where not found."""
     found = []
     for person in frame["people"]:
         cancel_point()
         if (numbers := _person(person, index)) is not None:
             found.append(numbers)
-    return torch.stack(found) if found else torch.zeros(0, N_JOINTS, 3, dtype=torch.float64)
+    return torch.stack(found) if found else torch.zeros(0, N_JOINTS + N_LIMBS, 3, dtype=torch.float64)
 
 
 def _person(person: Any, index: int) -> Tensor | None:
@@ -151,16 +169,23 @@ def _person(person: Any, index: int) -> Tensor | None:
             f"A person of frame {index} has {len(body)} body joints; expected {' or '.join(map(str, _BODIES))} "
             "(OpenPose's COCO and BODY_25)."
         )
-    numbers = torch.zeros(N_JOINTS, 3, dtype=torch.float64)
+    numbers = torch.zeros(N_JOINTS + N_LIMBS, 3, dtype=torch.float64)
     if body is not None:
         for joint, place in _BODIES[len(body)].items():
             numbers[joint] = body[place]
+        for limb, place in _LIMBS[len(body)].items():
+            numbers[N_JOINTS + limb] = body[place]
     if face is not None and len(face) >= 68:
         for joint, places in _FACE_POINTS.items():
             points = face[list(places)]
-            if float(points[:, 2].min()) >= _SURE_FACE:
+            if float(points[:, 2].min()) >= _SURE_POINT:
                 numbers[joint] = points.mean(dim=0)
-    return numbers if bool((numbers[:, 2] > 0).any()) else None
+    for limb, name in _HANDS.items():
+        hand = _triples(person.get(name), index)
+        if hand is not None and bool((hand[:, 2] >= _SURE_POINT).any()):
+            # Hands lie before wrists, and work where people look.
+            numbers[N_JOINTS + limb] = hand[hand[:, 2] >= _SURE_POINT].mean(dim=0)
+    return numbers if bool((numbers[:N_JOINTS, 2] > 0).any()) else None
 
 
 def _triples(numbers: Any, index: int) -> Tensor | None:
@@ -191,4 +216,5 @@ def _triples(numbers: Any, index: int) -> Tensor | None:
 
 def _keypoints(numbers: Tensor) -> Keypoints:
     rotations = torch.full((len(numbers), 3, 3), torch.nan, dtype=torch.float64)
-    return Keypoints(numbers[..., :2].contiguous(), numbers[..., 2].contiguous(), rotations)
+    joints, limbs = numbers[:, :N_JOINTS], numbers[:, N_JOINTS:]
+    return Keypoints(joints[..., :2].contiguous(), joints[..., 2].contiguous(), rotations, limbs.contiguous())

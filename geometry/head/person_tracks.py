@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...common.cancel import bounded_slices, cancel_point
 from .keypoints import N_JOINTS, Keypoints, People
+from .track_jumps import without_jumps
 
 # A person moves by no more than this share of the picture's width from one frame to the next, and three times as far
 # over a longer absence.
@@ -70,8 +71,9 @@ def follow_person(people: People, choice: PersonChoice, number: int = 0) -> Keyp
 def follow_people(people: People) -> list[Keypoints]:
     """Follow everybody: one [F] for each person, in the order in which they first appear.
 
-    From frame to frame the nearest pair of a track and a person goes together first. The readable twin, which the tests
-    hold this against, is `tests/support/tracks_reference`.
+    From frame to frame the nearest pair of a track and a person goes together first. Where a track leaps to somebody
+    else, as those of detectors do that know one person only, it is cut (`track_jumps`). The readable twin of the rest,
+    which the tests hold this against, is `tests/support/tracks_reference`.
     """
     tracks: list[list[tuple[int, int]]] = []  # of each: frames, and the person's place in them
     seen = torch.zeros(0, dtype=torch.int64)  # [T] the frame in which each track was seen last
@@ -93,7 +95,8 @@ def follow_people(people: People) -> list[Keypoints]:
         before = torch.cat([before, places[starts]])
     everybody = Keypoints.joined([*people.frames, Keypoints.none(1)])
     firsts = torch.tensor([0, *(len(found) for found in people.frames)]).cumsum(0)
-    return [_of_track(everybody, firsts, track) for track in tracks]
+    followed = [one for track in tracks for one in without_jumps(_of_track(everybody, firsts, track))]
+    return sorted(followed, key=lambda one: int(one.seen.any(dim=1).to(torch.uint8).argmax()))
 
 
 def _of_track(everybody: Keypoints, firsts: Tensor, track: list[tuple[int, int]]) -> Keypoints:

@@ -1,7 +1,8 @@
 """The ego camera from what the picture shows: keypoints of a person, metric depth and the exo camera.
 
 The camera sits between the person's eyes, looks where the face looks, and is bent down as head-worn cameras are. The
-steps lie in files of their own: `head_evidence` lifts keypoints, `head_search` fits heads, `pose_smoothing` smooths.
+steps lie in files of their own: `evidence` lifts keypoints, `search` fits heads, `hands` turns them towards what their
+hands do, `smoothing` smooths.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import torch
 from torch import Tensor
 
 from ...common.messages import frame_ranges
+from ..body.size import ADULT_HEIGHT
 from ..cameras.camera import Camera
 from ..cameras.rotations import rigid, vectors_to_matrices
 from ..depth.depth import Depth
 from ..lenses import Lens
 from .evidence import gather_evidence
+from .hands import towards_hands
 from .keypoints import Keypoints
 from .search import find_heads
 from .smoothing import fill_gaps, smooth_poses
@@ -28,9 +31,15 @@ DEFAULT_SMOOTHING = 12.0  # frames, half of a second and more at the rates of th
 # (tests/geometry/head/test_real_take.py).
 DEFAULT_TILT = 20.0
 # A frame whose viewing direction is less certain than this is filled from its neighbours.
-_WORST_DIRECTION = math.radians(32)
+_WORST_DIRECTION = math.radians(50)
 # The uncertainty of the viewing direction that halves the confidence.
 _HALF_CONFIDENCE = math.radians(10)
+# A confidence below this is a warning: the direction is known to 20 degrees at best.
+UNSURE = 0.2
+# Above this share of filled frames the path is a guess.
+_MANY_FILLED = 0.5
+# Adults' sizes against their mean, and what an estimator adds to that.
+_FITTING_SCALES = (0.82, 1.22)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,26 +51,82 @@ class HeadPose:
         confidence: [F] in [0, 1]: 1 for a viewing direction known exactly, 0.5 for one known to 10 degrees, 0 for
             frames that were filled.
         filled_frames: frames without evidence of their own.
-        torso_frames: frames whose face is hidden: the trunk, and the neighbours, say where the head looks.
-        head_size: of the head against an adult's mean. Far from 1 the depth's scale is off.
+        torso_frames: frames whose face is hidden, or was made up by the detector: trunk, walking, hands and the
+            neighbours say where the head looks.
+        head_size: of the head against an adult's mean; `None` where no face was seen.
+        body_size: of trunk and limbs against an adult's mean; `None` where no trunk was seen.
+        body_height: how tall the person is by what the user says, metres; 0 where that was left open.
     """
 
     camera: Camera
     confidence: Tensor
     filled_frames: tuple[int, ...]
     torso_frames: tuple[int, ...]
-    head_size: float
+    head_size: float | None
+    body_size: float | None = None
+    body_height: float = 0.0
 
     def summary(self) -> str:
         """Return what was found in a few lines."""
         n = self.camera.n_frames
+        found = n - len(self.filled_frames)
+        faces = found - len(self.torso_frames)
+        mean = f"mean confidence {float(self.confidence.mean()):.2f}"
+        if faces:
+            first = f"{found} of {n} frames seen, {mean}; face in {faces}"
+        else:
+            first = f"No face seen in any of {n} frames, {mean}: the trunk guides {found}"
+        sizes = self._sizes()
         lines = [
-            f"{n - len(self.filled_frames)} of {n} frames seen, mean confidence {float(self.confidence.mean()):.2f}; "
-            f"head {100 * self.head_size:.0f} % of an adult's mean size",
+            first,
+            f"{', '.join(sizes)} of an adult's mean size" if sizes else "size of the person: not known",
             f"filled from their neighbours: {frame_ranges(self.filled_frames)}",
             f"face hidden, guided by the trunk: {frame_ranges(self.torso_frames)}",
+            f"uncertain (confidence below {UNSURE:g}): {frame_ranges(_numbers(self.confidence < UNSURE))}",
         ]
-        return "\n".join(lines)
+        scale = self._depth_scale()
+        if self.body_height and scale is not None:
+            lines.insert(2, f"by {self.body_height:g} m of height, true sizes are {1 / scale:.2f} times the depth's")
+        return "\n".join([*lines, *self.warnings()])
+
+    def warnings(self) -> list[str]:
+        """Return what is likely wrong, each as a sentence or two."""
+        found = []
+        n = self.camera.n_frames
+        if len(self.filled_frames) > _MANY_FILLED * n:
+            found.append("The head was not found in most frames; their poses are interpolated.")
+        mean = float(self.confidence.mean())
+        if mean < UNSURE:
+            found.append(
+                f"Mean confidence is {mean:.2f}: where this person looks is a guess from trunk, walking and hands. "
+                "Check the preview, and correct the camera in the Camera Editor."
+            )
+        scale = self._depth_scale()
+        if scale is not None and not _FITTING_SCALES[0] <= scale <= _FITTING_SCALES[1]:
+            measured = ", ".join(self._sizes())
+            if self.body_height:
+                cause = f"By {self.body_height:g} m of height, true sizes are {1 / scale:.2f} times the depth's."
+            else:
+                cause = (
+                    f"The depth's metres are off by a factor of up to {1 / scale:.2f}, this is no adult, or the "
+                    "detector marks the face too small: give the person's height as scale_from_body_height."
+                )
+            found.append(
+                f"The depth's scale contradicts the person's size ({measured} of an adult's). {cause} The ego camera "
+                "sits in the depth's own scale."
+            )
+        return found
+
+    def _sizes(self) -> list[str]:
+        parts = (("head", self.head_size), ("trunk and limbs", self.body_size))
+        return [f"{part} {100 * size:.0f} %" for part, size in parts if size is not None]
+
+    def _depth_scale(self) -> float | None:
+        """Return the size that contradicts an adult's, or the given height, most."""
+        adult = self.body_height / ADULT_HEIGHT if self.body_height else 1.0
+        sizes = [self.body_size] if self.body_height and self.body_size else [self.head_size, self.body_size]
+        known = [size / adult for size in sizes if size is not None]
+        return max(known, key=lambda size: abs(math.log(size)), default=None)
 
 
 def estimate_head_pose(
@@ -74,6 +139,7 @@ def estimate_head_pose(
     *,
     tilt_degrees: float = DEFAULT_TILT,
     smoothing: float = DEFAULT_SMOOTHING,
+    body_height: float = 0.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> HeadPose:
     """Find where a person's eyes are and where they look.
@@ -87,6 +153,8 @@ def estimate_head_pose(
         height: of the ego image in pixels.
         tilt_degrees: how far the camera is bent down from where the face looks.
         smoothing: period in frames, see `smooth_poses`.
+        body_height: how tall the person is, metres: the head's size in the depth then follows from trunk and limbs, and
+            the summary says how far the depth's metres are off. 0: an adult, whose head tells its size itself.
         progress: see `find_heads`.
 
     Raises:
@@ -98,9 +166,12 @@ def estimate_head_pose(
     usable = evidence.usable
     if not usable.any():
         raise ValueError(_why_nothing(keypoints, evidence.distance))
-    fits, size = find_heads(evidence[usable], progress)
+    fits, seen, size = find_heads(evidence[usable], body_height > 0, progress)
+    turned, off = towards_hands(fits.rotations, fits.direction_errors(), seen.hands)
     errors = torch.full((n_frames,), torch.inf, dtype=torch.float64)
-    errors[usable] = fits.direction_errors()
+    errors[usable] = off
+    shows_face = torch.zeros(n_frames, dtype=torch.bool)
+    shows_face[usable] = seen.shows_face
     known = errors <= _WORST_DIRECTION
     if not known.any():
         raise ValueError(
@@ -109,7 +180,7 @@ def estimate_head_pose(
         )
     to_world = exo_camera.expanded(n_frames).camera_to_world
     rotations, positions = (torch.zeros(n_frames, *shape, dtype=torch.float64) for shape in ((3, 3), (3,)))
-    rotations[usable] = to_world[usable, :3, :3] @ fits.rotations
+    rotations[usable] = to_world[usable, :3, :3] @ turned
     positions[usable] = (to_world[usable, :3, :3] @ fits.positions[..., None])[..., 0] + to_world[usable, :3, 3]
     rotations, positions = fill_gaps(rotations, positions, known)
     certainty = errors.square().reciprocal().clamp_min(1e-6)
@@ -119,8 +190,10 @@ def estimate_head_pose(
         camera=_worn_camera(rotations, positions, lens, width, height, tilt_degrees),
         confidence=confidence,
         filled_frames=_numbers(~known),
-        torso_frames=_numbers(known & ~evidence.shows_face),
-        head_size=size,
+        torso_frames=_numbers(known & ~shows_face),
+        head_size=size if bool((shows_face & known).any()) else None,
+        body_size=evidence.body_size,
+        body_height=body_height,
     )
 
 

@@ -1,17 +1,23 @@
-"""The trunk's axes from shoulders and hips: what is known of a head whose face is hidden."""
+"""The trunk, and how a head is held over it whose face is hidden."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
-from .keypoints import Joint
+from ..body.body import Body
+from ..body.facing import Facing
+from ..body.guides import Walk
+from ..cameras.rotations import vectors_to_matrices
 
-# Shoulder joints of adults lie about 0.36 m apart; where depth says otherwise one of them shows another surface.
-_SHOULDERS_APART = (0.15, 0.60)  # metres
-_HIPS_BELOW = 0.25  # metres below the shoulders, at least
+# How far heads are bent down over level shoulders: in the mean of those who stand or sit, who mostly work, and of those
+# who go about, who look ahead.
+_BENT_DOWN, _BENT_WALKING = math.radians(15), math.radians(-8)
+# One standard deviation about the head's x, y and z.
+_HELD = tuple(math.radians(angle) for angle in (22, 40, 15))
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,35 +25,42 @@ class Torso:
     """The trunk of one person over F frames, in the exo camera's axes.
 
     Attributes:
-        rotations: [F, 3, 3] from the trunk's axes (x to its right, y down, z ahead); NaN where unknown.
+        rotations: [F, 3, 3] from upright axes (x to the right, y down, z to where the trunk faces); NaN where unknown.
+        facing_errors: standard deviations of that facing [F], radians; infinite where unknown.
         neck: middle between the shoulders [F, 3], metres; NaN where unknown.
-        down: unit vector from the neck to the hips [F, 3]; NaN where hips are not seen.
+        held: the head's axes as the trunk lets expect them [F, 3, 3]; NaN where unknown.
+        held_errors: their standard deviations about the head's x, y and z [F, 3], radians.
     """
 
     rotations: Tensor
+    facing_errors: Tensor
     neck: Tensor
-    down: Tensor
+    held: Tensor
+    held_errors: Tensor
+
+    def __getitem__(self, frames: Tensor) -> Torso:
+        return Torso(*(getattr(self, part.name)[frames] for part in fields(self)))
 
 
-def torso_of(points: Tensor) -> Torso:
-    """Find the trunk in joints in the exo camera's axes [F, J, 3], metres; NaN where not known.
+def torso_of(body: Body, facing: Facing, walk: Walk, down: Tensor) -> Torso:
+    """Return the trunk: a head is held over it by the vertical, however far the trunk itself is bent.
 
-    Without hips the trunk counts as upright in the picture.
+    Args:
+        body: the person.
+        facing: where the trunk faces.
+        walk: where the person walks; who did so in a part of the clip goes about in the rest as well.
+        down: the unit vector downwards [F, 3].
     """
-    left, right = points[:, Joint.LEFT_SHOULDER], points[:, Joint.RIGHT_SHOULDER]
-    across = right - left  # [F, 3]
-    length = torch.linalg.vector_norm(across, dim=-1, keepdim=True)
-    plausible = (length > _SHOULDERS_APART[0]) & (length < _SHOULDERS_APART[1])  # false for NaN
-    middle = (left + right) / 2
-    # The neck of OpenPose is that same middle; it stands in where a shoulder is hidden.
-    neck = torch.where(middle.isfinite(), middle, points[:, Joint.NECK])
-    hips = points[:, [Joint.LEFT_HIP, Joint.RIGHT_HIP]].nanmean(dim=1)
-    trunk = hips - neck
-    has_hips = torch.linalg.vector_norm(trunk, dim=-1, keepdim=True) > _HIPS_BELOW
-    down = torch.nn.functional.normalize(trunk, dim=-1).where(has_hips, torch.nan)
-    upright = torch.where(has_hips, down, points.new_tensor([0, 1, 0]).expand_as(trunk))
-    x = torch.nn.functional.normalize(across, dim=-1)
-    z = torch.nn.functional.normalize(torch.linalg.cross(x, upright), dim=-1)
-    rotations = torch.stack([x, torch.linalg.cross(z, x), z], dim=-1)
-    usable = plausible[..., None] & rotations.isfinite().all(dim=(1, 2), keepdim=True)
-    return Torso(rotations.where(usable, torch.nan), neck, down)
+    right = torch.linalg.cross(down, facing.directions)
+    rotations = torch.stack([right, down, facing.directions], dim=-1)
+    share = min(1.0, 2 * float(walk.certainty.mean()))
+    bent = down.new_tensor([-(1 - share) * _BENT_DOWN - share * _BENT_WALKING, 0.0, 0.0])
+    errors = down.new_tensor(_HELD).repeat(len(down), 1)
+    errors[:, 1] = torch.hypot(errors[:, 1], facing.errors.clamp_max(math.pi))
+    return Torso(
+        rotations=rotations,
+        facing_errors=facing.errors,
+        neck=body.neck,
+        held=rotations @ vectors_to_matrices(bent),
+        held_errors=errors,
+    )

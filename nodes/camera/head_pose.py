@@ -30,9 +30,6 @@ from ..common.sockets import (
 from ..drawings.head_axes import draw_heads, drawn_size
 from ..drawings.plots import confidence_chart
 
-# Below this share of frames with a pose of their own the path is a guess.
-_FEW_SEEN = 0.5
-
 
 class Exo2EgoHeadPose(io.ComfyNode):
     """The ego camera between a person's eyes."""
@@ -53,8 +50,8 @@ class Exo2EgoHeadPose(io.ComfyNode):
                 PoseKeypointSocket.Input(
                     "keypoints",
                     optional=True,
-                    tooltip="POSE_KEYPOINT of DWPose, OpenPose or SDPose, or of Load Keypoints: 18 or 25 body joints; "
-                    "a face's points make it more exact.",
+                    tooltip="POSE_KEYPOINT of DWPose, OpenPose or SDPose, or of Load Keypoints: 18 or 25 body joints. "
+                    "Points of face and hands make it more exact; arms and legs help where the face is hidden.",
                 ),
                 MHRPoseSocket.Input(
                     "mhr_pose",
@@ -114,6 +111,17 @@ class Exo2EgoHeadPose(io.ComfyNode):
                     tooltip="A rig that Kimodo moves (KIMODO_POSE_DATA of newer ComfyUI versions), for a clip that was "
                     "rendered of it.",
                 ),
+                io.Float.Input(
+                    "scale_from_body_height",
+                    optional=True,
+                    default=0.0,
+                    min=0.0,
+                    max=2.5,
+                    step=0.01,
+                    tooltip="How tall the person is, in metres. Trunk and limbs then give the head's size, and the "
+                    "report states by what factor the depth's metres are off. The camera stays in the depth's own "
+                    "scale. 0: an adult of unknown height.",
+                ),
             ],
             outputs=[
                 CameraSocket.Output("ego_camera", display_name="ego camera", tooltip="One pose a frame."),
@@ -147,6 +155,7 @@ class Exo2EgoHeadPose(io.ComfyNode):
         face_landmarks: Any = None,
         images: Tensor | None = None,
         kimodo_pose: Any = None,
+        scale_from_body_height: float = 0.0,
     ) -> io.NodeOutput:
         people = _people(keypoints, mhr_pose, kimodo_pose, face_landmarks).resized(depth.width, depth.height)
         exo_camera = exo_camera.resized(depth.width, depth.height)
@@ -164,14 +173,15 @@ class Exo2EgoHeadPose(io.ComfyNode):
             height,
             tilt_degrees=tilt_degrees,
             smoothing=smoothing,
+            body_height=scale_from_body_height,
             progress=progress_bar(),
         )
         pictures = _depth_pictures(depth) if images is None else images
         preview = draw_heads(pictures, exo_camera, found.camera, one, found.filled_frames)
         chart = confidence_chart(found.confidence, found.filled_frames, found.torso_frames)
         report = found.summary()
-        if len(found.filled_frames) > (1 - _FEW_SEEN) * len(one):
-            warn(cls, "The head was not found in most frames; their poses are interpolated.")
+        for text in found.warnings():
+            warn(cls, text)
         show_text(cls, report)
         return io.NodeOutput(found.camera, preview, chart, report, ui=video_preview(preview))
 
