@@ -48,11 +48,15 @@ def main() -> None:
 
 def schema_texts() -> dict[str, str]:
     """Return the English text of every key, from the schemas of this checkout's nodes in the prepared ComfyUI."""
-    sys.path.insert(0, str(ROOT / "tools" / "benchmarks"))
-    import random_wan  # isort: skip (it makes exo2ego importable)
+    import environment
     import torch
 
-    random_wan.start(torch.device("cpu"))
+    import pack
+
+    pack.register()
+    from exo2ego.measure import random_wan
+
+    random_wan.start(torch.device("cpu"), environment.prepare().comfyui)
     from exo2ego.nodes.extension import NODES
 
     return texts_of({node.define_schema().node_id: node.GET_NODE_INFO_V1() for node in NODES})
