@@ -74,8 +74,12 @@ def faults(english: str, translation: str, titles: Mapping[str, str] | None = No
 
 
 def literals(english: str) -> list[str]:
-    """Return what stays as it is in every language: numbers, code, paths, options, names such as EgoX."""
-    return [word for word in _LITERALS.findall(english) if word not in _TRANSLATED]
+    """Return what stays as it is in every language: numbers, code, paths, options, names such as EgoX.
+
+    A text that is one word with an underscore is an input's name, which is translated.
+    """
+    is_name = "_" in english and english.isidentifier()
+    return [] if is_name else [word for word in _LITERALS.findall(english) if word not in _TRANSLATED]
 
 
 def digest(english: str) -> str:
