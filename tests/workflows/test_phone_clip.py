@@ -33,7 +33,7 @@ TEXTS = {
 }
 # What a processor bears of the stand-ins' full size.
 SMALL = {
-    "Exo2EgoLoadClip": {"frames": 5, "width": 224, "height": 128},
+    "Exo2EgoLoadClip": {"frames": 5},
     "Exo2EgoPointCloud": {"reliability": 10.0},  # random weights give rough depth
     "Exo2EgoFindPeople": {"confidence": 0.3},
     "KSampler": {"steps": 1},
