@@ -16,7 +16,6 @@ from exo2ego.takes.video import read_video
 from support.depth_files import write_exr
 from support.graphs import FILES, api_graph, node_id, only_outputs, with_inputs, with_models, with_node
 from support.tiny_depth_pro import save_tiny_depth_pro
-from support.tiny_people import save_tiny_detector, save_tiny_pose
 
 
 @pytest.fixture(scope="module")
@@ -26,21 +25,16 @@ def depth_pro(comfy_server) -> str:
     return save_tiny_depth_pro(folder).name
 
 
-@pytest.fixture(scope="module")
-def people(comfy_server) -> dict[str, str]:
-    folder = comfy_server.base / "models" / "people"
-    folder.mkdir(parents=True, exist_ok=True)
-    return {"detector": save_tiny_detector(folder / "wild_d").name, "pose": save_tiny_pose(folder / "wild_p").name}
-
-
 @pytest.fixture
-def graph(small_take, depth_pro, people):
+def graph(small_take, depth_pro):
     graph = with_models(api_graph("egox"), {role: name for role, (_, name) in FILES.items()}, stand_ins=True)
     clip = {"file": f"{small_take.name}/exo.mp4", "frames": 5, "frame_rate": 0, "width": 128, "height": 64}
     graph = with_inputs(graph, "Exo video", **clip)
     graph = with_inputs(graph, "DepthPro", weights=depth_pro)
     graph = with_inputs(graph, "Point cloud", reliability=10.0)  # random weights give rough depth
-    graph = with_inputs(graph, "Find people", **people, confidence=0.3)
+    # Random weights find no head: the camera stands where the exo camera does.
+    stands = trajectory_to_json(Trajectory((Keyframe(0, (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0)),), width=64, height=64))
+    graph = with_inputs(graph, "Camera editor", trajectory=stands, start_camera=None)
     graph = with_inputs(graph, "Describe clip", ego_action="Both hands move over a table.")
     return with_inputs(graph, "Sampler", steps=1)
 

@@ -65,6 +65,15 @@ class Hand:
         self.page.evaluate(_LOOK_AT, title)
         self.page.wait_for_timeout(800)
 
+    def delete(self, title: str) -> None:
+        """Select a node by its title bar and press Delete."""
+        self.done += [f"click {title}", "press Delete"]
+        x, y = self.page.evaluate(_TITLE_PLACE, title)
+        self.page.mouse.click(x, y)
+        self.page.wait_for_timeout(500)
+        self.page.keyboard.press("Delete")
+        self.page.wait_for_function("(title) => !app.graph._nodes.some((one) => one.title === title)", arg=title)
+
     def upload(self, title: str, widget: str, file: Path) -> None:
         """Press a node's upload button and choose a file."""
         self.done.append(f"choose {file.name}")
@@ -91,6 +100,14 @@ _LOOK_AT = """async (title) => {
     frame.height / 2 / scale - node.pos[1] - node.size[1] / 2,
   ];
   app.canvas.setDirty(true, true);
+}"""
+
+_TITLE_PLACE = """(title) => {
+  const node = app.graph._nodes.find((one) => one.title === title);
+  const { scale, offset } = app.canvas.ds;
+  const frame = app.canvas.canvas.getBoundingClientRect();
+  const at = (place, axis) => (place + offset[axis]) * scale;
+  return [frame.x + at(node.pos[0] + node.size[0] / 2, 0), frame.y + at(node.pos[1] - 14, 1)];
 }"""
 
 # The middle of a widget on the screen: an element of its own, or a part of the canvas.

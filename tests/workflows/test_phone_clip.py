@@ -33,7 +33,7 @@ TEXTS = {
 }
 # What a processor bears of the stand-ins' full size.
 SMALL = {
-    "Exo2EgoLoadClip": {"frames": 5, "width": 224, "height": 128},
+    "Exo2EgoLoadClip": {"frames": 5},
     "Exo2EgoPointCloud": {"reliability": 10.0},  # random weights give rough depth
     "Exo2EgoFindPeople": {"confidence": 0.3},
     "KSampler": {"steps": 1},
@@ -112,6 +112,9 @@ def test_a_phone_clip_in_and_a_first_person_video_out(phone, tmp_path):
     hand.look_at("Exo video")
     hand.upload("Exo video", "upload", clip)
     page.wait_for_function(_CHOSEN, arg=clip.name)
+    # Random weights find no head: the way of a clip in which nobody is found.
+    hand.look_at("Ego Camera")
+    hand.delete("Ego Camera")
     hand.look_at("Camera editor")
     hand.click(page.locator("button[data-command=setKey]"), "the key at the exo camera")
     hand.look_at("Describe clip")
@@ -153,6 +156,7 @@ def test_a_folder_of_phone_clips_overnight(phone, tmp_path):
         for key, node in api_graph("egox").items()
         if node["_meta"]["title"] not in ("Save ego video", "Save side by side", "Save contact sheet")
     }
+    del graph[node_id(graph, "Camera editor")]["inputs"]["start_camera"]  # random weights find no head
     for node in graph.values():
         node["inputs"].update(SMALL.get(node["class_type"], {}))
     workflow = tmp_path / "priors.json"
