@@ -78,6 +78,12 @@ def test_what_changes_is_found(folder, english):
     }
 
 
+def test_what_another_node_says_too_is_filled_in(folder, english):
+    changed = english | {"nodeDefs.New.inputs.exo_1.tooltip": "A video."}
+    (task,) = todo(changed, Language(folder)).values()
+    assert task == {"english": "A video.", "translation": "*A video.*"}
+
+
 def test_what_was_filled_in_is_taken_and_the_rest_stays_to_do(folder, english):
     changed = english | {KEY: "Frames: 50.", "nodeDefs.New.display_name": "New"}
     language = Language(folder)

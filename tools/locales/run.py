@@ -4,7 +4,7 @@
     python tools/run.py locales --accept todo.json
 
 The first writes `locales/english.json` from the nodes' schemas. In its output every text has the English one, the
-former translation (`was`) where there is one, and an empty `translation` to be filled. The second takes in what was
+former translation (`was`) where there is one, and a `translation` to be filled. The second takes in what was
 filled in and drops what no node has any more. A stale translation that is still right is filled in as it was.
 """
 
@@ -63,9 +63,10 @@ def schema_texts() -> dict[str, str]:
 
 
 def todo(english: Mapping[str, str], language: Language) -> dict[str, dict[str, str]]:
-    """Return what a translator has to fill, by key."""
+    """Return what a translator has to fill, by key. What another node says in the same words is filled in already."""
     keys = {*language.missing(english), *language.stale(english)}
-    return {key: _task(english[key], language.texts.get(key)) for key in english if key in keys}
+    known = {english[key]: text for key, text in language.texts.items() if key in english and key not in keys}
+    return {key: _task(english[key], language.texts.get(key), known) for key in english if key in keys}
 
 
 def take(filled: Mapping[str, Mapping[str, Any]], english: Mapping[str, str], language: Language) -> list[str]:
@@ -90,8 +91,8 @@ def say(*lines: str) -> None:
         print(line, file=sys.stderr)
 
 
-def _task(english: str, was: str | None) -> dict[str, str]:
-    return {"english": english, **({"was": was} if was else {}), "translation": ""}
+def _task(english: str, was: str | None, known: Mapping[str, str]) -> dict[str, str]:
+    return {"english": english, **({"was": was} if was else {}), "translation": known.get(english, "")}
 
 
 if __name__ == "__main__":
