@@ -20,6 +20,8 @@ NONE = "none"
 # The base model that a node asks for.
 _BASE_OF = {"Exo2EgoEgoXLoader": WAN21_I2V, "Exo2EgoSynApply": WAN22_I2V}
 _OURS = "Exo2Ego"
+# Begins the names of the files in the pack's own folder `pocket`: nobody has to find or load these.
+_COMES_WITH_THE_PACK = "exo2ego_pocket_"
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def _models(workflow: str, graph: dict[str, dict[str, Any]]) -> dict[tuple[str, 
     for node in graph.values():
         for name, value in node["inputs"].items():
             folders = MODEL_INPUTS.get((node["class_type"], name))
-            if folders is None or value == NONE or not isinstance(value, str):
+            if folders is None or value == NONE or not isinstance(value, str) or value.startswith(_COMES_WITH_THE_PACK):
                 continue
             base = bases[0] if folders == ("diffusion_models",) else None
             title = str(node["_meta"]["title"])

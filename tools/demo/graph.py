@@ -15,7 +15,7 @@ API_WORKFLOWS = ROOT / "workflows" / "api"
 
 # The workflows of the pocket model, the one for a clip with files of its own, and the one for a take.
 POCKET_WORKFLOW = API_WORKFLOWS / "1_pocket.json"
-POCKET_SYN_WORKFLOW = Path(__file__).parent / "pocket_exo2egosyn.json"
+POCKET_SYN_WORKFLOW = API_WORKFLOWS / "pocket_exo2egosyn.json"
 CLIP_WORKFLOW = API_WORKFLOWS / "egox.json"
 TAKE_WORKFLOW = API_WORKFLOWS / "egox_take.json"
 

@@ -73,6 +73,13 @@ def test_every_model_that_a_workflow_loads_is_known():
     assert {re.sub(r"-\d{5}-of-\d{5}", "", model.file) for model in models} == set(KNOWN)
 
 
+@pytest.mark.parametrize("name", ["1_pocket", "pocket_exo2egosyn"])
+def test_what_comes_with_the_pack_is_not_looked_for(name):
+    shipped = shipped_workflows(ROOT)
+    assert name in shipped.names
+    assert shipped.of(name) == []
+
+
 def test_the_readme_lists_the_same_models():
     section = (ROOT / "README.md").read_text(encoding="utf-8").split("## Models")[1].split("\n## ")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line]
