@@ -42,10 +42,11 @@ def without_jumps(track: Keypoints) -> list[Keypoints]:
     pieces = torch.tensor_split(torch.arange(len(frames)), (cuts.nonzero()[:, 0] + 1).tolist())
     people: list[list[Tensor]] = []
     for piece in pieces:
-        misses = [_misses(places[person[-1][-1]], places[piece[0]], size) for person in people]
-        best = min(range(len(people)), key=lambda number: misses[number], default=None)
-        if best is not None and misses[best] < 1:
-            people[best].append(piece)
+        # Whoever the track leapt away from is out of the question.
+        others = [person for person in people if person[-1][-1] != piece[0] - 1]
+        misses = [_misses(places[person[-1][-1]], places[piece[0]], size) for person in others]
+        if misses and min(misses) < 1:
+            others[misses.index(min(misses))].append(piece)
         else:
             people.append([piece])
     return [_only(track, frames[torch.cat(person)]) for person in people]

@@ -18,7 +18,7 @@ from .keypoints import HEAD_JOINTS, Joint
 from .model import HEAD_POINTS
 
 # Log-odds that three and more joints of a head are a face that was seen.
-_MOSTLY_SEEN = 2.0
+_MOSTLY_SEEN = 2.5
 # No witness alone says more than this.
 _LOUDEST = 4.0
 _NECK = math.radians(45)  # how far heads turn over trunks, one standard deviation
@@ -61,7 +61,7 @@ def _by_depth(fits: HeadFits, evidence: HeadEvidence) -> Tensor:
     measured = evidence.depths[:, _FRONT].nanmean(dim=1) - evidence.depths[:, _EARS].nanmean(dim=1)
     error = _DEPTH_ERROR[0] + _DEPTH_ERROR[1] * evidence.distance
     odds = 0.5 * (measured / error).square() - 0.5 * ((measured - expected) / error).square()
-    return odds.nan_to_num(0.0).clamp(-_LOUDEST / 2, _LOUDEST / 2)
+    return odds.nan_to_num(0.0).clamp(-_LOUDEST, _LOUDEST)
 
 
 def _by_walking(fits: HeadFits, evidence: HeadEvidence) -> Tensor:

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from exo2ego.geometry.head.keypoints import Joint, Keypoints
+from exo2ego.geometry.head.keypoints import Joint, Keypoints, Limb
 from exo2ego.geometry.head.openpose import openpose_frames, read_openpose
 
 WIDTH, HEIGHT = 640, 480
@@ -133,3 +133,27 @@ def test_written_and_read_again():
         found = people.frames[index]
         torch.testing.assert_close(found.confidence[0], confidence[index])
         torch.testing.assert_close(found.pixels[0][found.seen[0]], pixels[index][found.seen[0]])
+
+
+@pytest.mark.parametrize("joints", [18, 25])
+def test_arms_and_legs(joints):
+    """Numbered as OpenPose's documentation draws them; the body of 25 has its legs one further."""
+    flat = [number for joint in range(joints) for number in (10 * joint + 10, 5, 0.9)]
+    frame = {"people": [{"pose_keypoints_2d": flat}], "canvas_width": 640, "canvas_height": 360}
+    limbs = read_openpose([frame]).frames[0].limbs[0]
+    later = 1 if joints == 25 else 0
+    expected = {"LEFT_ELBOW": 6, "RIGHT_ELBOW": 3, "LEFT_WRIST": 7, "RIGHT_WRIST": 4}
+    expected |= {"LEFT_KNEE": 12 + later, "RIGHT_KNEE": 9 + later, "LEFT_ANKLE": 13 + later, "RIGHT_ANKLE": 10 + later}
+    assert {limb.name: round(float(limbs[limb, 0] - 10) / 10) for limb in Limb} == expected
+    half = read_openpose([frame]).resized(320, 180).frames[0].limbs[0]
+    assert torch.equal(half[:, :2] * 2, limbs[:, :2])
+
+
+def test_points_of_a_hand_take_the_wrists_place():
+    body = [50.0, 60.0, 0.9] * 18
+    hand = [200.0, 100.0, 0.8] * 20 + [0.0, 0.0, 0.0]
+    person = {"pose_keypoints_2d": body, "hand_left_keypoints_2d": hand, "hand_right_keypoints_2d": None}
+    frame = {"people": [person], "canvas_width": 640, "canvas_height": 360}
+    limbs = read_openpose([frame]).frames[0].limbs[0]
+    assert limbs[Limb.LEFT_WRIST].tolist() == pytest.approx([200, 100, 0.8])
+    assert limbs[Limb.RIGHT_WRIST].tolist() == pytest.approx([50, 60, 0.9])

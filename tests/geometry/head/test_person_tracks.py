@@ -136,3 +136,32 @@ def test_following_asks_in_between_whether_to_go_on(monkeypatch):
     with cancellable(lambda: asked.append(1)):
         follow_people(people)
     assert len(asked) >= 2 * 80 * 80 // 1000  # two frames have pairs, of some 80 people each
+
+
+# Detectors that know one person ---------------------------------------------------------------------------------------
+
+
+def jumping(order: str, apart: float = 35.0, size: float = 60.0) -> People:
+    """Two people who stand side by side, a and b, of whom each frame has one; they move a little."""
+    places = {"a": 300.0, "b": 300.0 + apart}
+    frames = [somebody(places[who] + 0.5 * (frame % 3), 180, size) for frame, who in enumerate(order)]
+    return People(tuple(frames), WIDTH, HEIGHT)
+
+
+@pytest.mark.parametrize("order", ["aaaaabbbbaaaaa", "aaababbaaabaaa", "abababababab", "aaaaaaaaab"])
+def test_a_detector_that_jumps_between_two_people_makes_two_tracks(order):
+    tracks = follow_people(jumping(order))
+    assert "".join("a" if seen else "b" for seen in tracks[0].seen.any(dim=1)) == order
+    assert len(tracks) == 2
+    assert not bool((tracks[0].seen & tracks[1].seen).any())
+
+
+def test_another_size_at_the_same_place_is_somebody_else():
+    frames = [somebody(300, 180, 120 if frame < 8 else 60) for frame in range(14)]
+    assert len(follow_people(People(tuple(frames), WIDTH, HEIGHT))) == 2
+
+
+def test_who_runs_is_one_person():
+    """As fast as people may be followed at all, and nearer to the camera from frame to frame."""
+    frames = [somebody(40 + 22 * frame, 180, 60 * 1.04**frame) for frame in range(14)]
+    assert len(follow_people(People(tuple(frames), WIDTH, HEIGHT))) == 1
