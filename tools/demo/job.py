@@ -18,9 +18,9 @@ POCKET_NOTICE = (
     "shows the method; it is not EgoX. Give MODELS=DIR with the real weights for that."
 )
 SYN_NOTICE = (
-    "The model is the POCKET MODEL with small components of Exo2EgoSyn, which our own trainer trained on one kitchen, that "
-    "of the example room in other colors. It shows how the method's parts work together; it is not the authors' model, who "
-    "have published none, and it knows that kitchen alone."
+    "The model is the POCKET MODEL with small components of Exo2EgoSyn, which our own trainer trained on one kitchen, "
+    "that of the example room in other colors. It shows how the method's parts work together; it is not the authors' "
+    "model, who have published none, and it knows that kitchen alone."
 )
 # What a background asked for sets on the point cloud; without one the workflow's own settings stay: the mean of what
 # stands still, and what moves on top unless the take is one of Ego-Exo4D.

@@ -36,8 +36,8 @@ def check_components(folder: Path = POCKET) -> None:
     if missing := [path.name for path in files if not path.is_file()]:
         raise ValueError(
             f"{len(missing)} components of the pocket model are not in {files[0].parent}, such as {missing[0]}. They "
-            "come with the pack: put its folder there anew, or train them by `make pocket`, which takes hours, and copy "
-            "what its last line names there."
+            "come with the pack: put its folder there anew, or train them by `make pocket`, which takes hours, and "
+            "copy what its last line names there."
         )
 
 
