@@ -171,10 +171,11 @@ _CROSSED = """() => {
 # Pairs of nodes that cover each other, title bars of 30 pixels included.
 _OVERLAPS = """() => {
   const nodes = app.graph._nodes, found = [];
+  const size = (node) => node.flags.collapsed ? [200, 0] : node.size;  // of a collapsed node the title bar alone
   for (const [index, a] of nodes.entries())
     for (const b of nodes.slice(index + 1))
-      if (a.pos[0] < b.pos[0] + b.size[0] && b.pos[0] < a.pos[0] + a.size[0]
-          && a.pos[1] - 30 < b.pos[1] + b.size[1] && b.pos[1] - 30 < a.pos[1] + a.size[1])
+      if (a.pos[0] < b.pos[0] + size(b)[0] && b.pos[0] < a.pos[0] + size(a)[0]
+          && a.pos[1] - 30 < b.pos[1] + size(b)[1] && b.pos[1] - 30 < a.pos[1] + size(a)[1])
         found.push(`${a.title} and ${b.title}`);
   return found;
 }"""
