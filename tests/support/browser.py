@@ -128,15 +128,32 @@ def _playwright_error() -> type[Exception]:
     return Error
 
 
+_started: list[Any] = []  # the process's Playwright, while an editor is open: it has one at a time
+
+
+@contextmanager
+def _playwright() -> Iterator[Any]:
+    """Return the process's Playwright; it ends with the editor that began it, which is the last to close."""
+    from playwright.sync_api import sync_playwright
+
+    if _started:
+        yield _started[0]
+        return
+    with sync_playwright() as begun:
+        _started.append(begun)
+        try:
+            yield begun
+        finally:
+            _started.clear()
+
+
 @contextmanager
 def editor(url: str) -> Iterator[Editor]:
     """Open the editor of a server, or skip the test where there is no Chromium."""
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
+    with _playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
         try:
             made = Editor(browser.new_page(viewport={"width": 3000, "height": 1800}))
