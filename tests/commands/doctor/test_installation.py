@@ -186,6 +186,6 @@ def test_the_real_comfyui(tmp_path):
     assert result.returncode == 1, result.stderr
     report = json.loads(result.stdout)
     assert not [found for found in report["findings"] if found["check"] in ("versions", "installation")]
-    wanted = [model for model in shipped_workflows(ROOT).of("egox") if not model.known.optional]
+    wanted = [model for model in shipped_workflows(ROOT).of("egox_take") if not model.known.optional]
     assert report["counts"]["error"] == len(wanted)
     assert Path(report["facts"]["pack"]) == tmp_path / "custom_nodes" / "ComfyUI-Exo2Ego"
