@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -148,19 +148,26 @@ def _playwright() -> Iterator[Any]:
 
 
 @contextmanager
-def editor(url: str) -> Iterator[Editor]:
-    """Open the editor of a server, or skip the test where there is no Chromium."""
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
+def chromium(flags: Sequence[str]) -> Iterator[Any]:
+    """Start Chromium, or skip the test where there is none; yields Playwright's browser."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if path is None:
         pytest.skip("no Chromium on this machine: apt-get install chromium")
     with _playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=_FLAGS)
+        browser = playwright.chromium.launch(executable_path=path, args=list(flags))
         try:
-            made = Editor(browser.new_page(viewport={"width": 3000, "height": 1800}))
-            made.open(url)
-            yield made
+            yield browser
         finally:
             browser.close()
+
+
+@contextmanager
+def editor(url: str) -> Iterator[Editor]:
+    """Open the editor of a server, or skip the test where there is no Chromium."""
+    with chromium(_FLAGS) as browser:
+        made = Editor(browser.new_page(viewport={"width": 3000, "height": 1800}))
+        made.open(url)
+        yield made
 
 
 def screenshot(made: Editor, path: Path) -> None:

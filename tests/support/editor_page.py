@@ -11,8 +11,6 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from exo2ego.geometry.cameras.presets import NAMED_PRESETS, RELEASE_SIZE, preset_lens
 from exo2ego.geometry.cameras.trajectory import Trajectory
 from exo2ego.geometry.cameras.trajectory_json import trajectory_to_json
@@ -21,7 +19,7 @@ from exo2ego.geometry.points.packed_cloud import pack_cloud
 from exo2ego.geometry.points.point_cloud import Background, build_point_cloud
 from exo2ego.takes.example.room import example_take
 
-from .browser import PATIENCE
+from .browser import PATIENCE, chromium
 
 FRAMES = 9
 # Chromium's own software, where there is no card: https://chromium.googlesource.com/chromium/src/+/main/docs/gpu/swiftshader.md
@@ -84,19 +82,13 @@ def editor_page(folder: Path, flags: tuple[str, ...] = NO_GL, first: str = "") -
         flags: of Chromium, beside those that every test needs.
         first: a script that runs before the page's own.
     """
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium on this machine: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
     shutil.copytree(_MODULES, folder / "js")
     (folder / "index.html").write_text(_PAGE)
     payload = _payload(folder)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", *flags])
-        try:
+    try:
+        with chromium(("--no-sandbox", *flags)) as browser:
             page = browser.new_page(viewport={"width": 1200, "height": 880})
             page.set_default_timeout(PATIENCE)
             page.add_init_script(first)
@@ -105,9 +97,8 @@ def editor_page(folder: Path, flags: tuple[str, ...] = NO_GL, first: str = "") -
             assert page.evaluate(_OPEN, payload)
             made.drawn()
             yield made
-        finally:
-            browser.close()
-            server.shutdown()
+    finally:
+        server.shutdown()
 
 
 class _Quiet(SimpleHTTPRequestHandler):

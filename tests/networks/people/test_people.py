@@ -95,15 +95,13 @@ def test_joints_equal_transformers_own_post_processing(tmp_path, n_joints, exper
     processor = VitPoseImageProcessor.from_pretrained(folder)
     model = VitPoseForPoseEstimation.from_pretrained(folder).eval()
     picture = (images()[2] * 255).round().byte().numpy()
-    cut = [[[10.0, 5, 40, 50]]]
+    # Both people, as in the clip: a joint whose heat map is nearly flat shows how a batch of another size rounds.
+    cut = [[[10.0, 5, 40, 50]] * 2]
     with torch.inference_mode():
         pixels = processor([picture], boxes=cut, return_tensors="pt")
-        extra = {"dataset_index": torch.tensor([5])} if experts > 1 else {}
-        (((expected),),) = processor.post_process_pose_estimation(model(**pixels, **extra), boxes=cut)
-    apart = (found[0, 2, :, :2].float() - expected["keypoints"]).abs().amax(dim=1)  # pixels
-    # The refinement divides by a heat map's curvature: where random weights make that nearly zero, rounding shows.
-    assert (apart < 1e-3).float().mean() > 0.95
-    assert apart.max() < 1
+        extra = {"dataset_index": torch.tensor([5, 5])} if experts > 1 else {}
+        ((expected, _),) = processor.post_process_pose_estimation(model(**pixels, **extra), boxes=cut)
+    assert torch.allclose(found[0, 2, :, :2].float(), expected["keypoints"], atol=1e-3)
     assert torch.allclose(found[0, 2, :, 2].float(), expected["scores"].clamp(0, 1), atol=1e-4)
     assert float(found[0, 2, :, 0].std()) > 1, "all joints in one place would prove nothing"
     assert torch.equal(found[0], found[1].where(found[1] != 0, found[0]))
