@@ -18,7 +18,6 @@ from ...wan.shared.base_model import require_wan21_i2v
 from ..common.model_files import ListedInput, model_names
 from ..common.progress import logger, show_text, warn
 from ..common.schema import schema
-from .example_prompt import example_prompt_notes
 
 _MATCHES = [match.value for match in Match]
 _PICTURES = [picture.value for picture in ClipPicture]
@@ -170,9 +169,8 @@ class Exo2EgoEgoXConditioning(io.ComfyNode):
             clip_picture=ClipPicture(clip_picture),
             without_prior=prior == _NO_PRIOR,
         )
-        notes = (*made.notes, *example_prompt_notes(positive, exo))
-        if notes:
-            warn(cls, " ".join(notes))
+        if made.notes:
+            warn(cls, " ".join(made.notes))
         show_text(cls, made.in_force)
         return io.NodeOutput(made.positive, made.negative, made.exo_latent, made.ego_latent)
 

@@ -130,7 +130,8 @@ def example(work: Path, job: Job) -> tuple[Take, list[Upload], Edit]:
     write_take(take, folder)
 
     def edit(graph: graphs.Graph) -> graphs.Graph:
-        graph = graphs.with_inputs(graph, graphs.EXO_VIDEO, file=f"{folder.name}/exo.mp4", frames=job.n_frames)
+        clip = {"file": f"{folder.name}/exo.mp4", "frames": job.n_frames, "frame_rate": 0}
+        graph = graphs.with_inputs(graph, graphs.EXO_VIDEO, **clip)
         # The file takes the place of a depth model's pictures, the known angle that of its estimate, and the known
         # path that of what a pose estimator would find.
         graph = graphs.with_inputs(

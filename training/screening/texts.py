@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...wan.egox.prompt import TEXT_TOKENS, estimated_tokens, views_left_at_the_example
+from ...wan.egox.prompt import TEXT_TOKENS, estimated_tokens
 from ...wan.egox.prompt_sections import EGO, EXO, split_sections
 from .findings import Findings
 from .settings import ScreenSettings
@@ -40,8 +40,6 @@ def check_text(prompt: str, settings: ScreenSettings, found: Findings, count: Co
         found.reasons[CHECK] = (
             f"The text does not describe the {' and the '.join(missing)}: expected two blocks, [{EXO}] and [{EGO}]."
         )
-    elif left := views_left_at_the_example(prompt):
-        found.reasons[CHECK] = f"The text of the {' and '.join(left)} view is still the template's example."
     elif empty := [section.heading.strip() for section in sections if not section.sentences]:
         found.reasons[CHECK] = f"Nothing follows {empty[0]!r} in the text: it was cut off, or a part was not written."
     elif not text.rstrip(_CLOSING).endswith(tuple(_ENDS)):

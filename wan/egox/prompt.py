@@ -8,17 +8,6 @@ TEXT_TOKENS = 512
 # umt5 makes about this many tokens of an English word; only used where no text encoder is at hand to count.
 _TOKENS_PER_WORD = 1.35
 
-# The key under which encoded prompts tell which views still say what the template "egox" has as its example.
-EXAMPLE_PROMPT_KEY = "exo2ego_example_prompt"
-
-# What the template's Two-View Prompt holds before the artist writes, by the node's inputs.
-EXAMPLE_PARTS = {
-    "exo_scene": "A kitchen with a wooden table, seen from the corner.",
-    "exo_action": "A person stands at the table and moves both hands over it.",
-    "ego_scene": "The table top right below, the kitchen behind it.",
-    "ego_action": "Both hands reach into view from below and move over the table.",
-}
-
 
 def two_view_prompt(exo_scene: str, exo_action: str, ego_scene: str, ego_action: str) -> str:
     """Lay out four descriptions as EgoX's two-block prompt.
@@ -47,9 +36,3 @@ def _block(view: str, scene: str, action: str) -> str:
 def estimated_tokens(prompt: str) -> int:
     """Estimate how many tokens the text encoder makes of a prompt."""
     return round(len(prompt.split()) * _TOKENS_PER_WORD)
-
-
-def views_left_at_the_example(prompt: str) -> tuple[str, ...]:
-    """Return the views ("exo", "ego") of which a description is still the template's, word for word."""
-    words = " ".join(prompt.split())
-    return tuple(dict.fromkeys(name.partition("_")[0] for name, text in EXAMPLE_PARTS.items() if text in words))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .prompt import EXAMPLE_PROMPT_KEY, TEXT_TOKENS, views_left_at_the_example
+from .prompt import TEXT_TOKENS
 from .prompt_fit import FittedPrompt, PromptFit, fit_prompt
 
 _ENCODER = "umt5xxl"  # the name that ComfyUI's Wan tokenizer files tokens under
@@ -38,9 +38,7 @@ def encode_prompt(clip: Any, text: str, fit: PromptFit) -> tuple[list[Any], Fitt
             "The text encoder's tokenizer gave weights although they were switched off. Please report the version of "
             "ComfyUI; Clip Text Encode can be used in the meantime."
         )
-    views = views_left_at_the_example(text)
-    marks = {EXAMPLE_PROMPT_KEY: views} if views else {}
-    return clip.encode_from_tokens_scheduled({_ENCODER: [tokens]}, add_dict=marks), fitted
+    return clip.encode_from_tokens_scheduled({_ENCODER: [tokens]}), fitted
 
 
 def _tokens(clip: Any, text: str) -> list[Token]:

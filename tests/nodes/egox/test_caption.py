@@ -7,13 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from exo2ego.wan.egox.prompt import EXAMPLE_PARTS
 from exo2ego.wan.egox.vlm_instruction import VLM_INSTRUCTION
 from support.browser import editor, screenshot
 from support.tiny_vlm import BRIGHT, DARK, FORM, save_tiny_vlm
 
 ROOT = Path(__file__).resolve().parents[3]
-FIELDS = tuple(EXAMPLE_PARTS)
+FIELDS = ("exo_scene", "exo_action", "ego_scene", "ego_action")
 
 
 @pytest.fixture(scope="module")

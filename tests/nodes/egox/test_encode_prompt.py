@@ -12,9 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from exo2ego.commands.comfyui.errors import ExecutionFailedError, PromptRejectedError
-from exo2ego.takes.example.room import PROMPT_PARTS
-from exo2ego.wan.egox.prompt import two_view_prompt
-from support.graphs import Graph, api_graph, node_id, only_outputs, with_inputs, with_node
+from support.graphs import Graph, only_outputs, with_inputs, with_node
 from support.prompts import two_blocks
 from support.standin_nodes.configs import UMT5_CONFIG
 from support.tiny_models import FILES
@@ -172,70 +170,3 @@ def test_another_text_encoder_is_refused(comfy_client):
     graph = with_inputs(graph, "Encode", clip=["6", 0])
     with pytest.raises(ExecutionFailedError, match=r"are of: l\..*type wan"):
         comfy_client.run(only_outputs(graph, "Report"))
-
-
-@pytest.fixture
-def example_warnings(comfy_server, comfy_client, small_take):
-    """Run the template's graph up to EgoX Conditioning; returns the warnings of a prompt left at the example."""
-
-    def run(*, exo: str, encoder: str = "Exo2EgoEncodePrompt", **prompt: str) -> list[str]:
-        graph = api_graph("egox")
-        graph = with_inputs(graph, "Text encoder", clip_name=FILES["clip"][1])
-        graph = with_inputs(graph, "VAE", vae_name=FILES["vae"][1])
-        graph[node_id(graph, "Text encoder")]["class_type"] = "StandInCLIPLoader"
-        clip = {"file": f"{small_take.name}/exo.mp4", "frames": 5, "width": 128, "height": 64}
-        graph = with_inputs(graph, "Exo video", **clip)
-        graph = with_inputs(graph, "Prompt", **prompt)
-        text = {"clip": [node_id(graph, "Text encoder"), 0], "text": [node_id(graph, "Prompt"), 0]}
-        graph = with_node(graph, "910", encoder, "Encode", **text)
-        grey = {"height": 64, "batch_size": 5, "color": 0x808080}
-        graph = with_node(graph, "911", "EmptyImage", "Grey clip", width=128, **grey)
-        graph = with_node(graph, "912", "EmptyImage", "Grey prior", width=64, **grey)
-        links = {"positive": ["910", 0], "negative": ["910", 0], "ego_prior": ["912", 0], "clip_vision": None}
-        graph = with_inputs(graph, "EgoX conditioning", exo=[node_id(graph, exo), 0], **links)
-        latent = [node_id(graph, "EgoX conditioning"), 2]
-        graph = with_node(graph, "913", "SaveLatent", "Save", samples=latent, filename_prefix=f"example_{next(RUNS)}")
-        before = len(comfy_server.log.read_text(errors="replace"))
-        comfy_client.run(only_outputs(graph, "Save"))
-        log = comfy_server.log.read_text(errors="replace")[before:]
-        return [line for line in log.splitlines() if "the template's example" in line]
-
-    return run
-
-
-ROOM, OTHER = "Exo video", "Grey clip"
-OWN = {
-    "exo_scene": "A workshop.",
-    "exo_action": "A woman saws.",
-    "ego_scene": "A bench.",
-    "ego_action": "Two hands hold a saw.",
-}
-
-
-def test_the_example_s_prompt_on_another_clip_warns(example_warnings):
-    (line,) = example_warnings(exo=OTHER)
-    assert "exo view and ego view" in line
-    assert "Write in Two-View Prompt" in line
-
-
-def test_one_view_left_at_the_example_warns(example_warnings):
-    own = {name: text for name, text in OWN.items() if name != "ego_action"}
-    (line,) = example_warnings(exo=OTHER, **own)
-    assert "(ego view)" in line
-
-
-def test_the_example_s_prompt_on_the_example_s_clip_is_fine(example_warnings):
-    """Also small and compressed as a video: what `make demo` and the template's first run do."""
-    assert example_warnings(exo=ROOM) == []
-
-
-def test_a_prompt_of_one_s_own_is_fine(example_warnings):
-    assert example_warnings(exo=OTHER, **OWN) == []
-
-
-def test_the_mark_of_the_template_s_example(encode):
-    """The shipped template has the text that the pack knows; the example room's own prompt is another."""
-    graph = api_graph("egox")
-    template = graph[node_id(graph, "Prompt")]["inputs"]
-    assert encode(two_view_prompt(**PROMPT_PARTS))[2] == {"pooled_output": None}
-    assert encode(two_view_prompt(**template))[2]["exo2ego_example_prompt"] == ["exo", "ego"]

@@ -203,11 +203,19 @@ def test_depth_images_follow_too(inputs):
     assert plain_depth(cut, images=grey).values[:, 0, 0].tolist() == [7, 8, 9, 10, 11]
 
 
-def test_depth_that_follows_already_is_refused(inputs):
+def test_depth_of_what_was_handed_out_stays_as_it_is(inputs):
+    """As a depth model makes it of the cut clip: the very frames, in the very size."""
+    write_clip(inputs / "clip.mp4", 12)
+    cut = load("clip.mp4", frames=5, start=0.2)[CUT]
+    depth = torch.rand(5, 96, 144, 1).expand(5, 96, 144, 3) + 1
+    assert torch.equal(plain_depth(cut, images=depth).values, depth[..., 0])
+
+
+def test_fewer_depth_images_than_the_clip_has_frames_are_refused(inputs):
     write_clip(inputs / "clip.mp4", 12)
     cut = load("clip.mp4", frames=5)[CUT]
     with pytest.raises(ValueError, match=r"has 12 frames, and there are 5 depth images.*must not be connected"):
-        plain_depth(cut, images=torch.ones(5, 96, 144, 3))
+        plain_depth(cut, images=torch.ones(5, 48, 72, 3))
 
 
 def test_cameras_follow(inputs):

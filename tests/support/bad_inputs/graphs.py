@@ -43,7 +43,8 @@ _SMALL: dict[str, dict[str, Any]] = {
     "Exo2EgoDepthPro": {"weights": DEPTH_PRO},
     "Exo2EgoPointCloud": {"reliability": 1.0},  # depth of tiny random weights is rugged
     "Exo2EgoFindPeople": {**{name: f"bad_inputs_{name}" for name in ("detector", "pose", "masks")}, "confidence": 0.3},
-    "Exo2EgoCaption": {"weights": VLM, "frames": 2},
+    # Tiny random weights describe nothing, and an empty prompt is an error.
+    "Exo2EgoCaption": {"weights": VLM, "frames": 2, "exo_scene": "A room.", "ego_action": "Two hands."},
     "Exo2EgoCameraFile": {"file": _CAMERA, "width": 64, "height": 64},
     "Exo2EgoHeadPose": {"width": 64, "height": 64},
     "Exo2EgoAttentionMap": {"frame": 3, "steps": 4, "times": 3},

@@ -96,11 +96,12 @@ def test_all_of_it(plan):
 
 
 def test_what_is_held_out_is_not_trained_on(plan):
-    for method in syn.STAGES:
+    for stage, method in enumerate(syn.STAGES):
         trainer = syn_stages.open_stage(plan, method)
         assert trainer.cache.held_out == ("room_000000", "room_000001")
         trained = set(trainer.cache.entries) - set(trainer.cache.held_out)
-        assert trained == {"room_000002", "room_020000"}
+        # One frame shows EgoExo-Align all it learns; the later stages learn what follows it.
+        assert trained == ({"room_000002"} if stage else {"room_000002", "room_020000"})
 
 
 def test_the_base_is_the_pocket_transformer(plan):
