@@ -119,8 +119,8 @@ class Camera:
 
     # Image operations: pixels and rays stay consistent ----------------------------------------------------------
 
-    def resized(self, width: int, height: int) -> Camera:
-        """Return the camera of the image resized to `width` x `height`.
+    def resized(self, width: int, height: int, what: str = "images") -> Camera:
+        """Return the camera of the image resized to `width` x `height`, which an error calls `what`, in the plural.
 
         Raises:
             ValueError: if the aspect ratio differs by more than 0.5 %, whatever the lens: an image of another shape is
@@ -131,9 +131,9 @@ class Camera:
         if not same_aspect((self.width, self.height), (width, height)):
             kept = in_shape_of((self.width, self.height), (width, height))
             raise ValueError(
-                f"The camera is {self.width} x {self.height} but the images are {width} x {height}: their aspect "
+                f"The camera is {self.width} x {self.height} but the {what} are {width} x {height}: their aspect "
                 f"ratios differ. Crop to one aspect ratio first: {kept[0]} x {kept[1]} of the camera's {self.width} x "
-                f"{self.height} pixels have that of the images. Or give the camera of the images as they are."
+                f"{self.height} pixels have that of the {what}. Or give the camera of the {what} as they are."
             )
         lens = self.lens
         if (width, height) != (self.width, self.height):

@@ -51,7 +51,8 @@ class ClipGeometry:
     kind: GGAGeometry = GGAGeometry.AS_RELEASED
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "exo_camera", self.exo_camera.resized(self.depth.width, self.depth.height))
+        camera = self.exo_camera.resized(self.depth.width, self.depth.height, "depth maps")
+        object.__setattr__(self, "exo_camera", camera)
 
     def directions(self, grid: TokenGrid, progress: Callable[[int, int], None] | None = None) -> GGADirections:
         """Return the directions of a grid of tokens; see `gga_directions`.

@@ -158,7 +158,7 @@ class Exo2EgoHeadPose(io.ComfyNode):
         scale_from_body_height: float = 0.0,
     ) -> io.NodeOutput:
         people = _people(keypoints, mhr_pose, kimodo_pose, face_landmarks).resized(depth.width, depth.height)
-        exo_camera = exo_camera.resized(depth.width, depth.height)
+        exo_camera = exo_camera.resized(depth.width, depth.height, "depth maps")
         one = follow_person(people, PersonChoice(person), number)
         if images is not None and len(images) != len(one):
             raise ValueError(

@@ -11,6 +11,8 @@ from typing import Any
 
 from demo.graph import Graph
 
+from support.graphs import needed
+
 from .graphs import LOOK, NODE, NodeGraph
 
 _WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN", "COMBO")
@@ -193,7 +195,8 @@ def mutated_workflows(graphs: dict[str, Graph], kinds: dict[str, dict[str, Any]]
         key = rng.choice([key for key, node in graph.items() if node["class_type"].startswith("Exo2Ego")])
         inputs, node = graph[key]["inputs"], graph[key]["class_type"]
         changed = rng.choice(list(inputs))
-        links = [other for other in graph if other not in (key, LOOK)]
+        # A circle of links is ComfyUI's own to refuse.
+        links = [other for other in graph if other != LOOK and key not in needed(graph, [other])]
         if isinstance(inputs[changed], list):
             other = rng.choice(links)
             value = [other, rng.randrange(max(1, len(kinds[graph[other]["class_type"]]["output"])))]
