@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from torch import Tensor, float16
+if TYPE_CHECKING:
+    from torch import Tensor  # the doctor reads the names without torch
 
 POCKET = Path(__file__).resolve().parents[1] / "pocket"
 TRANSFORMER_FILE, VAE_FILE = "exo2ego_pocket_i2v.safetensors", "exo2ego_pocket_vae.safetensors"
@@ -15,6 +16,8 @@ FOLDERS = {"diffusion_models": TRANSFORMER_FILE, "vae": VAE_FILE}
 
 # Of Exo2EgoSyn at the pocket's size: the components, and the folder of models that they lie in.
 COMPONENTS, COMPONENT_KIND = ("align", "multiexocon", "poseinj", "lora"), "exo2egosyn"
+
+FILE_NAMES = frozenset(FOLDERS.values()) | {f"exo2ego_pocket_{component}.safetensors" for component in COMPONENTS}
 
 # What takes CLIP's features in Wan 2.1 I2V; Wan 2.2 I2V is the same network without.
 _OF_CLIP = ("img_emb.", ".k_img.", ".v_img.", ".norm_k_img.")
@@ -48,5 +51,5 @@ def fingerprint(weights: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name in sorted(without_clip(weights)):
         if ".cross_attn." not in name:
-            digest.update(weights[name].detach().to(float16).contiguous().numpy().tobytes())
+            digest.update(weights[name].detach().half().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...common.paths import files_in
+from ...networks.pocket_files import FILE_NAMES
 from ...networks.weights.shards import without_shard
 from ...networks.weights.wan_kinds import WAN21_I2V, WAN22_I2V
 from ..comfyui.known_nodes import MODEL_INPUTS
@@ -20,8 +21,6 @@ NONE = "none"
 # The base model that a node asks for.
 _BASE_OF = {"Exo2EgoEgoXLoader": WAN21_I2V, "Exo2EgoSynApply": WAN22_I2V}
 _OURS = "Exo2Ego"
-# Begins the names of the files in the pack's own folder `pocket`: nobody has to find or load these.
-_COMES_WITH_THE_PACK = "exo2ego_pocket_"
 
 
 @dataclass(frozen=True)
@@ -135,8 +134,8 @@ def _models(workflow: str, graph: dict[str, dict[str, Any]]) -> dict[tuple[str, 
     for node in graph.values():
         for name, value in node["inputs"].items():
             folders = MODEL_INPUTS.get((node["class_type"], name))
-            if folders is None or value == NONE or not isinstance(value, str) or value.startswith(_COMES_WITH_THE_PACK):
-                continue
+            if folders is None or value == NONE or not isinstance(value, str) or value in FILE_NAMES:
+                continue  # the pack's own pocket files have to be found and loaded by nobody
             base = bases[0] if folders == ("diffusion_models",) else None
             title = str(node["_meta"]["title"])
             wanted = Wanted(value, folders, node["class_type"], name, title, base, (workflow,))
