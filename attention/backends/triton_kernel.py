@@ -147,8 +147,8 @@ def gga_forward(
 
     `q`, `k`, `v` and `out` are [B, n_tokens, heads * HEAD_DIM] with strides of batch and token and a contiguous last
     axis; `extended_queries` [ego tokens, EXTENDED] and `extended_keys` [FRAMES, n_tokens, EXTENDED] are float16.
-    `key_scales` [B * heads, blocks of keys] float32 is what keys in int8 were divided by, and then queries are made int8
-    here, each by a scale of its own; None where keys are as the model made them.
+    `key_scales` [B * heads, blocks of keys] float32 is what keys in int8 were divided by, and then queries are made
+    int8 here, each by a step of its own; None where keys are as the model made them.
     `log_sums` [B * heads, ego tokens] float32 gets the base-2 logarithm of each query's sum of exponentials, for the
     backward pass; None leaves it and its code out.
     `scale` is log2(e) / sqrt(HEAD_DIM), for exponentials are powers of two here; `boost` and `offset` are those of

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 
-from triton_cases import repair_interpreter  # first: it says that kernels are interpreted
-
 import torch
+from triton_cases import repair_interpreter  # first: it says that kernels are interpreted
 
 from exo2ego.attention.backends import triton_int8
 from exo2ego.attention.backends.reference import dense_bias
@@ -72,17 +71,21 @@ def _off(got: torch.Tensor, expected: torch.Tensor) -> float:
 
 def cases() -> dict[str, dict[str, float]]:
     found = {}
+    directions = with_missing(random_directions(LARGE))
+    for layout in (*LAYOUTS, LARGE):
+        found[f"{layout.describe()}, float16"] = case(layout, random_directions(layout), GGABias(), torch.float16)
+    for bias in BIASES:
+        found[f"{bias.form.value} {bias.strength}, float16"] = case(LARGE, directions, bias, torch.float16)
+    found["lambda 100, float16"] = case(LARGE, directions, GGABias(GGAForm.PAPER, 100.0), torch.float16)
     for dtype in (torch.float16, torch.bfloat16):
         name = str(dtype).removeprefix("torch.")
-        for layout in (*LAYOUTS, LARGE):
-            found[f"{layout.describe()}, {name}"] = case(layout, random_directions(layout), GGABias(), dtype)
-        directions = with_missing(random_directions(LARGE))
-        for bias in BIASES:
-            found[f"{bias.form.value} {bias.strength}, {name}"] = case(LARGE, directions, bias, dtype)
         found[f"128 channels, {name}"] = case(LARGE, directions, GGABias(), dtype, head_dim=128)
         found[f"steep logits, {name}"] = case(LARGE, directions, GGABias(), dtype, scale=4.0)
-        found[f"lambda 100, {name}"] = case(LARGE, directions, GGABias(GGAForm.PAPER, 100.0), dtype)
         found[f"keys that share much, {name}"] = case(LARGE, directions, GGABias(), dtype, mean=8.0)
+    triton_int8.PREPARED_BYTES = 1
+    for dtype in (torch.float16, torch.bfloat16):
+        name = str(dtype).removeprefix("torch.")
+        found[f"a head at a time, {name}"] = case(LAYOUTS[0], random_directions(LAYOUTS[0]), GGABias(), dtype)
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -55,7 +56,9 @@ def test_every_section_is_measured(tried):
         assert f"] {name}, about" in printed
         assert all(f"  {row['case']}: " in printed for row in section.rows)
         assert all(
-            "not a CUDA GPU" in row["empty"] or "on CPUs" in row["empty"] for row in section.rows if row["empty"]
+            any(told in row["empty"] for told in ("not a CUDA GPU", "on CPUs", "a training takes the bias itself"))
+            for row in section.rows
+            if row["empty"]
         )
 
 
@@ -64,8 +67,12 @@ def test_errors_are_within_their_bounds(tried):
     assert {name for name, row in rows.items() if not row["empty"]} == {
         *(f"{name}, {passes}, float32" for name in ("plain", "sdpa") for passes in ("forward", "backward")),
         "flex, forward, float32",
+        "harmonics, forward, float32",
     }
-    assert all(row["error"] < 1e-5 and row["note"].startswith("within") for row in rows.values() if not row["empty"])
+    measured = {name: row for name, row in rows.items() if not row["empty"]}
+    assert all(row["note"].startswith("within") for row in measured.values())
+    assert 1e-3 < measured.pop("harmonics, forward, float32")["error"] < 0.2  # it approximates
+    assert all(row["error"] < 1e-5 for row in measured.values())
 
 
 def test_times_stand_beside_their_own_baseline(tried):
@@ -140,6 +147,20 @@ def test_a_stop_keeps_what_is_done_and_the_same_command_goes_on(tmp_path, hangs)
 
 def children(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_a_killed_command_leaves_nothing_that_measures(tmp_path):
+    """The measuring process sees its standard input end: on every system, where no signal tells it."""
+    words = command("--device", "cpu", "--sections", "correctness,prior", "--out", tmp_path)
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        for line in process.stdout:
+            if "[1/2]" in line:
+                break
+        (worker,) = children(process.pid)
+        opened = os.pidfd_open(worker)  # readable when it has ended
+        process.kill()
+    assert select.select([opened], [], [], 60)[0]
+    os.close(opened)
 
 
 def test_a_stop_waits_for_less_than_two_seconds():

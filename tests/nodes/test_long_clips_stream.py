@@ -1,0 +1,136 @@
+"""What nodes of a long clip hold beyond their inputs and outputs: no more for twice as many frames.
+
+Tensors are counted, in small pictures, which takes nothing from the machine's speed and size. The cloud's sent bytes
+and the pictures on nodes are bounded by their own numbers (points, frames of a preview).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch.utils._pytree import tree_leaves
+
+from exo2ego.geometry.cameras.camera import Camera
+from exo2ego.geometry.depth.depth import Depth, DepthMeaning
+from exo2ego.geometry.lenses.pinhole import Pinhole
+from exo2ego.geometry.points.packed_cloud import pack_cloud
+from exo2ego.geometry.points.point_cloud import PointCloud
+from support.comfyui import import_comfyui, run_node
+from support.tensor_memory import counted_tensors
+
+import_comfyui()
+
+import comfy.model_management as management  # noqa: E402
+import folder_paths  # noqa: E402
+
+from exo2ego.nodes.drawings.contact_sheet import contact_sheet  # noqa: E402
+from exo2ego.nodes.extension import NODES  # noqa: E402
+from exo2ego.nodes.prior import prior as prior_nodes  # noqa: E402
+
+WIDTH, HEIGHT, EGO = 98, 56, 56
+FEW, MANY = 100, 200  # previews show 49 frames of either
+PIXELS, EGO_PIXELS = WIDTH * HEIGHT, EGO * EGO
+BY_NAME = {node.define_schema().node_id: node for node in NODES}
+
+
+@pytest.fixture(autouse=True)
+def small_machine(monkeypatch, tmp_path):
+    """Little for temporaries, so that they are full with few frames already, and a temp folder of the test's own."""
+    monkeypatch.setattr(prior_nodes, "DEFAULT_MEMORY_BUDGET", 4 << 20)
+    monkeypatch.setattr(prior_nodes, "_LEAST_MEMORY_BUDGET", 4 << 20)
+    monkeypatch.setattr("exo2ego.geometry.points.renderer.DEFAULT_MEMORY_BUDGET", 4 << 20)
+    monkeypatch.setattr(management, "get_torch_device", lambda: torch.device("cpu"))
+    monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path))
+
+
+def run(name: str, **values: object) -> object:
+    node = BY_NAME[name]
+    defaults = {one.id: one.default for one in node.define_schema().inputs if getattr(one, "default", None) is not None}
+    return run_node(node, {"unique_id": "1", "prompt": {}}, **{**defaults, **values})
+
+
+def clip(n_frames: int, dtype: torch.dtype = torch.float32) -> dict[str, object]:
+    random = torch.Generator().manual_seed(0)
+    wall = 2 + torch.rand(HEIGHT, WIDTH, generator=random) * 0.05
+    images = torch.rand(n_frames, HEIGHT, WIDTH, 3, generator=random).to(dtype)
+    lens = Pinhole.from_fov(60, WIDTH, HEIGHT)
+    return {
+        "images": images,
+        "depth": Depth(wall.repeat(n_frames, 1, 1), DepthMeaning.METRIC),
+        "camera": Camera(lens, WIDTH, HEIGHT, torch.eye(4)[None]),
+    }
+
+
+def points(n_frames: int) -> PointCloud:
+    random = torch.Generator().manual_seed(0)
+    own = [torch.rand(2000, 3, generator=random) + torch.tensor([-0.5, -0.5, 1.5]) for _ in range(n_frames)]
+    none = torch.zeros(0, 3)
+    return PointCloud(none, none, tuple(own), tuple(torch.rand(2000, 3, generator=random) for _ in own))
+
+
+def ego(n_frames: int) -> Camera:
+    return Camera(Pinhole.from_fov(60, EGO, EGO), EGO, EGO, torch.eye(4).repeat(n_frames, 1, 1))
+
+
+def beyond(work: Callable[[], object]) -> int:
+    """Bytes of tensors beside what was there before and what is handed out."""
+    with counted_tensors() as memory:
+        result = work()
+        peak = memory.peak
+    outputs = {id(leaf.untyped_storage()): leaf.untyped_storage().nbytes() for leaf in _tensors(result)}
+    return peak - sum(outputs.values())
+
+
+def _tensors(result: object) -> list[torch.Tensor]:
+    values = getattr(result, "args", result)
+    values = [*values] if isinstance(values, (tuple, list)) else [values]
+    for cloud in [value for value in values if isinstance(value, PointCloud)]:
+        values += [cloud.background_points, cloud.background_colors, *cloud.frame_points, *cloud.frame_colors]
+    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
+
+
+WORK: dict[str, Callable[[int], Callable[[], object]]] = {
+    "Point Cloud, mean": lambda n: lambda made=clip(n): run("Exo2EgoPointCloud", **made, moving_parts="none"),
+    "Point Cloud, per frame": lambda n: lambda made=clip(n): run("Exo2EgoPointCloud", **made, background="per frame"),
+    "Point Cloud, fp16": lambda n: (
+        lambda made=clip(n, torch.float16): run("Exo2EgoPointCloud", **made, moving_parts="none")
+    ),
+    "Render Ego Prior": lambda n: (
+        lambda made=points(n), camera=ego(n): run("Exo2EgoRenderPrior", points=made, camera=camera)
+    ),
+    "Preview Ego Prior": lambda n: (
+        lambda made=points(n), camera=ego(n), images=clip(n)["images"]: run(
+            "Exo2EgoPreviewPrior", points=made, camera=camera, images=images
+        )
+    ),
+    "Camera Editor": lambda n: (
+        lambda made=points(n), own=clip(n): run(
+            "Exo2EgoCameraEditor", images=own["images"], points=made, exo_camera=own["camera"], trajectory=""
+        )
+    ),
+    "the editor's cloud": lambda n: lambda made=points(n): pack_cloud(made, max_points=5000),
+    "contact sheet, fp16": lambda n: lambda made=clip(n, torch.float16)["images"]: contact_sheet([("exo", made)]),
+}
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_twice_the_frames_take_no_more_beyond_what_comes_and_goes(name):
+    few, many = (beyond(WORK[name](frames)) for frames in (FEW, MANY))
+    # Of a frame: less than a byte a pixel. Poses and counts of points are some bytes a frame.
+    assert many - few < (MANY - FEW) * EGO_PIXELS // 4, (few, many)
+
+
+def test_the_estimated_motion_takes_a_byte_a_pixel():
+    """It looks at every pixel over the whole clip, so what moves is known before the first frame is averaged."""
+    few, many = (
+        beyond(lambda made=clip(frames): run("Exo2EgoPointCloud", **made, keep_moving=False)) for frames in (FEW, MANY)
+    )
+    assert PIXELS // 2 < (many - few) / (MANY - FEW) < 1.3 * PIXELS
+
+
+def test_a_second_copy_of_the_clip_is_seen():
+    """The tests above would hold for anything otherwise."""
+    few, many = (beyond(lambda made=clip(frames)["images"]: (made.double().mean(),)) for frames in (FEW, MANY))
+    assert (many - few) / (MANY - FEW) > 8 * PIXELS
