@@ -7,6 +7,7 @@ and the pictures on nodes are bounded by their own numbers (points, frames of a 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -91,27 +92,24 @@ def _tensors(result: object) -> list[torch.Tensor]:
     return [leaf for leaf in tree_leaves(values) if isinstance(leaf, torch.Tensor)]
 
 
+# What is made with its inputs before anything is counted.
 WORK: dict[str, Callable[[int], Callable[[], object]]] = {
-    "Point Cloud, mean": lambda n: lambda made=clip(n): run("Exo2EgoPointCloud", **made, moving_parts="none"),
-    "Point Cloud, per frame": lambda n: lambda made=clip(n): run("Exo2EgoPointCloud", **made, background="per frame"),
-    "Point Cloud, fp16": lambda n: (
-        lambda made=clip(n, torch.float16): run("Exo2EgoPointCloud", **made, moving_parts="none")
+    "Point Cloud, mean": lambda n: partial(run, "Exo2EgoPointCloud", **clip(n), moving_parts="none"),
+    "Point Cloud, per frame": lambda n: partial(run, "Exo2EgoPointCloud", **clip(n), background="per frame"),
+    "Point Cloud, fp16": lambda n: partial(run, "Exo2EgoPointCloud", **clip(n, torch.float16), moving_parts="none"),
+    "Render Ego Prior": lambda n: partial(run, "Exo2EgoRenderPrior", points=points(n), camera=ego(n)),
+    "Preview Ego Prior": lambda n: partial(
+        run, "Exo2EgoPreviewPrior", points=points(n), camera=ego(n), images=clip(n)["images"]
     ),
-    "Render Ego Prior": lambda n: (
-        lambda made=points(n), camera=ego(n): run("Exo2EgoRenderPrior", points=made, camera=camera)
+    "Camera Editor": lambda n: partial(
+        *(run, "Exo2EgoCameraEditor"),
+        images=clip(n)["images"],
+        points=points(n),
+        exo_camera=clip(1)["camera"],
+        trajectory="",
     ),
-    "Preview Ego Prior": lambda n: (
-        lambda made=points(n), camera=ego(n), images=clip(n)["images"]: run(
-            "Exo2EgoPreviewPrior", points=made, camera=camera, images=images
-        )
-    ),
-    "Camera Editor": lambda n: (
-        lambda made=points(n), own=clip(n): run(
-            "Exo2EgoCameraEditor", images=own["images"], points=made, exo_camera=own["camera"], trajectory=""
-        )
-    ),
-    "the editor's cloud": lambda n: lambda made=points(n): pack_cloud(made, max_points=5000),
-    "contact sheet, fp16": lambda n: lambda made=clip(n, torch.float16)["images"]: contact_sheet([("exo", made)]),
+    "the editor's cloud": lambda n: partial(pack_cloud, points(n), max_points=5000),
+    "contact sheet, fp16": lambda n: partial(contact_sheet, [("exo", clip(n, torch.float16)["images"])]),
 }
 
 
@@ -124,13 +122,15 @@ def test_twice_the_frames_take_no_more_beyond_what_comes_and_goes(name):
 
 def test_the_estimated_motion_takes_a_byte_a_pixel():
     """It looks at every pixel over the whole clip, so what moves is known before the first frame is averaged."""
-    few, many = (
-        beyond(lambda made=clip(frames): run("Exo2EgoPointCloud", **made, keep_moving=False)) for frames in (FEW, MANY)
-    )
+    few, many = (beyond(partial(run, "Exo2EgoPointCloud", **clip(frames), keep_moving=False)) for frames in (FEW, MANY))
     assert PIXELS // 2 < (many - few) / (MANY - FEW) < 1.3 * PIXELS
 
 
 def test_a_second_copy_of_the_clip_is_seen():
     """The tests above would hold for anything otherwise."""
-    few, many = (beyond(lambda made=clip(frames)["images"]: (made.double().mean(),)) for frames in (FEW, MANY))
+    few, many = (beyond(partial(_mean_in_double, clip(frames)["images"])) for frames in (FEW, MANY))
     assert (many - few) / (MANY - FEW) > 8 * PIXELS
+
+
+def _mean_in_double(images: torch.Tensor) -> torch.Tensor:
+    return images.double().mean()
