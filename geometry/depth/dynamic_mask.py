@@ -61,7 +61,7 @@ def estimate_dynamic(
         if side < 1 or side % 2 == 0:
             raise ValueError(f"The {name} takes an odd number of pixels, got {side}. Choose one more or less.")
     metres = None if depth is None else _metres_of(depth, images)
-    changed = _off_median(images[..., :3].to("cpu"), color_threshold)
+    changed = _off_median(images[..., :3], color_threshold)
     if metres is not None:
         _add_depth_off_median(changed, metres, _relative_scales(metres, changed), depth_threshold)
 
@@ -137,11 +137,11 @@ def _metres_of(depth: Depth, images: Tensor) -> Tensor:
 
 
 def _off_median(images: Tensor, threshold: float) -> Tensor:
-    """Return where any channel leaves its median over time [F, H, W]."""
-    changed = torch.empty(images.shape[:3], dtype=torch.bool, device=images.device)
+    """Return where any channel leaves its median over time [F, H, W], on the CPU."""
+    changed = torch.empty(images.shape[:3], dtype=torch.bool)
     for part in _pieces(images):
         # Contiguous: along a repeated frame (stride 0) torch.median reads memory that is not the tensor's.
-        values = images[part].contiguous()
+        values = images[part].to("cpu", torch.float32).contiguous()
         deviation = (values - values.median(dim=0).values).abs_()
         changed[part] = (deviation > threshold).any(dim=-1)
     return changed

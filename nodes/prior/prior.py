@@ -19,7 +19,7 @@ from ...geometry.points.renderer import DEFAULT_MEMORY_BUDGET, RenderBackend, re
 from ...geometry.take_kind import TakeKind
 from ...takes.clips.cut import Cut
 from ...takes.ply_files import SCANS
-from ..common.own_inputs import cut_input, mask_or_track, near_input, track_inputs
+from ..common.own_inputs import StreamedImages, cut_input, mask_or_track, near_input, track_inputs
 from ..common.previews import video_preview
 from ..common.progress import logger, progress_bar, show_text, warn
 from ..common.schema import schema
@@ -52,7 +52,7 @@ class Exo2EgoPointCloud(io.ComfyNode):
             "each frame.",
             search_aliases=["unproject", "depth to points"],
             inputs=[
-                io.Image.Input("images", tooltip="The exo video."),
+                StreamedImages("images", tooltip="The exo video."),
                 DepthSocket.Input("depth", tooltip="Its metric depth, one map a frame; resized to the images."),
                 CameraSocket.Input("camera", tooltip="The exo camera; resized to the images."),
                 io.Mask.Input(

@@ -109,6 +109,13 @@ WORK: dict[str, Callable[[int], Callable[[], object]]] = {
         trajectory="",
     ),
     "the editor's cloud": lambda n: partial(pack_cloud, points(n), max_points=5000),
+    "Camera Editor, fp16": lambda n: partial(
+        *(run, "Exo2EgoCameraEditor"),
+        images=clip(n, torch.float16)["images"],
+        points=points(n),
+        exo_camera=clip(1)["camera"],
+        trajectory="",
+    ),
     "contact sheet, fp16": lambda n: partial(contact_sheet, [("exo", clip(n, torch.float16)["images"])]),
 }
 
