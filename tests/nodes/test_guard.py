@@ -229,17 +229,6 @@ def test_images_of_any_precision_arrive_as_float32():
     )
 
 
-@pytest.mark.parametrize("node", ["Exo2EgoPointCloud", "Exo2EgoPreviewPrior", "Exo2EgoCameraEditor"])
-def test_half_precision_stays_where_a_clip_is_taken_frame_by_frame(node):
-    declared = input_of(node, "images")
-    for dtype in (torch.float16, torch.bfloat16, torch.float32):
-        images = torch.full((2, 2, 2, 3), 0.5).to(dtype)
-        assert checked_value(declared, images).data_ptr() == images.data_ptr()
-    assert checked_value(declared, images.double()).dtype is torch.float32
-    with pytest.raises(ValueError, match="holds NaN or infinity"):
-        checked_value(declared, torch.full((2, 2, 2, 3), math.nan).half())
-
-
 # Choices --------------------------------------------------------------------------------------------------------------
 
 COMBOS = [(node, declared) for node, declared in INPUTS if str(declared.io_type) == "COMBO"]

@@ -6,6 +6,7 @@ and the pictures on nodes are bounded by their own numbers (points, frames of a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -26,6 +27,7 @@ import_comfyui()
 import comfy.model_management as management  # noqa: E402
 import folder_paths  # noqa: E402
 
+from exo2ego.nodes.common.guard import checked_value  # noqa: E402
 from exo2ego.nodes.drawings.contact_sheet import contact_sheet  # noqa: E402
 from exo2ego.nodes.extension import NODES  # noqa: E402
 from exo2ego.nodes.prior import prior as prior_nodes  # noqa: E402
@@ -137,6 +139,18 @@ def test_a_second_copy_of_the_clip_is_seen():
     """The tests above would hold for anything otherwise."""
     few, many = (beyond(partial(_mean_in_double, clip(frames)["images"])) for frames in (FEW, MANY))
     assert (many - few) / (MANY - FEW) > 8 * PIXELS
+
+
+@pytest.mark.parametrize("name", ["Exo2EgoPointCloud", "Exo2EgoPreviewPrior", "Exo2EgoCameraEditor"])
+def test_half_precision_arrives_as_it_is(name):
+    """Elsewhere images of any precision become float32."""
+    (declared,) = (one for one in BY_NAME[name].define_schema().inputs if one.id == "images")
+    for dtype in (torch.float16, torch.bfloat16, torch.float32):
+        images = torch.full((2, 2, 2, 3), 0.5).to(dtype)
+        assert checked_value(declared, images).data_ptr() == images.data_ptr()
+    assert checked_value(declared, images.double()).dtype is torch.float32
+    with pytest.raises(ValueError, match="holds NaN or infinity"):
+        checked_value(declared, torch.full((2, 2, 2, 3), math.nan).half())
 
 
 def _mean_in_double(images: torch.Tensor) -> torch.Tensor:
