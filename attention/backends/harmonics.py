@@ -143,8 +143,8 @@ def _heads_at_a_time(call: AttentionCall) -> int:
 
 
 BACKEND = Backend(
-    "an approximation for machines without Triton, off by up to 0.3 nats to 150 degrees and by more behind, which "
-    "flash attention computes; 350 MB more",
+    "for machines without Triton, an approximation: the bias is off by up to 0.3 nats, and by more straight behind; "
+    "never chosen by auto; 350 MB more",
     attend,
     unsupported,
     automatic=False,

@@ -76,7 +76,7 @@ def _heads_at_a_time(call: AttentionCall) -> int:
 
 
 BACKEND = Backend(
-    "for those who run SageAttention: the fused kernel with queries and keys in int8, as coarse as Sage; 100 MB more",
+    "the triton kernel with queries and keys in int8, as coarse as SageAttention; never chosen by auto; 100 MB more",
     attend,
     unsupported,
     automatic=False,

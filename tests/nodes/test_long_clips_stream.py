@@ -33,7 +33,7 @@ from exo2ego.nodes.extension import NODES  # noqa: E402
 from exo2ego.nodes.prior import prior as prior_nodes  # noqa: E402
 
 WIDTH, HEIGHT, EGO = 98, 56, 56
-FEW, MANY = 100, 200  # previews show 49 frames of either
+FEW, MANY = 50, 100  # previews show 49 frames of either
 PIXELS, EGO_PIXELS = WIDTH * HEIGHT, EGO * EGO
 BY_NAME = {node.define_schema().node_id: node for node in NODES}
 
@@ -68,9 +68,9 @@ def clip(n_frames: int, dtype: torch.dtype = torch.float32) -> dict[str, object]
 
 def points(n_frames: int) -> PointCloud:
     random = torch.Generator().manual_seed(0)
-    own = [torch.rand(2000, 3, generator=random) + torch.tensor([-0.5, -0.5, 1.5]) for _ in range(n_frames)]
+    own = [torch.rand(300, 3, generator=random) + torch.tensor([-0.5, -0.5, 1.5]) for _ in range(n_frames)]
     none = torch.zeros(0, 3)
-    return PointCloud(none, none, tuple(own), tuple(torch.rand(2000, 3, generator=random) for _ in own))
+    return PointCloud(none, none, tuple(own), tuple(torch.rand(300, 3, generator=random) for _ in own))
 
 
 def ego(n_frames: int) -> Camera:
@@ -99,7 +99,9 @@ WORK: dict[str, Callable[[int], Callable[[], object]]] = {
     "Point Cloud, mean": lambda n: partial(run, "Exo2EgoPointCloud", **clip(n), moving_parts="none"),
     "Point Cloud, per frame": lambda n: partial(run, "Exo2EgoPointCloud", **clip(n), background="per frame"),
     "Point Cloud, fp16": lambda n: partial(run, "Exo2EgoPointCloud", **clip(n, torch.float16), moving_parts="none"),
-    "Render Ego Prior": lambda n: partial(run, "Exo2EgoRenderPrior", points=points(n), camera=ego(n)),
+    "Render Ego Prior": lambda n: partial(
+        run, "Exo2EgoRenderPrior", points=points(n), camera=ego(n), points_per_pixel=4
+    ),
     "Preview Ego Prior": lambda n: partial(
         run, "Exo2EgoPreviewPrior", points=points(n), camera=ego(n), images=clip(n)["images"]
     ),
