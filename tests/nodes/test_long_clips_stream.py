@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from exo2ego.geometry.cameras.camera import Camera
 from exo2ego.geometry.depth.depth import Depth, DepthMeaning
 from exo2ego.geometry.lenses.pinhole import Pinhole
-from exo2ego.geometry.points.packed_cloud import pack_cloud
+from exo2ego.geometry.points.packed_cloud import MAX_POINTS, pack_cloud
 from exo2ego.geometry.points.point_cloud import PointCloud
 from support.comfyui import import_comfyui, run_node
 from support.tensor_memory import counted_tensors
@@ -27,14 +27,16 @@ import_comfyui()
 import comfy.model_management as management  # noqa: E402
 import folder_paths  # noqa: E402
 
+from exo2ego.nodes.common import previews  # noqa: E402
 from exo2ego.nodes.common.guard import checked_value  # noqa: E402
 from exo2ego.nodes.drawings.contact_sheet import contact_sheet  # noqa: E402
 from exo2ego.nodes.extension import NODES  # noqa: E402
 from exo2ego.nodes.prior import prior as prior_nodes  # noqa: E402
 
 WIDTH, HEIGHT, EGO = 98, 56, 56
-FEW, MANY = 50, 100  # previews show 49 frames of either
+FEW, MANY = 10, 20
 PIXELS, EGO_PIXELS = WIDTH * HEIGHT, EGO * EGO
+EDITOR_POINTS = MAX_POINTS // FEW  # a frame: more are thinned
 BY_NAME = {node.define_schema().node_id: node for node in NODES}
 
 
@@ -44,6 +46,7 @@ def small_machine(monkeypatch, tmp_path):
     monkeypatch.setattr(prior_nodes, "DEFAULT_MEMORY_BUDGET", 4 << 20)
     monkeypatch.setattr(prior_nodes, "_LEAST_MEMORY_BUDGET", 4 << 20)
     monkeypatch.setattr("exo2ego.geometry.points.renderer.DEFAULT_MEMORY_BUDGET", 4 << 20)
+    monkeypatch.setattr(previews, "_PREVIEW_FRAMES", FEW - 2)
     monkeypatch.setattr(management, "get_torch_device", lambda: torch.device("cpu"))
     monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path))
 
@@ -66,11 +69,11 @@ def clip(n_frames: int, dtype: torch.dtype = torch.float32) -> dict[str, object]
     }
 
 
-def points(n_frames: int) -> PointCloud:
+def points(n_frames: int, each: int = 300) -> PointCloud:
     random = torch.Generator().manual_seed(0)
-    own = [torch.rand(300, 3, generator=random) + torch.tensor([-0.5, -0.5, 1.5]) for _ in range(n_frames)]
+    own = [torch.rand(each, 3, generator=random) + torch.tensor([-0.5, -0.5, 1.5]) for _ in range(n_frames)]
     none = torch.zeros(0, 3)
-    return PointCloud(none, none, tuple(own), tuple(torch.rand(300, 3, generator=random) for _ in own))
+    return PointCloud(none, none, tuple(own), tuple(torch.rand(each, 3, generator=random) for _ in own))
 
 
 def ego(n_frames: int) -> Camera:
@@ -108,15 +111,15 @@ WORK: dict[str, Callable[[int], Callable[[], object]]] = {
     "Camera Editor": lambda n: partial(
         *(run, "Exo2EgoCameraEditor"),
         images=clip(n)["images"],
-        points=points(n),
+        points=points(n, EDITOR_POINTS),
         exo_camera=clip(1)["camera"],
         trajectory="",
     ),
-    "the editor's cloud": lambda n: partial(pack_cloud, points(n), max_points=5000),
+    "the editor's cloud": lambda n: partial(pack_cloud, points(n), max_points=1000),
     "Camera Editor, fp16": lambda n: partial(
         *(run, "Exo2EgoCameraEditor"),
         images=clip(n, torch.float16)["images"],
-        points=points(n),
+        points=points(n, EDITOR_POINTS),
         exo_camera=clip(1)["camera"],
         trajectory="",
     ),
