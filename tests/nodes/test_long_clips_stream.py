@@ -17,8 +17,9 @@ from torch.utils._pytree import tree_leaves
 from exo2ego.geometry.cameras.camera import Camera
 from exo2ego.geometry.depth.depth import Depth, DepthMeaning
 from exo2ego.geometry.lenses.pinhole import Pinhole
-from exo2ego.geometry.points.packed_cloud import MAX_POINTS, pack_cloud
+from exo2ego.geometry.points.packed_cloud import pack_cloud
 from exo2ego.geometry.points.point_cloud import PointCloud
+from exo2ego.geometry.points.renderer import render_points
 from support.comfyui import import_comfyui, run_node
 from support.tensor_memory import counted_tensors
 
@@ -36,7 +37,6 @@ from exo2ego.nodes.prior import prior as prior_nodes  # noqa: E402
 WIDTH, HEIGHT, EGO = 98, 56, 56
 FEW, MANY = 10, 20
 PIXELS, EGO_PIXELS = WIDTH * HEIGHT, EGO * EGO
-EDITOR_POINTS = MAX_POINTS // FEW  # a frame: more are thinned
 BY_NAME = {node.define_schema().node_id: node for node in NODES}
 
 
@@ -45,7 +45,8 @@ def small_machine(monkeypatch, tmp_path):
     """Little for temporaries, so that they are full with few frames already, and a temp folder of the test's own."""
     monkeypatch.setattr(prior_nodes, "DEFAULT_MEMORY_BUDGET", 4 << 20)
     monkeypatch.setattr(prior_nodes, "_LEAST_MEMORY_BUDGET", 4 << 20)
-    monkeypatch.setattr("exo2ego.geometry.points.renderer.DEFAULT_MEMORY_BUDGET", 4 << 20)
+    monkeypatch.setitem(render_points.__kwdefaults__, "memory_budget_bytes", 4 << 20)
+    monkeypatch.setattr(pack_cloud, "__defaults__", (1000, 0))  # points that are sent, and the seed
     monkeypatch.setattr(previews, "_PREVIEW_FRAMES", FEW - 2)
     monkeypatch.setattr(management, "get_torch_device", lambda: torch.device("cpu"))
     monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path))
@@ -69,11 +70,11 @@ def clip(n_frames: int, dtype: torch.dtype = torch.float32) -> dict[str, object]
     }
 
 
-def points(n_frames: int, each: int = 300) -> PointCloud:
+def points(n_frames: int) -> PointCloud:
     random = torch.Generator().manual_seed(0)
-    own = [torch.rand(each, 3, generator=random) + torch.tensor([-0.5, -0.5, 1.5]) for _ in range(n_frames)]
+    own = [torch.rand(300, 3, generator=random) + torch.tensor([-0.5, -0.5, 1.5]) for _ in range(n_frames)]
     none = torch.zeros(0, 3)
-    return PointCloud(none, none, tuple(own), tuple(torch.rand(each, 3, generator=random) for _ in own))
+    return PointCloud(none, none, tuple(own), tuple(torch.rand(300, 3, generator=random) for _ in own))
 
 
 def ego(n_frames: int) -> Camera:
@@ -111,15 +112,15 @@ WORK: dict[str, Callable[[int], Callable[[], object]]] = {
     "Camera Editor": lambda n: partial(
         *(run, "Exo2EgoCameraEditor"),
         images=clip(n)["images"],
-        points=points(n, EDITOR_POINTS),
+        points=points(n),
         exo_camera=clip(1)["camera"],
         trajectory="",
     ),
-    "the editor's cloud": lambda n: partial(pack_cloud, points(n), max_points=1000),
+    "the editor's cloud": lambda n: partial(pack_cloud, points(n)),
     "Camera Editor, fp16": lambda n: partial(
         *(run, "Exo2EgoCameraEditor"),
         images=clip(n, torch.float16)["images"],
-        points=points(n, EDITOR_POINTS),
+        points=points(n),
         exo_camera=clip(1)["camera"],
         trajectory="",
     ),
