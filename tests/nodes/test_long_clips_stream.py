@@ -14,7 +14,9 @@ import pytest
 import torch
 from torch.utils._pytree import tree_leaves
 
+from exo2ego.common.cancel import bounded_slices
 from exo2ego.geometry.cameras.camera import Camera
+from exo2ego.geometry.depth import dynamic_mask
 from exo2ego.geometry.depth.depth import Depth, DepthMeaning
 from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.points.packed_cloud import pack_cloud
@@ -46,6 +48,8 @@ def small_machine(monkeypatch, tmp_path):
     monkeypatch.setattr(prior_nodes, "DEFAULT_MEMORY_BUDGET", 4 << 20)
     monkeypatch.setattr(prior_nodes, "_LEAST_MEMORY_BUDGET", 4 << 20)
     monkeypatch.setitem(render_points.__kwdefaults__, "memory_budget_bytes", 4 << 20)
+    monkeypatch.setattr(bounded_slices, "__defaults__", (2**14,))  # numbers at a time
+    monkeypatch.setattr(dynamic_mask, "_SCALE_PIXELS", 100)  # of a frame, by which its depth's scale is known
     monkeypatch.setattr(pack_cloud, "__defaults__", (1000, 0))  # points that are sent, and the seed
     monkeypatch.setattr(previews, "_PREVIEW_FRAMES", FEW - 2)
     monkeypatch.setattr(management, "get_torch_device", lambda: torch.device("cpu"))
@@ -61,7 +65,7 @@ def run(name: str, **values: object) -> object:
 def clip(n_frames: int, dtype: torch.dtype = torch.float32) -> dict[str, object]:
     random = torch.Generator().manual_seed(0)
     wall = 2 + torch.rand(HEIGHT, WIDTH, generator=random) * 0.05
-    images = torch.rand(n_frames, HEIGHT, WIDTH, 3, generator=random).to(dtype)
+    images = torch.rand(HEIGHT, WIDTH, 3, generator=random).to(dtype).repeat(n_frames, 1, 1, 1)
     lens = Pinhole.from_fov(60, WIDTH, HEIGHT)
     return {
         "images": images,
