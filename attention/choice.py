@@ -19,7 +19,7 @@ BACKEND_VARIABLE = "EXO2EGO_GGA_BACKEND"
 AUTO = "auto"
 
 # Modules of `backends`, best first. The last one that is automatic takes every call.
-_ORDER = ("triton", "flex", "sdpa", "reference")
+_ORDER = ("triton", "flex", "sdpa", "triton_int8", "harmonics", "reference")
 BACKENDS: dict[str, Backend] = {name: import_module(f".backends.{name}", __package__).BACKEND for name in _ORDER}
 
 # What a person can choose.

@@ -1,4 +1,4 @@
-"""How many heads and rows of exo queries go through plain attention at a time: arithmetic alone.
+"""How many heads and rows of queries go at a time: arithmetic alone.
 
 A GPU's kernel cuts each head's queries into blocks and hands them to its processors in waves. A last wave that fills
 few of them costs as much as a full one: with 700 blocks on 132 processors an eighth of the call is idle. So parts are
@@ -67,6 +67,22 @@ def full_share(heads: int, batch: int, rows: int, columns: int, most: float, pro
         if fullest >= FULL_ENOUGH:
             break
     return best
+
+
+def full_heads(heads: int, batch: int, queries: int, most: float, processors: int | None) -> int:
+    """Return how many heads go at a time, with all their queries in blocks, so that a GPU's processors are busy.
+
+    Args:
+        heads: of the attention.
+        batch: clips.
+        queries: of a head.
+        most: heads that may go at a time; one goes in any case.
+        processors: of the GPU; None for devices without waves.
+    """
+    if processors is None:
+        return _even(heads, max(1, int(most)))
+    counts = range(min(heads, max(1, int(most))), 0, -1)  # of equals the largest
+    return max(counts, key=lambda count: fullness(Share(count, 1), heads, batch, 1, queries, processors))
 
 
 def fullness(share: Share, heads: int, batch: int, rows: int, columns: int, processors: int) -> float:

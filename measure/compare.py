@@ -112,6 +112,27 @@ def compare(
     return [_with_times(row, baseline.name, pairs, device) for row in rows.values()]
 
 
+def guarded(blank: Row, measure: Callable[[], Row], device: torch.device, watch: Watch = NOBODY) -> Row:
+    """Measure a case that has no baseline: its row, or the blank one with why there is none.
+
+    Args:
+        blank: with the case's name.
+        measure: makes the row.
+        device: what is measured.
+        watch: who looks on.
+
+    Raises:
+        DeviceLostError: if the GPU answers no more.
+    """
+    if reason := watch.skipped.get(blank.case):
+        return replace(blank, empty=reason)
+    watch.begin(blank.case)
+    try:
+        return measure()
+    except Exception as error:  # kernels and models fail in many ways: the table says so
+        return replace(blank, empty=failure(error, device))
+
+
 @dataclass(frozen=True)
 class _Need:
     """Bytes: most at a time, the result included, and those that stay from run to run."""

@@ -15,8 +15,8 @@ from ..attention.choice import BACKENDS
 from ..attention.guided_attention import PlainAttention, gga_attention
 from ..attention.layout import TokenLayout
 from . import attention, stock, tiles
-from .compare import Case, Row, Run, compare
-from .context import Context, LeftOutError, Watch, failure
+from .compare import Case, Row, Run, compare, guarded
+from .context import Context, LeftOutError, Watch
 from .problem import Problem, described
 
 # Heads whose results are compared with float64: a consumer card computes that 64 times slower than float32.
@@ -41,31 +41,26 @@ def correctness(context: Context, watch: Watch) -> Iterator[Row]:
             for passes in ("forward", "backward"):
                 case = f"{name}, {passes}, {told}"
                 blank = Row(layout.n_tokens, described(layout), case)
-                if reason := watch.skipped.get(case):
-                    yield replace(blank, empty=reason)
-                    continue
-                watch.begin(case)
-                yield _checked(blank, problem, grad, name, passes == "backward", _BOUNDS[dtype])
+                bound = _BOUNDS[dtype] if name == "plain" else max(_BOUNDS[dtype], BACKENDS[name].error)
+                measure = partial(_checked, blank, problem, grad, name, passes == "backward", bound)
+                yield guarded(blank, measure, context.device, watch)
 
 
 def _checked(blank: Row, problem: Problem, grad: Tensor, name: str, backward: bool, bound: float) -> Row:
     for tensor in (problem.q, problem.k, problem.v):
         tensor.requires_grad_(backward)  # torch compiles FlexAttention for CPUs only where nobody wants a gradient
-    try:
-        with torch.set_grad_enabled(backward):
-            call = problem.call()
-            if name != "plain" and (reason := BACKENDS[name].unsupported(call)) is not None:
-                return replace(blank, empty=reason)
-            if backward:
-                run = attention.both_passes(problem, grad, None if name == "plain" else name)
-                error = attention.error_of_gradients(problem, grad, [0], name != "plain", run()[0])
-            else:
-                inputs = call.q, call.k, call.v
-                plain = partial(problem.plain, *inputs, problem.heads)
-                out = plain() if name == "plain" else gga_attention(call, problem.plain, name)
-                error = problem.error(out, biased=name != "plain")
-    except Exception as problem_of_card:
-        return replace(blank, empty=failure(problem_of_card, problem.device))
+    with torch.set_grad_enabled(backward):
+        call = problem.call()
+        if name != "plain" and (reason := BACKENDS[name].unsupported(call)) is not None:
+            return replace(blank, empty=reason)
+        if backward:
+            run = attention.both_passes(problem, grad, None if name == "plain" else name)
+            error = attention.error_of_gradients(problem, grad, [0], name != "plain", run()[0])
+        else:
+            inputs = call.q, call.k, call.v
+            plain = partial(problem.plain, *inputs, problem.heads)
+            out = plain() if name == "plain" else gga_attention(call, problem.plain, name)
+            error = problem.error(out, biased=name != "plain")
     verdict = "within" if error <= bound else "BEYOND"
     return replace(blank, error=error, note=f"{verdict} its bound of {bound:g}")
 

@@ -15,7 +15,7 @@ from ..attention.choice import AUTO
 from ..attention.layout import TokenLayout
 from ..common.wan_grid import LATENT_CHANNELS, PATCH, WAN_BLOCKS, WAN_DIM
 from . import memory, random_wan, stock
-from .compare import Case, Row, compare
+from .compare import Case, Row, compare, guarded
 from .context import Context, LeftOutError, Watch, failure
 from .kernels import names
 from .problem import described
@@ -93,17 +93,12 @@ def peak_memory(context: Context, watch: Watch) -> Iterator[Row]:
         for name, made in {"plain EgoX": steps.with_egox, "GGA": partial(steps.with_gga, AUTO)}.items():
             case = f"{name}, {prompts} prompt{'s' * (prompts > 1)}"
             row = Row(layout.n_tokens, described(layout), case)
-            if reason := watch.skipped.get(case):
-                yield replace(row, empty=reason)
-                continue
-            watch.begin(case)
-            try:
-                yield _peak(row, steps, made(), layout, prompts, context)
-            except Exception as error:
-                yield replace(row, empty=failure(error, context.device))
+            measure = partial(_peak, row, steps, made, layout, prompts, context)
+            yield guarded(row, measure, context.device, watch)
 
 
-def _peak(row: Row, steps: Steps, model: Any, layout: TokenLayout, prompts: int, context: Context) -> Row:
+def _peak(row: Row, steps: Steps, made: Callable[[], Any], layout: TokenLayout, prompts: int, context: Context) -> Row:
+    model = made()
     steps.run(model)  # what stays from run to run is not of this step
     taken = memory.taken(partial(steps.run, model), context.device)
     ego = [prompts, LATENT_CHANNELS, layout.frames, layout.rows * PATCH, layout.ego_columns * PATCH]

@@ -17,8 +17,8 @@ from ..common.wan_grid import SPATIAL_STRIDE, TEXT_WIDTH, WAN_BLOCKS, WAN_DIM, v
 from ..geometry.points.point_cloud import Background, build_point_cloud
 from ..geometry.points.renderer import RenderBackend, render_points
 from . import clip, memory, paired, random_wan
-from .compare import Row
-from .context import Context, Watch, failure
+from .compare import Row, guarded
+from .context import Context, Watch
 from .model import release, start
 from .problem import described, random_directions
 from .steps import KnownDirections
@@ -71,15 +71,9 @@ def whole_run(context: Context, watch: Watch) -> Iterator[Row]:
     plan, layout = context.plan, TokenLayout(*context.plan.run)
     for case, steps, cfg in (("4 steps, CFG 1", 4, 1.0), ("50 steps, CFG 5", 50, 5.0)):
         row = Row(layout.n_tokens, described(layout), case)
-        if reason := watch.skipped.get(case):
-            yield replace(row, empty=reason)
-            continue
-        watch.begin(case)
-        try:
-            # A narrower Wan is the trial on the CPU: two steps do.
-            yield _run(row, context, 2 if plan.dim < WAN_DIM else steps, cfg)
-        except Exception as error:
-            yield replace(row, empty=failure(error, context.device))
+        # A narrower Wan is the trial on the CPU: two steps do.
+        measure = partial(_run, row, context, 2 if plan.dim < WAN_DIM else steps, cfg)
+        yield guarded(row, measure, context.device, watch)
 
 
 def _run(row: Row, context: Context, steps: int, cfg: float) -> Row:
@@ -168,13 +162,11 @@ def _timed(
 ) -> Row:
     """Warm up, then measure once: time, and peak memory of the device."""
     row = Row(0, size, name)
-    if reason := watch.skipped.get(name):
-        return replace(row, empty=reason)
-    watch.begin(name)
-    try:
+
+    def measure() -> Row:
         taken = memory.taken(run, context.device)
         _, lap = paired.timed(run, context.device)
-    except Exception as error:
-        return replace(row, empty=failure(error, context.device))
-    estimates = {"ComfyUI's": int(estimate)} if estimate else None
-    return replace(row, seconds=lap.wall, extra_bytes=taken.peak, estimates=estimates)
+        estimates = {"ComfyUI's": int(estimate)} if estimate else None
+        return replace(row, seconds=lap.wall, extra_bytes=taken.peak, estimates=estimates)
+
+    return guarded(row, measure, context.device, watch)

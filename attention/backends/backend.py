@@ -30,6 +30,7 @@ class Backend:
         unsupported: returns why it cannot take a call, or None.
         declined: returns why `auto` passes it over although it can take a call, or None.
         automatic: whether `auto` thinks of it at all.
+        error: of its result where it approximates on purpose, against the largest value; 0 where it rounds alone.
     """
 
     hint: str
@@ -37,3 +38,4 @@ class Backend:
     unsupported: Reason = never
     declined: Reason = never
     automatic: bool = True
+    error: float = 0.0

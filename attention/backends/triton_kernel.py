@@ -23,6 +23,15 @@ def _token(index, per_row: tl.constexpr, columns: tl.constexpr, first_column: tl
 
 
 @triton.jit
+def quantized(values, axis: tl.constexpr):
+    """Return values as int8 and their step: along an axis, or of all where it is None, the largest becomes 127."""
+    largest = tl.max(tl.abs(values), axis=axis)
+    step = tl.maximum(largest, 1e-30) / 127.0  # of nothing but zeros there is no 0 / 0
+    scaled = values / (step[:, None] if axis is not None else step)
+    return tl.floor(scaled + 0.5).to(tl.int8), step
+
+
+@triton.jit
 def _attend(
     query,
     extended_query,
@@ -34,6 +43,7 @@ def _attend(
     exists,
     stride_k,
     stride_v,
+    key_scale,
     scale,
     boost,
     offset,
@@ -52,18 +62,21 @@ def _attend(
 ):
     """Fold one block of keys into the running maximum, sum of weights and weighted sum of values.
 
-    `k_block`, `v_block` and `directions` point to the block's first key. Products are scaled where the exponential is
-    taken, in one multiply-add.
+    `k_block`, `v_block` and `directions` point to the block's first key, `key_scale` to what its keys were divided by,
+    or it is None. Products are scaled where the exponential is taken, in one multiply-add.
     """
     lane = tl.arange(0, BLOCK_N)[:, None]
     channel = tl.arange(0, HEAD_DIM)[None, :]
     part = tl.arange(0, EXTENDED)[None, :]
     if WHOLE:
         k = tl.load(k_block + (lane * stride_k + channel))  # [N, D]
-        products = tl.dot(query, tl.trans(k))  # [M, N]
     else:
-        k = tl.load(k_block + (lane * stride_k + channel), mask=exists[:, None], other=0.0)
-        products = tl.where(exists, tl.dot(query, tl.trans(k)), float("-inf"))
+        k = tl.load(k_block + (lane * stride_k + channel), mask=exists[:, None], other=0)
+    products = tl.dot(query, tl.trans(k)).to(tl.float32)  # [M, N]; of integers int32
+    if not WHOLE:
+        products = tl.where(exists, products, float("-inf"))
+    if key_scale is not None:
+        scale *= tl.load(key_scale)
     of_first = extended_query
     if SPAN > 1:
         of_first = tl.where((frame == first_frame)[:, None], extended_query, 0.0)
@@ -80,9 +93,9 @@ def _attend(
         factors = tl.dot(of_frame, tl.trans(direction), factors)
     if BOOSTED:
         factors = tl.maximum(factors, factors * boost - offset)
-    new_top = tl.maximum(top, tl.max(products, axis=1))  # [M]
-    weights = tl.exp2(products * scale - (new_top * scale - SHIFT)[:, None]) * factors  # [M, N]
-    kept = tl.exp2((top - new_top) * scale)  # [M]
+    new_top = tl.maximum(top, tl.max(products, axis=1) * scale)  # [M]
+    weights = tl.exp2(products * scale[:, None] - (new_top - SHIFT)[:, None]) * factors  # [M, N]
+    kept = tl.exp2(top - new_top)  # [M]
     total = total * kept + tl.sum(weights, axis=1)
     if WHOLE:
         v = tl.load(v_block + (lane * stride_v + channel))  # [N, D]
@@ -100,6 +113,7 @@ def gga_forward(
     out,
     extended_queries,
     extended_keys,
+    key_scales,
     log_sums,
     stride_qb,
     stride_q,
@@ -133,6 +147,8 @@ def gga_forward(
 
     `q`, `k`, `v` and `out` are [B, n_tokens, heads * HEAD_DIM] with strides of batch and token and a contiguous last
     axis; `extended_queries` [ego tokens, EXTENDED] and `extended_keys` [FRAMES, n_tokens, EXTENDED] are float16.
+    `key_scales` [B * heads, blocks of keys] float32 is what keys in int8 were divided by, and then queries are made
+    int8 here, each by a step of its own; None where keys are as the model made them.
     `log_sums` [B * heads, ego tokens] float32 gets the base-2 logarithm of each query's sum of exponentials, for the
     backward pass; None leaves it and its code out.
     `scale` is log2(e) / sqrt(HEAD_DIM), for exponentials are powers of two here; `boost` and `offset` are those of
@@ -166,6 +182,12 @@ def gga_forward(
     frame = index // per_frame
     token = _token(index, EGO_COLUMNS, columns, EXO_COLUMNS)
     query = tl.load(q + batch * stride_qb + token[:, None] * stride_q + head + channel, mask=here, other=0.0)  # [M, D]
+    scales = tl.full([BLOCK_M], 0.0, tl.float32) + scale  # [M]
+    key_scale = None
+    if key_scales is not None:
+        query, steps = quantized(query.to(tl.float32), 1)
+        scales *= steps
+        key_scale = key_scales + tl.program_id(1) * tl.cdiv(n_keys, BLOCK_N)
     extended_query = tl.load(extended_queries + index[:, None] * EXTENDED + part, mask=here, other=0.0)  # [M, 16]
     k_block = k + batch * stride_kb + head
     v_block = v + batch * stride_vb + head
@@ -179,21 +201,23 @@ def gga_forward(
     for _ in range(0, n_whole):
         top, total, sums = _attend(
             query, extended_query, frame, first_frame, k_block, v_block, directions, every, stride_k, stride_v,
-            scale, boost, offset, top, total, sums,
+            key_scale, scales, boost, offset, top, total, sums,
             FRAMES, n_keys, SPAN, SHIFT, BOOSTED, HEAD_DIM, EXTENDED, BLOCK_N, True,
         )  # fmt: skip
         k_block += BLOCK_N * stride_k
         v_block += BLOCK_N * stride_v
         directions += BLOCK_N * EXTENDED
+        if key_scales is not None:
+            key_scale += 1
     if n_whole * BLOCK_N < n_keys:
         top, total, sums = _attend(
             query, extended_query, frame, first_frame, k_block, v_block, directions, exists, stride_k, stride_v,
-            scale, boost, offset, top, total, sums,
+            key_scale, scales, boost, offset, top, total, sums,
             FRAMES, n_keys, SPAN, SHIFT, BOOSTED, HEAD_DIM, EXTENDED, BLOCK_N, False,
         )  # fmt: skip
 
     result = (sums / total[:, None]).to(out.dtype.element_ty)
     tl.store(out + batch * stride_ob + token[:, None] * stride_o + head + channel, result, mask=here)
     if log_sums is not None:
-        log_sum = top * scale + tl.log2(total) - SHIFT  # [M]
+        log_sum = top + tl.log2(total) - SHIFT  # [M]
         tl.store(log_sums + tl.program_id(1).to(tl.int64) * n_queries + index, log_sum, mask=index < n_queries)

@@ -31,20 +31,43 @@ def launch(call: AttentionCall, out: Tensor, log_sums: Tensor | None, tile: Tile
             no backward pass follows.
         tile: as in `attend`.
     """
+    q, k, v = (with_contiguous_channels(x) for x in (call.q, call.k, call.v))
+    launch_prepared(call, q, k, v, out, tile or tile_for(q.device, call.head_dim), log_sums=log_sums)
+
+
+def launch_prepared(
+    call: AttentionCall,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    out: Tensor,
+    tile: Tile,
+    key_scales: Tensor | None = None,
+    log_sums: Tensor | None = None,
+) -> None:
+    """Run the kernel of the forward pass on tensors that are ready for it.
+
+    Args:
+        call: layout, directions, bias and size of a head.
+        q: [B, n_tokens, some heads * d], as `k`, `v` and `out`; their last axes are contiguous.
+        k: as the model made it, or int8.
+        v: likewise, or float16.
+        out: its ego tokens are written.
+        tile: how to cut the work; blocks of int8 keys are of its size.
+        key_scales: what keys in int8 were divided by, [B * some heads, blocks of keys] float32.
+        log_sums: as in `launch`.
+    """
     from .triton_kernel import gga_forward
 
-    q, k, v = (with_contiguous_channels(x) for x in (call.q, call.k, call.v))
-    heads, head_dim, layout, extended = call.heads, call.head_dim, call.layout, call.extended
-    tile = _few_frames(tile or tile_for(q.device, head_dim), layout)
+    head_dim, layout, extended = call.head_dim, call.layout, call.extended
+    heads, tile = q.shape[-1] // head_dim, _few_frames(tile, layout)
     with torch.cuda.device_of(q):  # Triton launches on the current device
         for part in parts_of(layout, tile.queries):
             gga_forward[part.blocks, q.shape[0] * heads](
-                q,
-                k,
-                v,
-                out,
+                *(q, k, v, out),
                 extended.split_queries,
                 extended.joined_keys(layout),
+                key_scales,
                 log_sums,
                 *(stride for x in (q, k, v, out) for stride in x.stride()[:2]),
                 heads,
@@ -54,7 +77,7 @@ def launch(call: AttentionCall, out: Tensor, log_sums: Tensor | None, tile: Tile
                 **sizes(layout, extended, head_dim),
                 SPAN=part.span,
                 BORDERS=part.borders,
-                SHIFT=_shift(q.dtype, extended.largest),
+                SHIFT=_shift(v.dtype, extended.largest),
                 **blocks(tile),
             )
 

@@ -12,6 +12,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from datetime import date
 from functools import partial
@@ -27,6 +28,7 @@ from .supervise import Run, UnusableError
 from .table import of_result, tables
 
 DONE, SOME_FAILED, UNUSABLE, STOPPED = 0, 1, 2, 130
+ORPHANED = 71  # of the measuring process, which nobody listens to
 
 # The pack's folder as it stands in custom_nodes: a link is not followed, for it leads away from ComfyUI.
 PACK = Path(__file__).absolute().parents[2]
@@ -74,9 +76,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _work(job: str) -> int:
+    threading.Thread(target=_end_with_parent, daemon=True).start()  # before torch is loaded, which takes seconds
     from ...measure.worker import main as work
 
     return work(json.loads(job))
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it is gone: then nobody holds the other end of its standard input."""
+    while os.read(0, 1):  # not through sys.stdin, which a waiting thread would keep locked to the end
+        pass
+    os._exit(ORPHANED)
 
 
 def _measure(options: argparse.Namespace) -> int:

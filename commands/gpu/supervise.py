@@ -94,6 +94,7 @@ class Run:
         self._late = float("inf")
         process = subprocess.Popen(
             [*self.command, json.dumps(job)],
+            stdin=subprocess.PIPE,  # never written to: it closes when this process is gone
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

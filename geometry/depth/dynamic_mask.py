@@ -61,22 +61,23 @@ def estimate_dynamic(
         if side < 1 or side % 2 == 0:
             raise ValueError(f"The {name} takes an odd number of pixels, got {side}. Choose one more or less.")
     metres = None if depth is None else _metres_of(depth, images)
-    changed = _off_median(images[..., :3].to("cpu"), color_threshold)
+    changed = _off_median(images[..., :3], color_threshold)
     if metres is not None:
-        changed |= _depth_off_median(metres, _relative_scales(metres, ~changed), depth_threshold)
+        _add_depth_off_median(changed, metres, _relative_scales(metres, changed), depth_threshold)
 
-    dynamic = torch.empty_like(changed)
     n_frames = len(changed)
     n_rows, width = changed.shape[1:]
     halo = erosion // 2 + dilation // 2  # what lies further off changes nothing
     for frame in range(n_frames):
+        found = torch.empty(changed.shape[1:], dtype=torch.bool)
         for rows in bounded_slices(n_rows, width, most=MOST_NUMBERS // 4):
             top, bottom = max(0, rows.start - halo), min(n_rows, rows.stop + halo)
-            found = _opened_and_grown(changed[frame : frame + 1, top:bottom], erosion, dilation)
-            dynamic[frame, rows] = found[0, rows.start - top : rows.stop - top]
+            part = _opened_and_grown(changed[frame : frame + 1, top:bottom], erosion, dilation)
+            found[rows] = part[0, rows.start - top : rows.stop - top]
+        changed[frame] = found
         if progress is not None:
             progress(frame + 1, n_frames)
-    return dynamic
+    return changed
 
 
 def mask_to_frames(mask: Tensor, n_frames: int, height: int, width: int, threshold: float = 0.5) -> Tensor:
@@ -119,6 +120,11 @@ def mask_to_frames(mask: Tensor, n_frames: int, height: int, width: int, thresho
     return chosen.expand(n_frames, height, width)
 
 
+def share_of(mask: Tensor) -> float:
+    """Return how much of a mask of bool is True, 0 to 100, without a copy of it."""
+    return 100 * int(torch.count_nonzero(mask)) / max(1, mask.numel())
+
+
 def _metres_of(depth: Depth, images: Tensor) -> Tensor:
     if depth.meaning is not DepthMeaning.METRIC:
         raise ValueError("Motion shows in metric depth only: align the depth first, or leave it out (color only).")
@@ -131,11 +137,11 @@ def _metres_of(depth: Depth, images: Tensor) -> Tensor:
 
 
 def _off_median(images: Tensor, threshold: float) -> Tensor:
-    """Return where any channel leaves its median over time [F, H, W]."""
-    changed = torch.empty(images.shape[:3], dtype=torch.bool, device=images.device)
+    """Return where any channel leaves its median over time [F, H, W], on the CPU."""
+    changed = torch.empty(images.shape[:3], dtype=torch.bool)
     for part in _pieces(images):
         # Contiguous: along a repeated frame (stride 0) torch.median reads memory that is not the tensor's.
-        values = images[part].contiguous()
+        values = images[part].to("cpu", torch.float32).contiguous()
         deviation = (values - values.median(dim=0).values).abs_()
         changed[part] = (deviation > threshold).any(dim=-1)
     return changed
@@ -150,30 +156,28 @@ def _pieces(clip: Tensor) -> Iterator[tuple[slice, slice, slice]]:
             yield slice(None), rows, columns
 
 
-def _relative_scales(metres: Tensor, steady: Tensor) -> Tensor:
+def _relative_scales(metres: Tensor, changed: Tensor) -> Tensor:
     """Return each frame's median ratio to the median over time [F].
 
-    Only pixels `steady` [F, H, W] in colour count: somebody who fills most of a frame must not set its scale. A frame
-    with too few of them keeps its scale.
+    Only pixels that are not `changed` [F, H, W] in colour count: somebody who fills most of a frame must not set its
+    scale. A frame with too few of them keeps its scale.
     """
     step = max(1, int((metres.shape[1] * metres.shape[2] / _SCALE_PIXELS) ** 0.5))
-    sample, counts = (frames[:, ::step, ::step].flatten(1).contiguous() for frames in (metres, steady))  # [F, S]
+    sample, moves = (frames[:, ::step, ::step].flatten(1).contiguous() for frames in (metres, changed))  # [F, S]
     sample = sample.masked_fill(sample <= 0, torch.nan)
-    ratios = (sample / sample.nanmedian(dim=0).values).masked_fill(~counts, torch.nan)
+    ratios = (sample / sample.nanmedian(dim=0).values).masked_fill(moves, torch.nan)
     scales = ratios.nanmedian(dim=1).values
     enough = torch.isfinite(ratios).float().mean(dim=1) >= _MIN_STEADY
     return torch.where(enough, scales, 1.0)
 
 
-def _depth_off_median(metres: Tensor, scales: Tensor, threshold: float) -> Tensor:
-    """Return where a valid depth, divided by its frame's scale [F], leaves its pixel's median over time [F, H, W]."""
-    changed = torch.empty(metres.shape, dtype=torch.bool, device=metres.device)
+def _add_depth_off_median(changed: Tensor, metres: Tensor, scales: Tensor, threshold: float) -> None:
+    """Mark where a valid depth, divided by its frame's scale [F], leaves its pixel's median over time [F, H, W]."""
     for part in _pieces(metres):
         values = metres[part] / scales[:, None, None]
         values = values.masked_fill_(values <= 0, torch.nan)
         median = values.nanmedian(dim=0).values
-        changed[part] = (values - median).abs_() > threshold * median  # False at NaN
-    return changed
+        changed[part] |= (values - median).abs_() > threshold * median  # False at NaN
 
 
 def _opened_and_grown(mask: Tensor, erosion: int, dilation: int) -> Tensor:

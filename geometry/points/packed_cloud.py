@@ -12,6 +12,7 @@ Little endian:
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -45,9 +46,18 @@ def pack_cloud(cloud: PointCloud, max_points: int = MAX_POINTS, seed: int = 0) -
     chance = torch.Generator().manual_seed(seed)
     static = _chosen(n_static, kept_static, chance)
     dynamic = _chosen(n_dynamic, min(n_dynamic, max_points - kept_static), chance)
-    own_points, own_colors = torch.cat(cloud.frame_points), torch.cat(cloud.frame_colors)
-    points = torch.cat([cloud.background_points.cpu()[static], own_points.cpu()[dynamic]]).double()  # [N, 3]
-    colors = torch.cat([cloud.background_colors.cpu()[static], own_colors.cpu()[dynamic]])
+    ends = torch.cat([torch.zeros(1, dtype=frames.dtype), frames.cumsum(dim=0)])
+    offsets = torch.searchsorted(dynamic, ends)  # where each frame's points begin among those that are kept
+
+    def kept(background: Tensor, own: Sequence[Tensor]) -> Tensor:
+        # Frame by frame: the points of a long clip are gigabytes.
+        of_frames = [
+            values.cpu()[dynamic[offsets[frame] : offsets[frame + 1]] - ends[frame]] for frame, values in enumerate(own)
+        ]
+        return torch.cat([background.cpu()[static], *of_frames])
+
+    points = kept(cloud.background_points, cloud.frame_points).double()  # [N, 3]
+    colors = kept(cloud.background_colors, cloud.frame_colors)
     if not len(points) or not torch.isfinite(points).all():
         raise ValueError("A cloud without points, or with one that is not finite, cannot be shown. Check the depth.")
 
@@ -57,8 +67,6 @@ def pack_cloud(cloud: PointCloud, max_points: int = MAX_POINTS, seed: int = 0) -
     extent = float((points - origin).max())
     scale = np.float32(max(extent * (1 + 1e-6), 1e-3) / _STEPS)
     values = ((points - origin) / float(scale)).round().clamp(0, _STEPS)
-    ends = torch.cat([torch.zeros(1, dtype=frames.dtype), frames.cumsum(dim=0)])
-    offsets = torch.searchsorted(dynamic, ends)  # where each frame's points begin among those that were kept
     header = _HEADER.pack(MAGIC, VERSION, len(static), cloud.n_frames, len(dynamic), *origin.tolist(), scale)
     return b"".join(
         [
@@ -100,8 +108,11 @@ def unpack_cloud(data: bytes) -> PointCloud:
 
 
 def _chosen(count: int, kept: int, chance: torch.Generator) -> Tensor:
-    """Choose `kept` of `count` numbers evenly; sorted."""
-    return torch.randperm(count, generator=chance)[:kept].sort().values
+    """Choose `kept` of `count` numbers evenly, one at random of each stretch; sorted."""
+    if not kept:
+        return torch.zeros(0, dtype=torch.long)
+    ends = torch.arange(kept + 1) * count // kept
+    return ends[:-1] + (torch.rand(kept, dtype=torch.float64, generator=chance) * ends.diff()).long()
 
 
 def _pulled_in(points: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from ...common.memory import DOUBLE, FLOAT, require_memory
 from ...common.messages import arrived
 from ..cameras.camera import Camera
 from ..depth.depth import Depth
+from ..depth.dynamic_mask import share_of
 
 # EgoX's release: every second pixel in both directions, and the window of the reliability mask.
 STRIDE = 2
@@ -340,8 +341,8 @@ def _moves(camera: Camera) -> bool:
 
 
 def _why_empty(metres: Tensor, dynamic: Tensor | None, threshold: float) -> str:
-    valid = 100 * float((metres > 0).float().mean())
-    masked = 0.0 if dynamic is None else 100 * float(dynamic.float().mean())
+    valid = sum(share_of(frame > 0) for frame in metres) / len(metres)
+    masked = 0.0 if dynamic is None else share_of(dynamic)
     return (
         f"The point cloud is empty: {valid:.3g} % of the depth is valid, {masked:.3g} % is masked as "
         f"moving, and the rest varies by more than {threshold:g} of its mean within its neighbourhood. "

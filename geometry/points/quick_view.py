@@ -26,6 +26,8 @@ def quick_view(
 ) -> Rendering:
     """Render a cloud small, with discs that cover the same share of the picture as in the real ego prior.
 
+    Its depth is not kept.
+
     Args:
         cloud: as in `render_points`.
         camera: of any size; it is made smaller, never larger.
@@ -38,7 +40,13 @@ def quick_view(
         ValueError: as `render_points`.
     """
     return render_points(
-        cloud, smaller(camera, side), points_per_pixel=_POINTS_PER_PIXEL, progress=progress, device=device, near=near
+        cloud,
+        smaller(camera, side),
+        points_per_pixel=_POINTS_PER_PIXEL,
+        progress=progress,
+        device=device,
+        near=near,
+        keep_depth=False,
     )
 
 

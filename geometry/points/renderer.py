@@ -50,19 +50,41 @@ class Rendering:
     Attributes:
         color: [F, H, W, 3], black where empty.
         depth: z in metres [F, H, W]: the mean over the pixel's points, weighted as their colours are; 0 where no
-            point touches the pixel.
-        coverage: [F, H, W] bool, by the release's rule: some channel reaches `EMPTY_BELOW`. (A black surface counts
-            as empty, as it does to the model; `depth > 0` tells the two apart.)
+            point touches the pixel. None where it was not asked for.
     """
 
     color: Tensor
-    depth: Tensor
-    coverage: Tensor
+    depth: Tensor | None
+
+    @property
+    def coverage(self) -> Tensor:
+        """Where something shows [F, H, W] bool, by the release's rule: some channel reaches `EMPTY_BELOW`.
+
+        A black surface counts as empty, as it does to the model; `depth > 0` tells the two apart.
+        """
+        return self._coverage(torch.bool)
+
+    @property
+    def mask(self) -> Tensor:
+        """Coverage as ComfyUI's MASK: [F, H, W] float32, 1 where something shows."""
+        return self._coverage(torch.float32)
 
     @property
     def coverage_percent(self) -> Tensor:
         """Covered share of each frame [F], 0 to 100."""
-        return torch.stack([100 * frame.float().mean() for frame in self.coverage])
+        return torch.stack([100 * _covered(image).float().mean() for image in self.color])
+
+    def _coverage(self, dtype: torch.dtype) -> Tensor:
+        # Frame by frame into the result: of a long clip there is no room for another form of it.
+        coverage = torch.empty(self.color.shape[:3], dtype=dtype)
+        for frame, image in enumerate(self.color):
+            cancel_point()
+            coverage[frame] = _covered(image)
+        return coverage
+
+
+def _covered(image: Tensor) -> Tensor:
+    return (image >= EMPTY_BELOW).any(dim=-1)
 
 
 def render_points(
@@ -76,6 +98,7 @@ def render_points(
     memory_budget_bytes: int = DEFAULT_MEMORY_BUDGET,
     progress: Callable[[int, int], None] | None = None,
     near: float = 0.0,
+    keep_depth: bool = True,
 ) -> Rendering:
     """Render every frame of a point cloud.
 
@@ -94,6 +117,7 @@ def render_points(
         progress: called with (units done, all units) after each batch of frames, or after each strip where a frame
             takes several; a unit is a strip, else a frame. May raise to cancel.
         near: metres from the camera's center; points that are nearer, in any direction, are not drawn. 0 draws all.
+        keep_depth: whether the result has the depth, a quarter of its memory.
 
     Raises:
         ValueError: if the cloud and the camera differ in length, a setting is out of range, or the backend is
@@ -109,12 +133,12 @@ def render_points(
     rasterize = _rasteriser(backend, memory_budget_bytes // 2)  # the other half is for the fragments
     strips = _strips(raster, memory_budget_bytes // 2, torch.device(device or cloud.frame_points[0].device))
     require_memory(
-        (7 * FLOAT + 4) * n_frames * camera.height * camera.width,
+        ((7 if keep_depth else 6) * FLOAT + 4) * n_frames * camera.height * camera.width,
         f"Rendering {n_frames} frames at {camera.width} x {camera.height}",
         "Lower the camera's width and height, or give fewer frames.",
     )
     color = torch.zeros(n_frames, camera.height, camera.width, 3)
-    depth = torch.zeros(n_frames, camera.height, camera.width)
+    depth = torch.zeros(n_frames, camera.height, camera.width) if keep_depth else None
     visible = _visible_frames(cloud, camera, n_frames, raster.radius, device, near)
     first = done = 0
     for batch in _batches(visible, raster, memory_budget_bytes) if len(strips) == 1 else ([frame] for frame in visible):
@@ -123,16 +147,14 @@ def render_points(
             rows = slice(strip.top, strip.top + strip.height)
             parts = batch if len(strips) == 1 else [frame.near(strip) for frame in batch]
             found = _render_batch(parts, replace(strip, n_images=len(batch)), rasterize)
-            color[frames, rows], depth[frames, rows] = found
+            color[frames, rows] = found[0]
+            if depth is not None:
+                depth[frames, rows] = found[1]
             done += len(batch)
             if progress is not None:
                 progress(done, n_frames * len(strips))
         first = frames.stop
-    coverage = torch.empty(depth.shape, dtype=torch.bool)
-    for frame, image in enumerate(color):
-        cancel_point()
-        coverage[frame] = (image >= EMPTY_BELOW).any(dim=-1)
-    return Rendering(color, depth, coverage)
+    return Rendering(color, depth)
 
 
 @dataclass(frozen=True, eq=False)

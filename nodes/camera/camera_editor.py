@@ -16,7 +16,7 @@ from ...geometry.cameras.trajectory_json import MAX_CHARACTERS, trajectory_from_
 from ...geometry.points.coverage import coverage_verdict, misread_pose
 from ...geometry.points.point_cloud import PointCloud
 from ...geometry.points.quick_view import quick_view
-from ..common.own_inputs import ReadText, near_input
+from ..common.own_inputs import ReadText, StreamedImages, near_input
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema
 from ..common.sockets import CameraSocket, Load3DCameraSocket, PointsSocket
@@ -38,7 +38,7 @@ class Exo2EgoCameraEditor(io.ComfyNode):
             search_aliases=["ego camera", "trajectory", "keyframes", "camera path", "3D"],
             is_output_node=True,
             inputs=[
-                io.Image.Input(
+                StreamedImages(
                     "images", tooltip="The exo video. It gives the number of frames and the images to look at."
                 ),
                 PointsSocket.Input("points", tooltip="Its points, from Point Cloud: what the camera flies through."),

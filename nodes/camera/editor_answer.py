@@ -97,7 +97,7 @@ def _pictures(images: Tensor) -> list[dict[str, Any]]:
     frames = sorted({round(float(place)) for place in torch.linspace(0, len(images) - 1, count)})
     pictures = []
     for frame in frames:
-        pixels = images[frame, ..., :3].mul(255).round().clamp(0, 255).to("cpu", torch.uint8).numpy()
+        pixels = images[frame, ..., :3].float().mul(255).round().clamp(0, 255).to("cpu", torch.uint8).numpy()
         picture = Image.fromarray(pixels)
         picture.thumbnail((_PICTURE_WIDTH, 4 * _PICTURE_WIDTH))
         stored = io.BytesIO()

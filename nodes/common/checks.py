@@ -122,7 +122,14 @@ def _switch(declared: Any, value: Any) -> bool:
 # Images ---------------------------------------------------------------------------------------------------------------
 
 
-def frames(declared: Any, value: Any, channels: Sequence[int] | None = (3, 4), *, finite: bool = True) -> Tensor:
+def frames(
+    declared: Any,
+    value: Any,
+    channels: Sequence[int] | None = (3, 4),
+    *,
+    finite: bool = True,
+    keep_half: bool = False,
+) -> Tensor:
     """Check images [F, H, W, C], and bring those of the GPU or in half precision to float32 on the CPU.
 
     Args:
@@ -130,20 +137,22 @@ def frames(declared: Any, value: Any, channels: Sequence[int] | None = (3, 4), *
         value: what arrived.
         channels: the numbers of channels that are fine; None for any.
         finite: whether NaN and infinity are refused.
+        keep_half: whether half precision stays, for nodes that take frame after frame.
     """
     count = " or ".join(map(str, channels)) if channels else "channels"
     expected = f"images as a tensor [frames, height, width, {count}] of floating-point numbers"
     advice = "Connect an IMAGE output."
     if not _is_floating(value, 4) or (channels and value.shape[-1] not in channels):
         raise unfit(declared, expected, arrived(value), advice)
-    images = value.detach().to("cpu", torch.float32)
+    stays = keep_half and value.dtype.itemsize < torch.float32.itemsize
+    images = value.detach().to("cpu", value.dtype if stays else torch.float32)
     if finite:
         _refuse_not_finite(declared, images, "frame")
     return images
 
 
 def _image(declared: Any, value: Any) -> Tensor:
-    return frames(declared, value)
+    return frames(declared, value, keep_half=getattr(declared, "keeps_half", False))
 
 
 def _mask(declared: Any, value: Any) -> Tensor:

@@ -103,6 +103,12 @@ def mask_or_track(name: str, mask: Tensor | None, track: Any, objects: str) -> T
     return read_sam3_track(track, objects)
 
 
+class StreamedImages(io.Image.Input):
+    """Images that a node takes frame after frame: in half precision they are not copied to float32 as a whole."""
+
+    keeps_half = True
+
+
 class DepthImages(io.Image.Input):
     """Depth as images of any number of channels, where NaN and infinity mark pixels without depth."""
 

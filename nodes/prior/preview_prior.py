@@ -11,7 +11,7 @@ from ...geometry.cameras.camera import Camera
 from ...geometry.points.coverage import coverage_verdict, misread_pose
 from ...geometry.points.point_cloud import PointCloud
 from ...geometry.points.quick_view import QUICK_SIDE, quick_view
-from ..common.own_inputs import near_input
+from ..common.own_inputs import StreamedImages, near_input
 from ..common.previews import video_preview
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema
@@ -36,7 +36,7 @@ class Exo2EgoPreviewPrior(io.ComfyNode):
             inputs=[
                 PointsSocket.Input("points", tooltip="From Point Cloud."),
                 CameraSocket.Input("camera", tooltip="The ego camera: fixed, or one pose a frame."),
-                io.Image.Input("images", optional=True, tooltip="The exo video, as a row of the contact sheet."),
+                StreamedImages("images", optional=True, tooltip="The exo video, as a row of the contact sheet."),
                 io.Int.Input(
                     "size",
                     default=QUICK_SIDE,

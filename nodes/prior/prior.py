@@ -12,14 +12,14 @@ from torch import Tensor
 from ...geometry.cameras.camera import Camera
 from ...geometry.depth.clip_size import at_image_size
 from ...geometry.depth.depth import Depth
-from ...geometry.depth.dynamic_mask import estimate_dynamic, mask_to_frames
+from ...geometry.depth.dynamic_mask import estimate_dynamic, mask_to_frames, share_of
 from ...geometry.points.coverage import coverage_verdict, misread_pose
 from ...geometry.points.point_cloud import Background, PointCloud, build_point_cloud
 from ...geometry.points.renderer import DEFAULT_MEMORY_BUDGET, RenderBackend, render_points
 from ...geometry.take_kind import TakeKind
 from ...takes.clips.cut import Cut
 from ...takes.ply_files import SCANS
-from ..common.own_inputs import cut_input, mask_or_track, near_input, track_inputs
+from ..common.own_inputs import StreamedImages, cut_input, mask_or_track, near_input, track_inputs
 from ..common.previews import video_preview
 from ..common.progress import logger, progress_bar, show_text, warn
 from ..common.schema import schema
@@ -52,7 +52,7 @@ class Exo2EgoPointCloud(io.ComfyNode):
             "each frame.",
             search_aliases=["unproject", "depth to points"],
             inputs=[
-                io.Image.Input("images", tooltip="The exo video."),
+                StreamedImages("images", tooltip="The exo video."),
                 DepthSocket.Input("depth", tooltip="Its metric depth, one map a frame; resized to the images."),
                 CameraSocket.Input("camera", tooltip="The exo camera; resized to the images."),
                 io.Mask.Input(
@@ -244,6 +244,7 @@ class Exo2EgoRenderPrior(io.ComfyNode):
             memory_budget_bytes=_memory_budget(device),
             progress=progress_bar(),
             near=near,
+            keep_depth=False,
         )
         percent = rendering.coverage_percent  # [F]
         mean, lowest = float(percent.mean()), float(percent.min())
@@ -256,7 +257,7 @@ class Exo2EgoRenderPrior(io.ComfyNode):
         show_text(cls, text)
         # Coverage per frame also goes out with the preview, where API users find it in the history.
         shown = {**video_preview(rendering.color), "coverage_percent": [round(float(value), 3) for value in percent]}
-        return io.NodeOutput(rendering.color, rendering.coverage.float(), mean, coverage_chart(percent), ui=shown)
+        return io.NodeOutput(rendering.color, rendering.mask, mean, coverage_chart(percent), ui=shown)
 
 
 def _memory_budget(device: torch.device) -> int:
@@ -281,14 +282,14 @@ def _rule(kind: TakeKind | None, drawn: bool) -> str:
 def _moving_share(dynamic: Tensor | None) -> str:
     if dynamic is None:
         return "moving: 0 % (motion detection is off)"
-    return f"moving: {100 * float(dynamic.float().mean()):.1f} % of the clip"
+    return f"moving: {share_of(dynamic):.1f} % of the clip"
 
 
 def _moving_warning(dynamic: Tensor | None, mask: Tensor | None, settings: str) -> str:
     """Return what is odd about the moving parts in use, and about the connected mask; empty if nothing is."""
     if dynamic is None:
         return "" if mask is None else f"The mask of moving parts has no effect with {settings}."
-    if 100 * float(dynamic.float().mean()) <= _MUCH_MOVING_PERCENT:
+    if share_of(dynamic) <= _MUCH_MOVING_PERCENT:
         return ""
     advice = (
         "Align the depth over time, or connect a mask to 'moving'."

@@ -19,6 +19,7 @@ from exo2ego.attention.choice import AUTO, BACKEND_VARIABLE, requested
 from exo2ego.attention.guided_attention import gga_attention
 from support.random_attention import HEADS, LAYOUTS, plain, random_directions, random_qkv
 
+NAMES = "auto, triton, flex, sdpa, triton_int8, harmonics, reference"
 SCRIPTS = Path(__file__).resolve().parents[2] / "tools"
 
 
@@ -54,7 +55,7 @@ def test_the_node_decides_before_the_environment(caplog, monkeypatch):
 
 def test_an_unknown_name_in_the_environment_is_refused(monkeypatch):
     monkeypatch.setenv(BACKEND_VARIABLE, "cuda")
-    with pytest.raises(ValueError, match="one of auto, triton, flex, sdpa, reference, got 'cuda'"):
+    with pytest.raises(ValueError, match=f"one of {NAMES}, got 'cuda'"):
         attention()
 
 
@@ -161,5 +162,5 @@ def test_a_new_back_end_is_chosen_refused_and_shown_by_what_it_states(caplog, mo
 
 
 def test_a_name_that_no_back_end_has_is_refused():
-    with pytest.raises(ValueError, match="one of auto, triton, flex, sdpa, reference, got 'cuda': choose"):
+    with pytest.raises(ValueError, match=f"one of {NAMES}, got 'cuda': choose"):
         attention("cuda")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exo2ego.attention.chunks import Share, even_share, full_share, fullness
+from exo2ego.attention.chunks import Share, even_share, full_heads, full_share, fullness
 from exo2ego.attention.guided_attention import _EXO_BYTES
 
 # EgoX's size: exo rows of all frames and their columns, heads, bytes of a head's exo queries in half precision.
@@ -74,3 +74,19 @@ def test_even_shares_fit_what_is_allowed():
     assert even_share(40, 364, 5.2) == Share(5, 364)
     assert even_share(40, 364, 0.4) == Share(1, 122)
     assert even_share(40, 364, 1e9) == Share(40, 364)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_heads_whose_keys_are_prepared_leave_little_idle(batch):
+    """Those of the int8 kernel: all ego queries of some heads at a time, as many as may and not one more."""
+    queries, most = ROWS * 28, 9.35 / batch
+    full = []
+    for processors in PROCESSORS:
+        heads = full_heads(HEADS, batch, queries, most, processors)
+        assert 1 <= heads <= most
+        calls = [min(heads, HEADS - head) * batch * ((queries + 127) // 128) for head in range(0, HEADS, heads)]
+        full.append(1 - max(idle(calls, processors * at_a_time) for at_a_time in (1, 2)))
+    assert sorted(full)[len(full) // 2] > 0.9
+    assert min(full) > 0.7
+    assert full_heads(HEADS, batch, queries, 0.3, 132) == full_heads(HEADS, batch, queries, 0.3, None) == 1
+    assert full_heads(HEADS, 1, queries, 9.35, None) == 8  # five equal parts

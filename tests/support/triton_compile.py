@@ -25,13 +25,14 @@ SIZES = {"FRAMES": 13, "ROWS": 28, "EXO_COLUMNS": 49, "EGO_COLUMNS": 28}
 _TYPES = {
     **dict.fromkeys(("q", "k", "v", "out", "grad", "grad_q", "grad_k", "grad_v"), "*bf16"),
     **dict.fromkeys(("extended_queries", "extended_keys"), "*fp16"),
-    **dict.fromkeys(("log_sums", "deltas"), "*fp32"),
+    **dict.fromkeys(("log_sums", "deltas", "key_scales", "means"), "*fp32"),
+    **{"whole_k": "*i8", "half_v": "*fp16"},
     **dict.fromkeys(("scale", "boost", "offset"), "fp32"),
 }
 _TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 
 # Instructions of tensor cores, of all generations.
-_PRODUCT = re.compile(r"\b(HMMA|HGMMA|UTC\w*MMA)\b")
+_PRODUCT = re.compile(r"\b(HMMA|HGMMA|IMMA|IGMMA|UTC\w*MMA)\b")
 _INSTRUCTION = re.compile(r"^\s+/\*([0-9a-f]+)\*/\s+(?:@!?\w+ )?(.+?);")
 _BRANCH = re.compile(r"\bBRA(?:\.\w+)*\s+(?:!?\w+, )*`\((\.L_\w+)\)")
 
@@ -67,13 +68,25 @@ class Compiled:
         return len(self.loop) * 32 * self.tile.warps / (self.tile.queries * self.tile.keys)
 
 
-def compiled(kernel: Any, capability: int, head_dim: int, tile: Tile, **constants: Any) -> Compiled:
-    """Compile a kernel in bfloat16 at EgoX's size by Triton and NVIDIA's assembler; an argument may be None."""
+def compiled(
+    kernel: Any, capability: int, head_dim: int, tile: Tile, types: dict[str, str] | None = None, **constants: Any
+) -> Compiled:
+    """Compile a kernel at EgoX's size by Triton and NVIDIA's assembler.
+
+    Args:
+        kernel: of Triton.
+        capability: such as 89.
+        head_dim: channels of a head.
+        tile: how it cuts its work.
+        types: of arguments that are not those of bfloat16 tensors, such as `*i8`.
+        constants: of the kernel; an argument may be None.
+    """
     constants |= SIZES | {"BOOSTED": True, "HEAD_DIM": head_dim, "EXTENDED": 16}
     constants |= {"BLOCK_M": tile.queries, "BLOCK_N": tile.keys}
     names = kernel.arg_names
     constants = {name: value for name, value in constants.items() if name in names}
-    types = {name: "constexpr" if name in constants else _TYPES.get(name, "i32") for name in names}
+    known = _TYPES | (types or {})
+    types = {name: "constexpr" if name in constants else known.get(name, "i32") for name in names}
     source = ASTSource(
         fn=kernel,
         signature=types,

@@ -22,6 +22,7 @@ from ...common.wan_grid import PATCH
 from ..egox.apply import ExoBesideEgo, applied_egox
 from ..shared.base_model import require_wan21_i2v
 from ..shared.memory import KeptMemoryEstimate
+from ..shared.steps_of_run import StepsOfRun
 from ..shared.wrappers import (
     REUSE_KEY,
     ModelCall,
@@ -33,7 +34,7 @@ from ..shared.wrappers import (
 from .hooks import EgoAlone, FullStep
 from .kept import Branch, KeptTensors
 from .plan import Plan, ReuseSettings, branches_of, planned
-from .schedule import StepsOfRun, serves
+from .schedule import serves
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher

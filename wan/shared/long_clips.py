@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import comfy.model_management
+import comfy.utils
 import torch
 from comfy.patcher_extension import WrappersMP
 from torch import Tensor
 
 from ...common.windows import Windows
 from .memory import MemoryEstimate
+from .steps_of_run import StepsOfRun
 from .wrappers import WINDOWS_KEY, ModelCall, set_wrappers, window_frames
 
 if TYPE_CHECKING:
@@ -47,10 +49,53 @@ def sample_in_windows(model: ModelPatcher, windows: Windows) -> ModelPatcher:
     """
     patched = model.clone()
     memory = WindowMemoryEstimate(windows, model.get_model_object("memory_required"))
-    wrappers = {WrappersMP.PREPARE_SAMPLING: memory.prepare_sampling, WrappersMP.DIFFUSION_MODEL: InWindows(windows)}
+    progress = WindowProgress()
+    wrappers = {
+        WrappersMP.OUTER_SAMPLE: progress.outer_sample,
+        WrappersMP.PREPARE_SAMPLING: memory.prepare_sampling,
+        WrappersMP.DIFFUSION_MODEL: InWindows(windows, progress),
+    }
     set_wrappers(patched, WINDOWS_KEY, wrappers)
     patched.add_object_patch("memory_required", memory.memory_required)
     return patched
+
+
+class WindowProgress:
+    """Moves the sampler's progress bar within a step: by a part of a step at every window.
+
+    A step of a long clip takes minutes. With several model calls a step (CFG, some samplers) the first one moves it.
+    """
+
+    def __init__(self) -> None:
+        self._steps: StepsOfRun | None = None
+        self._reached = 0.0
+
+    def outer_sample(
+        self,
+        executor: Any,
+        noise: Tensor,
+        latent_image: Tensor,
+        sampler: Any,
+        sigmas: Tensor,
+        *args: Any,
+        **kwargs: Any,
+    ) -> Any:
+        """OUTER_SAMPLE wrapper: know the run's steps."""
+        self._steps, self._reached = StepsOfRun(sigmas.tolist()), 0.0
+        try:
+            return executor(noise, latent_image, sampler, sigmas, *args, **kwargs)
+        finally:
+            self._steps = None
+
+    def tell(self, options: dict, done: int, windows: int) -> None:
+        """Show that some of a model call's windows are done; a bar never goes back."""
+        if self._steps is None or not len(self._steps):
+            return
+        place = self._steps.at(float(options["sigmas"][0])) + done / windows
+        if place > self._reached:
+            self._reached = place
+            # Rounded, for it is shown as a number too.
+            comfy.utils.ProgressBar(len(self._steps)).update_absolute(round(place, 2), len(self._steps))
 
 
 @dataclass(frozen=True)
@@ -59,9 +104,11 @@ class InWindows:
 
     Attributes:
         windows: in latent frames.
+        progress: told of every window.
     """
 
     windows: Windows
+    progress: WindowProgress
 
     @torch.compiler.disable(recursive=False)
     def __call__(self, executor: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
@@ -71,7 +118,8 @@ class InWindows:
         if n_frames <= self.windows.length or window_frames(call.options) is not None:
             return call.run(call.options)
         blended = None
-        for frames, weights in self.windows.weighted(n_frames):
+        parts = list(self.windows.weighted(n_frames))
+        for number, (frames, weights) in enumerate(parts):
             comfy.model_management.throw_exception_if_processing_interrupted()
             part = replace(call, x=call.x[:, :, frames.start : frames.stop])
             out = part.run({**call.options, "context_window": FramesOfClip(frames)})
@@ -79,6 +127,8 @@ class InWindows:
                 blended = torch.zeros(*out.shape[:2], n_frames, *out.shape[3:], dtype=torch.float32, device=out.device)
             weight = torch.tensor(weights, device=out.device).view(-1, 1, 1)
             blended[:, :, frames.start : frames.stop] += weight * out.float()
+            if number + 1 < len(parts):  # of the last one the sampler tells
+                self.progress.tell(call.options, number + 1, len(parts))
         assert blended is not None
         return blended.to(call.x.dtype)
 

@@ -118,7 +118,7 @@ def test_without_a_backward_pass_the_kernel_has_no_code_for_it():
 def compiled_forward(capability, head_dim, **constants):
     from exo2ego.attention.backends.triton_kernel import gga_forward
 
-    constants = {"SPAN": 1, "BORDERS": False, "SHIFT": 0.0} | constants
+    constants = {"SPAN": 1, "BORDERS": False, "SHIFT": 0.0, "key_scales": None} | constants
     return compiled(gga_forward, capability, head_dim, tile_of_capability(capability, head_dim), **constants)
 
 

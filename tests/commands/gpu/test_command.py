@@ -55,7 +55,9 @@ def test_every_section_is_measured(tried):
         assert f"] {name}, about" in printed
         assert all(f"  {row['case']}: " in printed for row in section.rows)
         assert all(
-            "not a CUDA GPU" in row["empty"] or "on CPUs" in row["empty"] for row in section.rows if row["empty"]
+            any(told in row["empty"] for told in ("not a CUDA GPU", "on CPUs", "a training takes the bias itself"))
+            for row in section.rows
+            if row["empty"]
         )
 
 
@@ -64,8 +66,12 @@ def test_errors_are_within_their_bounds(tried):
     assert {name for name, row in rows.items() if not row["empty"]} == {
         *(f"{name}, {passes}, float32" for name in ("plain", "sdpa") for passes in ("forward", "backward")),
         "flex, forward, float32",
+        "harmonics, forward, float32",
     }
-    assert all(row["error"] < 1e-5 and row["note"].startswith("within") for row in rows.values() if not row["empty"])
+    measured = {name: row for name, row in rows.items() if not row["empty"]}
+    assert all(row["note"].startswith("within") for row in measured.values())
+    assert 1e-3 < measured.pop("harmonics, forward, float32")["error"] < 0.2  # it approximates
+    assert all(row["error"] < 1e-5 for row in measured.values())
 
 
 def test_times_stand_beside_their_own_baseline(tried):

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import select
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from exo2ego.commands.gpu import supervise
 from exo2ego.commands.gpu.results import Result
 from exo2ego.commands.gpu.supervise import Run, UnusableError
+
+TOOLS = Path(__file__).resolve().parents[3] / "tools"
 
 # A measuring process of two sections of three cases, in which some end the process.
 WORKER = """
@@ -32,6 +38,27 @@ for section in job["sections"]:
                 time.sleep(3600)
         tell(event="row", section=section, row=row | dict(case=case, empty=why or ""))
     tell(event="end", section=section, state="done", why="", seconds=1.0)
+"""
+
+
+# The command with a measuring process that is deep in a kernel: it tells nothing and hears nothing.
+COMMAND = f"""
+import sys
+sys.path.insert(0, {str(TOOLS)!r})
+import pack; pack.register()
+from exo2ego.commands.gpu.results import Result
+from exo2ego.commands.gpu.supervise import Run
+quiet = '''
+import json, os, sys, threading, time
+sys.path.insert(0, {str(TOOLS)!r})
+import pack; pack.register()
+from exo2ego.commands.gpu import cli
+threading.Thread(target=cli._end_with_parent, daemon=True).start()
+print(json.dumps(dict(event="machine", machine={{}}, plan={{}}, lines=[str(os.getpid())])), flush=True)
+time.sleep(600)
+'''
+show = lambda line: print(line, flush=True)
+Run(Result("0", "2026"), ("one",), "cpu", 1.0, None, lambda result: None, show, (sys.executable, "-c", quiet)).measure()
 """
 
 
@@ -75,3 +102,19 @@ def test_a_process_that_never_ends_well_is_not_started_for_ever():
 def test_what_cannot_start_says_so():
     with pytest.raises(UnusableError, match="could not start: ModuleNotFoundError: No module named 'torchx'"):
         supervised("{}", worker="import torchx")
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="a process of others is waited for on Linux only")
+def test_a_killed_command_leaves_nothing_that_measures():
+    """The measuring process sees its standard input end: on every system, where no signal tells it."""
+    with subprocess.Popen([sys.executable, "-c", COMMAND], stdout=subprocess.PIPE, text=True) as process:
+        numbers = (line.strip() for line in process.stdout)
+        worker = int(next(line for line in numbers if line.isdigit()))
+        ended = os.pidfd_open(worker)  # readable once it has
+        process.kill()
+    try:
+        assert select.select([ended], [], [], 60)[0]
+    finally:
+        os.close(ended)
+        if Path(f"/proc/{worker}").exists():
+            os.kill(worker, 9)

@@ -187,8 +187,10 @@ def ego_camera(n_frames: int, lens=None, width: int = 40, height: int = 30) -> C
     return Camera(lens or Pinhole(0.6 * width, 0.6 * width, width / 2, height / 2), width, height, poses)
 
 
-def reference_rendering(cloud: PointCloud, camera: Camera, radius: float, points_per_pixel: int) -> Rendering:
-    """The renderer's definition, frame by frame with the slow rasteriser."""
+def reference_rendering(
+    cloud: PointCloud, camera: Camera, radius: float, points_per_pixel: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Color, depth and coverage by the renderer's definition, frame by frame with the slow rasteriser."""
     raster = Raster(1, camera.height, camera.width, radius, points_per_pixel)
     colors, depths = [], []
     for frame in range(cloud.n_frames):
@@ -208,7 +210,7 @@ def reference_rendering(cloud: PointCloud, camera: Camera, radius: float, points
         colors.append(color.view(camera.height, camera.width, 3))
         depths.append(depth.view(camera.height, camera.width))
     color = torch.stack(colors)
-    return Rendering(color, torch.stack(depths), (color >= 0.01).any(dim=-1))
+    return color, torch.stack(depths), (color >= 0.01).any(dim=-1)
 
 
 LENSES = {"pinhole": None, "fisheye": preset_lens(LensPreset.EGOX_RELEASE, 40, 30)}
@@ -220,12 +222,16 @@ def test_rendering_equals_its_definition(lens, fixed):
     cloud, camera = random_cloud(3, 120), ego_camera(3, LENSES[lens])
     camera = camera[1] if fixed else camera
     found = render_points(cloud, camera, radius=3.0 * 448 / 30, points_per_pixel=6)
-    expected = reference_rendering(cloud, camera, 3.0, 6)
+    color, depth, coverage = reference_rendering(cloud, camera, 3.0, 6)
     assert 0.2 < found.coverage.float().mean() < 0.98
-    assert (found.color - expected.color).abs().max() < 1e-5
-    assert (found.depth - expected.depth).abs().max() < 1e-4
-    assert torch.equal(found.coverage, expected.coverage)
-    assert torch.allclose(found.coverage_percent, 100 * expected.coverage.flatten(1).float().mean(dim=1))
+    assert (found.color - color).abs().max() < 1e-5
+    assert (found.depth - depth).abs().max() < 1e-4
+    assert torch.equal(found.coverage, coverage)
+    assert torch.equal(found.mask, coverage.float())
+    assert torch.allclose(found.coverage_percent, 100 * coverage.flatten(1).float().mean(dim=1))
+    without = render_points(cloud, camera, radius=3.0 * 448 / 30, points_per_pixel=6, keep_depth=False)
+    assert without.depth is None
+    assert torch.equal(without.color, found.color)
 
 
 def test_batches_and_strips_do_not_change_the_image_and_report_progress():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import comfy.model_management
+import comfy.utils
 import pytest
 import torch
 
@@ -78,6 +80,22 @@ def test_it_ends_between_windows(model, long_clip, monkeypatch):
     asked.clear()
     run_graph(with_egox(model, long_clip), long_clip, steps=1, cfg=1.0)
     assert with_windows >= len(asked) + 2
+
+
+@pytest.mark.parametrize("cfg", [1.0, 5.0])
+def test_the_bar_moves_at_every_window_and_never_back(model, long_clip, cfg):
+    """By parts of a step, out of all steps; at a window's end that is no step's."""
+    told = []
+    comfy.utils.set_progress_bar_global_hook(lambda value, total, *others, **more: told.append((value, total)))
+    try:
+        for _ in range(2):  # a second run begins anew
+            run_graph(sample_in_windows(with_egox(model, long_clip), Windows(2, 1)), long_clip, steps=3, cfg=cfg)
+    finally:
+        comfy.utils.set_progress_bar_global_hook(None)
+    within = [value for value, total in told if value % 1]
+    assert within == 2 * [0.25, 0.5, 0.75, 1.25, 1.5, 1.75, 2.25, 2.5, 2.75]
+    assert {total for _, total in told} == {3}
+    assert all(before <= after or after < 1 for (before, _), (after, _) in itertools.pairwise(told))
 
 
 def test_no_attention_map_of_windows(model, long_clip):

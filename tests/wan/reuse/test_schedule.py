@@ -2,7 +2,8 @@
 
 import pytest
 
-from exo2ego.wan.reuse.schedule import StepsOfRun, serves
+from exo2ego.wan.reuse.schedule import serves
+from exo2ego.wan.shared.steps_of_run import StepsOfRun
 
 
 def test_levels_of_a_schedule():
