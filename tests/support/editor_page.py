@@ -65,6 +65,10 @@ class EditorPage:
         """Wait until the editor has drawn what is asked of it, in full."""
         self.page.evaluate(_DRAWN)
 
+    def frames(self, count: int) -> None:
+        """Wait for so many frames of the screen."""
+        self.page.evaluate(_FRAMES_OF_SCREEN, count)
+
     def hold(self, dx: float, dy: float, **what: Any) -> None:
         """Press the mouse button at a place and drag, without letting go."""
         x, y = self.place(**what)
@@ -137,6 +141,10 @@ _OPEN = """async (payload) => {
   document.getElementById('box').append(editor.root);
   await editor.loadPayload(payload, ({ filename }) => '/' + filename);
   return editor.state().hasCloud;
+}"""
+
+_FRAMES_OF_SCREEN = """async (count) => {
+  for (let i = 0; i < count; i++) await new Promise((next) => requestAnimationFrame(next));
 }"""
 
 _DRAWN = """async () => {

@@ -193,6 +193,51 @@ def test_every_key_is_in_the_list(shown):
     assert told > set("WASDQEPLRHIOKFGXBVZC123?")
 
 
+def test_f_comes_near_the_camera_and_g_shows_the_whole_scene(shown):
+    axes = "editor.orbit.camera.axes().eye"
+    far = distance(shown.page.evaluate(axes), key_at(shown, 0)["position"])
+    shown.press("f")
+    assert distance(shown.page.evaluate(axes), key_at(shown, 0)["position"]) < 0.8 * far
+    seen = box(shown, "orbit")
+    x, y = shown.place(handle="eyes")
+    assert abs(x - seen["x"] - seen["width"] / 2) < seen["width"] / 4
+    assert abs(y - seen["y"] - seen["height"] / 2) < seen["height"] / 4
+    shown.press("g")
+    assert distance(shown.page.evaluate(axes), key_at(shown, 0)["position"]) == pytest.approx(far, rel=1e-6)
+
+
+def test_a_slow_processor_draws_less_while_something_is_dragged(shown):
+    """What is drawn counts, and not how soon: the pace is held at its coarsest."""
+    shown.page.evaluate("editor.pace.level = 3; editor.pace.note = () => {}")
+    try:
+        shown.hold(30, 0, **EGO)
+        shown.frames(3)
+        dragging = shown.state()
+        badge = shown.page.locator(".e2e-badge").inner_text()
+        shown.page.mouse.up()
+        shown.drawn()
+    finally:
+        shown.page.evaluate("delete editor.pace.note; editor.pace.level = 1")
+    assert dragging["egoRows"] == 112
+    assert badge.startswith("covered about ")
+    assert shown.state()["egoRows"] == 448
+    assert shown.page.locator(".e2e-badge").inner_text() == f"covered {100 * shown.state()['coverage']:.1f} %"
+    assert dragging["coverage"] == pytest.approx(shown.state()["coverage"], abs=0.15)
+
+
+def test_the_strip_waits_while_something_is_dragged(shown):
+    known = "Object.keys(editor.state().coverages).length"
+    shown.page.evaluate(
+        "editor.settle = () => {}; editor.edit({ ...editor.shown, keyframes: [...editor.shown.keyframes] }, new Set()); editor.draw(); editor.moving = true"
+    )
+    try:
+        shown.frames(20)
+        assert shown.page.evaluate(known) == 0
+    finally:
+        shown.page.evaluate("delete editor.settle; editor.settle()")
+    shown.page.wait_for_function(f"{known} === {FRAMES}")
+
+
 def test_little_ego_pictures_over_the_clip(shown):
     shown.page.wait_for_function(f"editor.timeline.coverage.pictures.size === {FRAMES}")
     shown.drawn()

@@ -42,10 +42,8 @@ def test_the_editor_on_the_screen_lives_after_an_undo_of_the_graph(opened, rende
     press_shown(opened, "setKey")
     text = shown.widget()
     assert text.count('"frame"') == 2
-    opened.page.mouse.click(300, 1000)  # onto the empty graph
     for key in ("Control+z", "Control+y", "Control+z"):
-        shown.press(key)
-        opened.page.wait_for_timeout(1000)
+        shown.step_of_graph(key)
         assert shown_editors(opened) == 1
         assert opened.page.evaluate(_IS_LIVE), f"after {key} the editor on the screen is a dead one"
     assert shown.widget() != text
@@ -95,9 +93,7 @@ def test_keys_pressed_in_the_editor_do_not_reach_the_graph(opened):
 def test_app_mode_has_room_for_the_editor(opened):
     shown = CameraEditor(opened, VUE)
     shown.load()
-    if not opened.page.evaluate(
-        "Boolean(app.extensionManager.command.commands.find(({ id }) => id === 'Comfy.ToggleLinear'))"
-    ):
+    if not opened.page.evaluate(_HAS_APP_MODE):
         pytest.skip("this frontend has no App mode")
     opened.page.evaluate(_APP_MODE)
     opened.page.wait_for_timeout(2500)
@@ -116,6 +112,10 @@ def test_app_mode_has_room_for_the_editor(opened):
         assert ego["height"] > 100
         press_shown(opened, "setKey")
         assert shown.widget().count('"frame"') == 1
+        press_shown(opened, "curves")
+        screenshot(opened, SCREENSHOTS / "app_mode_curves.png")
+        assert opened.page.evaluate(_BEYOND) == []
+        assert opened.page.evaluate(_BLANK) == []
     finally:
         opened.page.evaluate("app.extensionManager.command.execute('Comfy.ToggleLinear')")
 
@@ -227,6 +227,11 @@ _APP_MODE = """async () => {
   await app.loadGraphData(made);
   await app.extensionManager.command.execute('Comfy.ToggleLinear');
 }"""
+
+# Buttons without anything to see on them.
+_BLANK = """() => [...document.querySelectorAll('.e2e button')].filter((one) => one.checkVisibility()
+  && !one.querySelector('svg') && (!one.textContent || parseFloat(getComputedStyle(one).fontSize) < 8))
+  .map((one) => one.outerHTML.slice(0, 80))"""
 
 # Buttons, fields and views that reach out of the editor, or of what is shown of it.
 _BEYOND = """() => {

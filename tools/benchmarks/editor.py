@@ -1,7 +1,7 @@
 """How many frames a second the camera editor draws, by the processor and by WebGL2 in software, without ComfyUI.
 
-100,000 points in headless Chromium. A frame of the screen waits for the browser, so that 60 a second are the most. Where other
-processes use the cores, the CPU time of a frame is what to compare: it is what idle cores would need.
+100,000 points in headless Chromium. A frame of the screen waits for the browser, so that 60 a second are the most.
+Where other processes use the cores, the CPU time of a frame is what to compare: it is what idle cores would need.
 
 python tools/run.py editor [--points 100000] [--repeats 2] [--json FILE]
 """
@@ -29,7 +29,7 @@ _MODULES = Path(__file__).resolve().parents[2] / "web" / "js" / "camera_editor"
 _FRAMES = 60
 _PAGE = "<!doctype html><body style='margin:0;background:#222'><div id=box style='width:1180px;height:760px'></div>"
 
-# Chromium's software for WebGL, where there is no card. The editor itself would decline it as slower than its own splatting.
+# Chromium's software for WebGL, where there is no card. The editor itself declines it as slower than its splatting.
 _SOFTWARE_GL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 _RENDERERS = {
     "processor": (("--disable-gpu",), ""),
@@ -46,8 +46,8 @@ _CASES = {
     "drag the camera, of a quarter": ("drag", _ON_THE_NODE, False, 4),
     "at rest": ("rest", _ON_THE_NODE, False, 1),  # both views in full
 }
-# What a drag does: the view or the camera changes, then everything is drawn with the next frame of the screen. Returns the
-# sorted times of the drawings and the mean time between frames, ms.
+# What a drag does: the view or the camera changes, then everything is drawn with the next frame of the screen.
+# Returns the sorted times of the drawings and the mean time between frames, ms.
 _MEASURE = """async ([name, frames]) => {
   const { along } = await import('/math.js');
   const editor = window.editor, pose = editor.pose();
@@ -120,7 +120,7 @@ def rows(n_points: int, repeats: int, folder: Path) -> list[timing.Row]:
 
 
 def _row(page: Any, renderer: str, name: str, repeats: int) -> timing.Row:
-    """Time one case: seconds between frames on the screen, and the CPU time of one in all of the browser's processes."""
+    """Time one case: between frames on the screen, and the CPU time of one in all of the browser's processes."""
     moves, size, fills, slower = _CASES[name]
     page.set_viewport_size(size)
     page.evaluate(_FILL, fills)
@@ -131,11 +131,12 @@ def _row(page: Any, renderer: str, name: str, repeats: int) -> timing.Row:
     processor.send("Emulation.setCPUThrottlingRate", {"rate": 1})
     found, cpu = min(measured, key=lambda one: one[1])
     times = found["times"]
+    mean, undisturbed = sum(times) / len(times), times[len(times) // 10]
     print(
-        f"{renderer}, {name}: {1000 / found['mean']:.0f} frames a second on the screen, {1000 * cpu:.0f} ms of CPU time each; "
-        f"a drawing {sum(times) / len(times):.1f} ms, {times[len(times) // 10]:.1f} undisturbed; haste {found['haste']}",
-        flush=True,
+        f"{renderer}, {name}: {1000 / found['mean']:.0f} frames a second, {1000 * cpu:.0f} ms of CPU time each; ",
+        end="",
     )
+    print(f"a drawing {mean:.1f} ms, {undisturbed:.1f} undisturbed; haste {found['haste']}", flush=True)
     return timing.Row(f"{renderer}, {name}", found["mean"] / 1000, cpu)
 
 
