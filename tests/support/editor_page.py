@@ -26,7 +26,7 @@ FRAMES = 9
 SOFTWARE_GL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 NO_GL = ("--disable-gpu", "--disable-3d-apis")
 
-_MODULES = Path(__file__).resolve().parents[2] / "web" / "js" / "camera_editor"
+MODULES = Path(__file__).resolve().parents[2] / "web" / "js" / "camera_editor"
 _PAGE = "<!doctype html><body style='margin:0;background:#222'><div id=box style='width:1180px;height:860px'></div>"
 
 
@@ -86,7 +86,7 @@ def editor_page(folder: Path, flags: tuple[str, ...] = NO_GL, first: str = "") -
         flags: of Chromium, beside those that every test needs.
         first: a script that runs before the page's own.
     """
-    shutil.copytree(_MODULES, folder / "js")
+    shutil.copytree(MODULES, folder / "js")
     (folder / "index.html").write_text(_PAGE)
     payload = _payload(folder)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))

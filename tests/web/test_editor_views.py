@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
 
-from support.editor_page import FRAMES, EditorPage, editor_page
+from support.camera_editor import SCREENSHOTS
+from support.editor_page import FRAMES, MODULES, EditorPage, editor_page
 
+NODE = MODULES.parent / "camera_editor.js"
 EGO, ORBIT, EXO = ({"view": name, "at": [0.5, 0.5]} for name in ("ego", "orbit", "exo"))
 
 
@@ -91,6 +94,24 @@ def middle_of(shown: EditorPage) -> torch.Tensor:
         "Array.from(editor.ego.context.getImageData(0, 0, editor.ego.canvas.width, editor.ego.canvas.height).data)"
     )
     return torch.tensor(pixels, dtype=torch.float64).view(-1, 4)[:, :3]
+
+
+def test_nothing_is_cut_off_at_the_least_size_of_the_node(shown):
+    least = re.search(r"LEAST_SIZE = \[(\d+), (\d+)\]", NODE.read_text())
+    try:
+        for curves in (False, True):
+            shown.page.evaluate("([width, height]) => Object.assign(box.style, { width, height })", _pixels(least))
+            shown.page.evaluate("(curves) => editor.setOption('curves', curves)", curves)
+            shown.drawn()
+            shown.page.screenshot(path=str(SCREENSHOTS / f"camera_editor_least_size{'_curves' * curves}.png"))
+            assert shown.page.evaluate(_CUT_OFF) == []
+            assert box(shown, "ego")["height"] > 60
+    finally:
+        shown.page.evaluate("Object.assign(box.style, { width: '1180px', height: '860px' })")
+
+
+def _pixels(found: re.Match[str]) -> list[str]:
+    return [f"{number}px" for number in found.groups()]
 
 
 def test_overlays_mix_half_and_half(shown):
@@ -227,9 +248,7 @@ def test_a_slow_processor_draws_less_while_something_is_dragged(shown):
 
 def test_the_strip_waits_while_something_is_dragged(shown):
     known = "Object.keys(editor.state().coverages).length"
-    shown.page.evaluate(
-        "editor.settle = () => {}; editor.edit({ ...editor.shown, keyframes: [...editor.shown.keyframes] }, new Set()); editor.draw(); editor.moving = true"
-    )
+    shown.page.evaluate(_EDIT_AND_DRAG)
     try:
         shown.frames(20)
         assert shown.page.evaluate(known) == 0
@@ -251,6 +270,23 @@ def test_little_ego_pictures_over_the_clip(shown):
     on_screen = shown.page.evaluate(_TIMELINE_PIXELS, [x, y])
     assert len(set(on_screen)) > 20, "the picture is on the screen"
 
+
+# As if the next drag began before anything else was done.
+_EDIT_AND_DRAG = """() => {
+  editor.settle = () => {};
+  editor.edit({ ...editor.shown, keyframes: [...editor.shown.keyframes] }, new Set());
+  editor.draw();
+  editor.moving = true;
+}"""
+
+# Buttons, fields and views that reach out of the editor.
+_CUT_OFF = """() => {
+  const whole = editor.root.getBoundingClientRect();
+  return [...editor.root.querySelectorAll('button, input, select, .e2e-view')].filter((one) => {
+    const box = one.getBoundingClientRect();
+    return box.width && (box.right > whole.right || box.bottom > whole.bottom || box.left < whole.left);
+  }).map((one) => one.outerHTML.slice(0, 80));
+}"""
 
 _BEGIN = """() => {
   Object.assign(editor.options, { front: 'orbit', largeFront: 'ego', overlay: 'none', curves: false });

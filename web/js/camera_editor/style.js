@@ -32,8 +32,8 @@ const CSS = `
 .e2e:is(:fullscreen, :popover-open) { position: fixed; inset: 0; width: 100vw; height: 100vh; margin: 0; padding: 0; border: 0; border-radius: 0; }
 .e2e-ego-box select { position: absolute; right: 6px; bottom: 6px; height: 24px; opacity: 0.85; }
 .e2e-timeline-box { flex: none; height: 102px; }
-.e2e-curves-box { flex: 0 1 190px; min-height: 150px; }
-.e2e-views:has(~ .e2e-curves-box:not([hidden])) { min-height: 220px; }
+.e2e-curves-box { flex: 0 1 190px; min-height: 110px; }
+.e2e-views:has(~ .e2e-curves-box:not([hidden])) { min-height: 150px; }
 .e2e-curve-bar .e2e-channel { padding: 0 8px; border-left: 3px solid var(--channel); }
 .e2e-curve-bar .e2e-channel[aria-pressed="true"] { border-color: var(--channel); color: var(--channel); }
 .e2e-text-box { position: absolute; inset: 6px; z-index: 3; display: flex; flex-direction: column; gap: 8px; padding: 16px; border-radius: 6px;
