@@ -1,4 +1,4 @@
-"""The camera editor after the server was started anew, which forgets the points, and another client had them made again."""
+"""The camera editor after a restart of the server, which forgets the points, and another client had them made again."""
 
 from __future__ import annotations
 
