@@ -106,8 +106,8 @@ class CameraEditor:
         return self.page.evaluate(f"{_FIND}.state()")
 
     def command(self, name: str) -> None:
-        """Press a button, by the name of its command."""
-        self.page.locator(f"button[data-command={name}]").first.click()
+        """Press the button that a person sees, by the name of its command."""
+        self.page.locator(f"button[data-command={name}]").filter(visible=True).first.click()
         self.drawn()
 
     def poses(self) -> list[list[list[float]]]:
