@@ -26,14 +26,14 @@ from exo2ego.geometry.points.point_cloud import Background, build_point_cloud
 from exo2ego.measure import clip as scene
 
 _MODULES = Path(__file__).resolve().parents[2] / "web" / "js" / "camera_editor"
-_FRAMES = 60
 _PAGE = "<!doctype html><body style='margin:0;background:#222'><div id=box style='width:1180px;height:760px'></div>"
 
 # Chromium's software for WebGL, where there is no card. The editor itself declines it as slower than its splatting.
 _SOFTWARE_GL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
+# Flags, a script that runs before the page's own, and how many frames are timed.
 _RENDERERS = {
-    "processor": (("--disable-gpu",), ""),
-    "WebGL2 in software": (_SOFTWARE_GL, "window.exo2egoTakesSlowWebGL = true"),
+    "processor": (("--disable-gpu",), "", 60),
+    "WebGL2 in software": (_SOFTWARE_GL, "window.exo2egoTakesSlowWebGL = true", 6),
 }
 _ON_THE_NODE, _FULL_HD = {"width": 1200, "height": 800}, {"width": 1920, "height": 1080}
 # What moves, the page's size, whether the editor fills it, and how many times slower the processor is made.
@@ -106,45 +106,44 @@ def rows(n_points: int, repeats: int, folder: Path) -> list[timing.Row]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     found = []
     with sync_playwright() as playwright:
-        for renderer, (flags, first) in _RENDERERS.items():
+        for renderer, (flags, first, frames) in _RENDERERS.items():
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", *flags])
             page = browser.new_page(viewport=_ON_THE_NODE)
             page.add_init_script(first)
             page.goto(f"http://127.0.0.1:{server.server_port}/")
             assert page.evaluate(_OPEN, payload)
             for name in _CASES:
-                found.append(_row(page, renderer, name, repeats))
+                found.append(_row(page, f"{renderer}, {name}", _CASES[name], frames, repeats))
             browser.close()
     server.shutdown()
     return found
 
 
-def _row(page: Any, renderer: str, name: str, repeats: int) -> timing.Row:
+def _row(page: Any, name: str, case: tuple[Any, ...], frames: int, repeats: int) -> timing.Row:
     """Time one case: between frames on the screen, and the CPU time of one in all of the browser's processes."""
-    moves, size, fills, slower = _CASES[name]
+    moves, size, fills, slower = case
     page.set_viewport_size(size)
     page.evaluate(_FILL, fills)
     processor = page.context.new_cdp_session(page)
     processor.send("Emulation.setCPUThrottlingRate", {"rate": slower})
-    page.evaluate(_MEASURE, [moves, _FRAMES])  # warm
-    measured = [_timed(page, moves) for _ in range(repeats)]
+    page.evaluate(_MEASURE, [moves, frames])  # warm
+    measured = [_timed(page, moves, frames) for _ in range(repeats)]
     processor.send("Emulation.setCPUThrottlingRate", {"rate": 1})
     found, cpu = min(measured, key=lambda one: one[1])
     times = found["times"]
-    mean, undisturbed = sum(times) / len(times), times[len(times) // 10]
     print(
-        f"{renderer}, {name}: {1000 / found['mean']:.0f} frames a second, {1000 * cpu:.0f} ms of CPU time each; ",
-        end="",
+        f"{name}: {1000 / found['mean']:.0f} frames a second, {1000 * cpu:.0f} ms of CPU time each; "
+        f"a drawing {sum(times) / len(times):.1f} ms, {times[len(times) // 10]:.1f} undisturbed; haste {found['haste']}",
+        flush=True,
     )
-    print(f"a drawing {mean:.1f} ms, {undisturbed:.1f} undisturbed; haste {found['haste']}", flush=True)
-    return timing.Row(f"{renderer}, {name}", found["mean"] / 1000, cpu)
+    return timing.Row(name, found["mean"] / 1000, cpu)
 
 
-def _timed(page: Any, moves: str) -> tuple[dict[str, Any], float]:
+def _timed(page: Any, moves: str, frames: int) -> tuple[dict[str, Any], float]:
     """Return what `_MEASURE` found, and the CPU seconds of a frame in all of the browser's processes."""
     before = _browsers_cpu()
-    found = page.evaluate(_MEASURE, [moves, _FRAMES])
-    return found, (_browsers_cpu() - before) / _FRAMES
+    found = page.evaluate(_MEASURE, [moves, frames])
+    return found, (_browsers_cpu() - before) / frames
 
 
 def _browsers_cpu() -> float:
