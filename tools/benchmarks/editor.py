@@ -133,7 +133,8 @@ def _row(page: Any, name: str, case: tuple[Any, ...], frames: int, repeats: int)
     times = found["times"]
     print(
         f"{name}: {1000 / found['mean']:.0f} frames a second, {1000 * cpu:.0f} ms of CPU time each; "
-        f"a drawing {sum(times) / len(times):.1f} ms, {times[len(times) // 10]:.1f} undisturbed; haste {found['haste']}",
+        f"a drawing {sum(times) / len(times):.1f} ms, {times[len(times) // 10]:.1f} undisturbed, "
+        f"haste {found['haste']}",
         flush=True,
     )
     return timing.Row(name, found["mean"] / 1000, cpu)
