@@ -111,3 +111,4 @@ def test_a_slow_processor_is_asked_for_less_and_a_quick_one_for_more():
     assert level_after(*[12] * 60) == first
     assert level_after(*[1] * 60) == 0
     assert level_after(*[40] * 3, *[12] * 30) == first + 1, "what fits stays"
+    assert level_after(*[40] * 3, *[2] * 3) == first, "others used the processor for a while"

@@ -253,12 +253,11 @@ export class Editor extends EditorState {
   }
 
   draw() {
-    const began = performance.now();
     if (!this.moving || !this.colors) this.colors = themeColors(this.root);
     const { orbit, ego, exo, timeline, curveBar, curves, toolbar, panel, large } = this;
     for (const part of [large, toolbar, curveBar, orbit, ego, exo, timeline, curves, panel]) part.draw();
     this.#drawMessages();
-    if (this.moving) this.pace.note(performance.now() - began);
+    this.pace.drawn(this.moving);
   }
 
   #drawMessages() {

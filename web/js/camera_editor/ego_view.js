@@ -71,10 +71,12 @@ export class EgoView extends CanvasView {
     const near = editor.near();
     const { rows, step } = moving && !splatter.isQuick ? editor.pace.haste : AT_REST;
     if (this.picture.isOf(scene.cloud, rows, step, frame, lens, width, height, near, ...pose.position, ...pose.rotation)) return;
-    this.#draw(splatter, frame, pose, rows, step);
-    this.step = step;
-    [this.coverage, this.coverageFrame] = [splatter.coverage(), frame];
-    this.picture.update();
+    editor.pace.time(() => {
+      this.#draw(splatter, frame, pose, rows, step);
+      this.coverage = splatter.coverage();
+      this.picture.update();
+    });
+    [this.step, this.coverageFrame] = [step, frame];
   }
 
   // What a camera sees of a frame, in a picture of so many rows, of every `step`th point.

@@ -34,7 +34,7 @@ export class OrbitView extends CanvasView {
     context.fillRect(0, 0, width, height);
     drawGround(context, scene.ground, project, editor.colors);
     if (scene.cloud) {
-      this.#splat(editor.moving && !this.splatter.isQuick ? editor.pace.haste.share : 1);
+      editor.pace.time(() => this.#splat(editor.moving && !this.splatter.isQuick ? editor.pace.haste.share : 1));
       context.drawImage(this.picture.canvas, 0, 0, width, height);
     }
     if (scene.exo) {

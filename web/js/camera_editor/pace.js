@@ -1,4 +1,4 @@
-// How coarsely the processor draws while something moves, so that it keeps up: chosen by the time that the last drawings took.
+// How coarsely the processor draws points while something moves, so that it keeps up: chosen by the time that they took last.
 
 /**
  * @typedef {object} Haste
@@ -15,14 +15,15 @@ export const HASTES = [
   { share: 0.5, rows: 112, step: 8 },
 ];
 const FIRST = 1;
-const MOST = 20; // ms of a drawing: the browser takes the rest of the 33 that 30 frames a second leave
-const LITTLE = 5; // ms, at which the finer one would still take less than `MOST`
+const MOST = 14; // ms for the points: lines, numbers and the browser take the rest of the 33 that 30 frames a second leave
+const LITTLE = MOST / 4; // at which the finer one takes less than `MOST`
 const JUDGED = 3; // drawings, of which the middle one counts: others may use the processor for a moment
 
 export class Pace {
   constructor() {
     this.level = FIRST;
     this.times = [];
+    this.spent = 0; // ms for the points of the drawing of now
   }
 
   /** @returns {Haste} */
@@ -30,7 +31,21 @@ export class Pace {
     return HASTES[this.level];
   }
 
-  /** Take in how many ms a drawing took while something moved. */
+  /** Draw points; the time counts. */
+  time(draw) {
+    const began = performance.now();
+    draw();
+    this.spent += performance.now() - began;
+  }
+
+  /** After a drawing: one in which nothing moved, or no points were drawn, is not judged. */
+  drawn(moving) {
+    const { spent } = this;
+    this.spent = 0;
+    if (moving && spent) this.note(spent);
+  }
+
+  /** Take in how many ms the points of a drawing took. */
   note(ms) {
     this.times.push(ms);
     if (this.times.length < JUDGED) return;
