@@ -148,6 +148,7 @@ class CameraEditor:
     def step_of_graph(self, key: str) -> None:
         """Undo or redo in the graph by its key, pressed beside all nodes; wait until the nodes are made anew."""
         self.page.mouse.click(*self.page.evaluate(_EMPTY_PLACE))
+        assert not self.page.evaluate("Boolean(document.activeElement?.closest('.e2e'))"), "the editor keeps the focus"
         self.page.evaluate(f"() => {{ window.formerEditor = {_FIND}; }}")
         self.page.keyboard.press(key)
         self.page.wait_for_function(f"{_FIND} && {_FIND} !== window.formerEditor")
@@ -182,8 +183,8 @@ _DRAWN = f"""async () => {{
 # A place of the graph, seen and not on a node or a link: below all of them.
 _EMPTY_PLACE = """() => {
   const box = app.canvas.canvas.getBoundingClientRect();
-  for (let y = box.bottom - 8; y > box.top; y -= 8)
-    for (let x = box.left + 120; x < box.right - 8; x += 8) {
+  for (let y = box.bottom - 80; y > box.top; y -= 8)
+    for (let x = box.left + 240; x < box.right - 80; x += 8) {
       const at = document.elementFromPoint(x, y);
       if (at !== app.canvas.canvas) continue;
       const [left, top] = app.canvas.convertEventToCanvasOffset({ clientX: x, clientY: y });
