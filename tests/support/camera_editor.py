@@ -146,9 +146,15 @@ class CameraEditor:
         self.page.evaluate(_DRAWN)
 
     def step_of_graph(self, key: str) -> None:
-        """Undo or redo in the graph by its key, pressed beside all nodes; wait until the nodes are made anew."""
-        self.page.mouse.click(*self.page.evaluate(_EMPTY_PLACE))
-        assert not self.page.evaluate("Boolean(document.activeElement?.closest('.e2e'))"), "the editor keeps the focus"
+        """Undo or redo in the graph by its key, where the focus is not in the editor; wait until its nodes are made anew.
+
+        A click beside all nodes takes the focus from the editor. Between an undo and its redo there is none: ComfyUI looks
+        for changes at each, and where Nodes 2.0 have given a node another size since the undo, nothing can be redone.
+        """
+        has_focus = "Boolean(document.activeElement?.closest('.e2e'))"
+        if self.page.evaluate(has_focus):
+            self.page.mouse.click(*self.page.evaluate(_EMPTY_PLACE))
+            assert not self.page.evaluate(has_focus), "the editor keeps the focus"
         self.page.evaluate(f"() => {{ window.formerEditor = {_FIND}; }}")
         self.page.keyboard.press(key)
         self.page.wait_for_function(f"{_FIND} && {_FIND} !== window.formerEditor")
