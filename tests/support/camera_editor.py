@@ -146,10 +146,10 @@ class CameraEditor:
         self.page.evaluate(_DRAWN)
 
     def step_of_graph(self, key: str) -> None:
-        """Undo or redo in the graph by its key, where the focus is not in the editor; wait until its nodes are made anew.
+        """Undo or redo in the graph by its key, and wait until its nodes are made anew.
 
-        A click beside all nodes takes the focus from the editor. Between an undo and its redo there is none: ComfyUI looks
-        for changes at each, and where Nodes 2.0 have given a node another size since the undo, nothing can be redone.
+        A click beside all nodes takes the focus from the editor. There must be none between an undo and its redo: at
+        each ComfyUI looks for changes, and with Nodes 2.0 it finds some after an undo, so that nothing can be redone.
         """
         has_focus = "Boolean(document.activeElement?.closest('.e2e'))"
         if self.page.evaluate(has_focus):
