@@ -17,7 +17,7 @@ SCREENSHOTS = Path(__file__).resolve().parents[2] / "output" / "screenshots"
 GRAPH = {
     "1": {
         "class_type": "Exo2EgoLoadTake",
-        "inputs": {"take": "example room", "ego_lens": "EgoX release (Aria RGB)", "max_frames": 2, "height": 112},
+        "inputs": {"take": "example room", "ego_lens": "EgoX release (Aria RGB)", "max_frames": 2},
     },
     "2": {
         "class_type": "Exo2EgoPointCloud",
