@@ -68,7 +68,7 @@ def describe_camera(camera: Camera) -> str:
     left, right = camera.lens.unproject(middle)
     fov = math.degrees(math.acos(float((left @ right).clamp(-1, 1))))
     if camera.is_fixed:
-        x, y, z = camera.centers[0].tolist()
+        x, y, z = (round(value, 2) + 0.0 for value in camera.centers[0].tolist())  # + 0.0: not "-0.00"
         poses = f"fixed at ({x:.2f}, {y:.2f}, {z:.2f}) m"
     else:
         path = torch.linalg.vector_norm(camera.centers.diff(dim=0), dim=-1).sum()

@@ -99,16 +99,16 @@ class CameraEditor:
 
     def wait(self, condition: str) -> None:
         """Wait until a field of the state, or an expression of it, is true."""
-        self.page.wait_for_function(f"{_FIND}.state().{condition}")
+        self.page.wait_for_function(f"{_FIND}?.state().{condition}")
 
     def state(self) -> dict[str, Any]:
         """Return what the editor shows."""
         return self.page.evaluate(f"{_FIND}.state()")
 
     def command(self, name: str) -> None:
-        """Press a button, by the name of its command."""
-        self.page.locator(f"button[data-command={name}]").first.click()
-        self.page.wait_for_timeout(200)
+        """Press the button that a person sees, by the name of its command."""
+        self.page.locator(f"button[data-command={name}]").filter(visible=True).first.click()
+        self.drawn()
 
     def poses(self) -> list[list[list[float]]]:
         """Return the world-to-camera matrices that the page shows."""
@@ -134,18 +134,37 @@ class CameraEditor:
         self.page.mouse.up()
         if keys:
             self.page.keyboard.up(keys)
-        self.page.wait_for_timeout(250)
+        self.drawn()
 
     def click(self, what: dict[str, Any]) -> None:
         """Click a place."""
         self.page.mouse.click(*self.place(what))
-        self.page.wait_for_timeout(250)
+        self.drawn()
+
+    def drawn(self) -> None:
+        """Wait until the editor has drawn in full what was asked of it."""
+        self.page.evaluate(_DRAWN)
+
+    def step_of_graph(self, key: str) -> None:
+        """Undo or redo in the graph by its key, and wait until its nodes are made anew.
+
+        A click beside all nodes takes the focus from the editor. There must be none between an undo and its redo: at
+        each ComfyUI looks for changes, and with Nodes 2.0 it finds some after an undo, so that nothing can be redone.
+        """
+        has_focus = "Boolean(document.activeElement?.closest('.e2e'))"
+        if self.page.evaluate(has_focus):
+            self.page.mouse.click(*self.page.evaluate(_EMPTY_PLACE))
+            assert not self.page.evaluate(has_focus), "the editor keeps the focus"
+        self.page.evaluate(f"() => {{ window.formerEditor = {_FIND}; }}")
+        self.page.keyboard.press(key)
+        self.page.wait_for_function(f"{_FIND} && {_FIND} !== window.formerEditor")
+        self.page.wait_for_timeout(1000)  # Nodes 2.0 show them a moment later
 
     def press(self, *keys: str) -> None:
         """Press keys, one after the other; the editor has the focus after a click into it."""
         for key in keys:
             self.page.keyboard.press(key)
-        self.page.wait_for_timeout(250)
+        self.drawn()
 
     def place(self, what: dict[str, Any]) -> list[float]:
         """Return where something is on the screen; see `placeOf`."""
@@ -156,7 +175,29 @@ class CameraEditor:
         screenshot(self.opened, SCREENSHOTS / f"camera_editor_{name}_{self.renderer}.png")
 
 
-_FIND = f"window.app.graph._nodes.find((n) => n.comfyClass === '{_NODE}').exo2egoEditor"
+# Missing for a moment, while an undo of the graph makes its nodes anew.
+_FIND = f"window.app.graph._nodes.find((n) => n.comfyClass === '{_NODE}')?.exo2egoEditor"
+
+_DRAWN = f"""async () => {{
+  const frame = () => new Promise((next) => requestAnimationFrame(next));
+  await frame();
+  const isBusy = (editor) => editor && (editor.drawing || (editor.moving && !editor.playing));
+  do await frame(); while (isBusy({_FIND}));
+  await frame();
+}}"""
+
+# A place of the graph, seen and not on a node or a link: below all of them.
+_EMPTY_PLACE = """() => {
+  const box = app.canvas.canvas.getBoundingClientRect();
+  for (let y = box.bottom - 80; y > box.top; y -= 8)
+    for (let x = box.left + 240; x < box.right - 80; x += 8) {
+      const at = document.elementFromPoint(x, y);
+      if (at !== app.canvas.canvas) continue;
+      const [left, top] = app.canvas.convertEventToCanvasOffset({ clientX: x, clientY: y });
+      if (!app.graph._nodes.some((node) => node.isPointInside(left, top, 20))) return [x, y];
+    }
+  throw new Error("no place of the graph is empty");
+}"""
 
 _SETTINGS = """async (vue) => {
   localStorage.setItem('vueNodesBannerDismissed', 'true');

@@ -26,7 +26,7 @@ FRAMES = 9
 SOFTWARE_GL = ("--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader")
 NO_GL = ("--disable-gpu", "--disable-3d-apis")
 
-_MODULES = Path(__file__).resolve().parents[2] / "web" / "js" / "camera_editor"
+MODULES = Path(__file__).resolve().parents[2] / "web" / "js" / "camera_editor"
 _PAGE = "<!doctype html><body style='margin:0;background:#222'><div id=box style='width:1180px;height:860px'></div>"
 
 
@@ -65,6 +65,10 @@ class EditorPage:
         """Wait until the editor has drawn what is asked of it, in full."""
         self.page.evaluate(_DRAWN)
 
+    def frames(self, count: int) -> None:
+        """Wait for so many frames of the screen."""
+        self.page.evaluate(_FRAMES_OF_SCREEN, count)
+
     def hold(self, dx: float, dy: float, **what: Any) -> None:
         """Press the mouse button at a place and drag, without letting go."""
         x, y = self.place(**what)
@@ -82,7 +86,7 @@ def editor_page(folder: Path, flags: tuple[str, ...] = NO_GL, first: str = "") -
         flags: of Chromium, beside those that every test needs.
         first: a script that runs before the page's own.
     """
-    shutil.copytree(_MODULES, folder / "js")
+    shutil.copytree(MODULES, folder / "js")
     (folder / "index.html").write_text(_PAGE)
     payload = _payload(folder)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
@@ -137,6 +141,10 @@ _OPEN = """async (payload) => {
   document.getElementById('box').append(editor.root);
   await editor.loadPayload(payload, ({ filename }) => '/' + filename);
   return editor.state().hasCloud;
+}"""
+
+_FRAMES_OF_SCREEN = """async (count) => {
+  for (let i = 0; i < count; i++) await new Promise((next) => requestAnimationFrame(next));
 }"""
 
 _DRAWN = """async () => {

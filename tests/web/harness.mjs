@@ -157,6 +157,13 @@ const TASKS = {
     return sizes.map(([width, height]) => scaleTo(448, width, height));
   },
 
+  async pace({ times }) {
+    const { HASTES, Pace } = await load("pace");
+    const pace = new Pace();
+    const levels = times.map((ms) => (pace.note(ms), pace.level));
+    return { hastes: HASTES, first: new Pace().level, levels };
+  },
+
   async angles({ angles }) {
     const { anglesOf, rotationOf } = await load("ground");
     const { worldToCamera } = await load("trajectory");

@@ -14,42 +14,15 @@ from exo2ego.geometry.cameras.camera import Camera
 from exo2ego.geometry.cameras.presets import LensPreset, preset_lens
 from exo2ego.geometry.cameras.trajectory_json import trajectory_from_json
 from exo2ego.takes.example.room import ExampleRoom
-from support.browser import editor
 from support.camera_editor import CLASSIC, FRAMES, VUE, CameraEditor
 from support.graphs import template
 
 in_both_renderers = pytest.mark.parametrize("camera_editor", [CLASSIC, VUE], indirect=True)
 
-
 # Places in the exo picture of the example room.
 HEAD = {"view": "exo", "at": [0.36, 0.22]}
 TABLE = {"view": "exo", "at": [0.62, 0.68]}
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def opened(comfy_server):
-    with editor(comfy_server.url) as page:
-        page.page.set_viewport_size({"width": 1600, "height": 1080})
-        yield page
-
-
-@pytest.fixture
-def camera_editor(request, opened):
-    """The editor in a renderer: the classic one, or what the test names."""
-    return CameraEditor(opened, getattr(request, "param", CLASSIC))
-
-
-@pytest.fixture
-def fresh(camera_editor):
-    """A graph with an empty trajectory that ran once."""
-    camera_editor.load()
-    camera_editor.run()
-    camera_editor.opened.errors.clear()
-    yield camera_editor
-    ours = [error for error in camera_editor.opened.errors if "camera_editor" in error or "exo2ego" in error.lower()]
-    errors = [error for error in ours if "Content Security Policy" not in error]
-    assert errors == []
 
 
 def difference(a: list[int], b: list[int]) -> float:
@@ -155,14 +128,11 @@ def test_undo_of_the_graph_and_of_the_editor(fresh):
     fresh.press("Control+z", "Control+z", "Control+y", "Control+y")
     assert fresh.widget() == text
 
-    fresh.page.mouse.click(300, 1000)  # onto the empty graph
-    fresh.press("Control+z")
-    fresh.page.wait_for_timeout(800)
+    fresh.step_of_graph("Control+z")
     assert fresh.widget() != text
     assert fresh.state()["text"] == fresh.widget()
     fresh.wait("hasCloud")
-    fresh.press("Control+y")
-    fresh.page.wait_for_timeout(800)
+    fresh.step_of_graph("Control+y")
     assert fresh.widget() == text
     assert fresh.state()["text"] == text
 

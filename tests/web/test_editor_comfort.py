@@ -4,25 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from support.browser import editor
-from support.camera_editor import CLASSIC, CameraEditor
-
-
-@pytest.fixture(scope="module")
-def opened(comfy_server):
-    with editor(comfy_server.url) as page:
-        page.page.set_viewport_size({"width": 1600, "height": 1080})
-        yield page
-
-
-@pytest.fixture
-def fresh(opened):
-    """A graph with an empty trajectory that ran once."""
-    made = CameraEditor(opened, CLASSIC)
-    made.load()
-    made.run()
-    return made
-
 
 def test_a_loop_at_the_clips_own_pace_and_the_frame_field(fresh):
     field = fresh.page.get_by_label("Frame", exact=True)

@@ -16,33 +16,16 @@ from exo2ego.geometry.cameras.rotations import matrices_to_quaternions
 from exo2ego.geometry.cameras.settings import pose_from_angles
 from exo2ego.geometry.cameras.trajectory import Keyframe, Trajectory
 from exo2ego.geometry.cameras.trajectory_json import trajectory_from_json, trajectory_to_json
-from support.browser import editor
 from support.camera_editor import CLASSIC, VUE, CameraEditor
 
 CLIP = 49
 
 
-@pytest.fixture(scope="module")
-def opened(comfy_server):
-    with editor(comfy_server.url) as page:
-        page.page.set_viewport_size({"width": 1600, "height": 1080})
-        page.page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-        yield page
-
-
 @pytest.fixture
-def camera_editor(request, opened):
-    return CameraEditor(opened, getattr(request, "param", CLASSIC))
-
-
-@pytest.fixture
-def fresh(camera_editor):
-    """A graph with an empty trajectory that ran once; the focus is in the editor, at its first frame."""
-    camera_editor.load()
-    camera_editor.run()
-    camera_editor.click({"view": "timeline", "at": [0.001, 0.2]})
-    yield camera_editor
-    assert [error for error in camera_editor.opened.errors if "camera_editor" in error] == []
+def focused(fresh):
+    """The focus is in the editor, at its first frame."""
+    fresh.click({"view": "timeline", "at": [0.001, 0.2]})
+    return fresh
 
 
 def frames_of(shown: CameraEditor) -> list[int]:
@@ -142,89 +125,89 @@ def finished_run(url: str, text: str) -> str:
     raise AssertionError("the run did not end")
 
 
-def test_several_keys_are_chosen_moved_scaled_copied_and_deleted(fresh):
-    copy_text(fresh, trajectory_to_json(keys_at(0, 1, 2)))
-    fresh.press("Control+v")
-    assert fresh.state()["selected"] == [0, 1, 2], "what was pasted is chosen"
-    step = fresh.place({"key": 5})[0] - fresh.place({"key": 4})[0]
-    fresh.drag({"key": 1}, 2 * step, 0)
-    assert frames_of(fresh) == [2, 3, 4]
-    fresh.drag({"end": "end"}, 2 * step, 0)
-    assert frames_of(fresh) == [2, 4, 6]
-    fresh.drag({"key": 4}, 2 * step, 0, keys="Alt")
-    assert frames_of(fresh) == [2, 4, 6, 8]
-    fresh.press("Escape")
-    assert fresh.state()["selected"] == []
-    fresh.page.keyboard.down("Shift")
-    fresh.click({"key": 2})
-    fresh.click({"key": 8})
-    fresh.page.keyboard.up("Shift")
-    assert fresh.state()["selected"] == [2, 8]
-    fresh.screenshot("keys_chosen")
-    fresh.press("Delete")
-    assert frames_of(fresh) == [4, 6]
-    fresh.press("Control+z", "Control+a")
-    assert fresh.state()["selected"] == [2, 4, 6, 8]
-    x, y = fresh.place({"key": 5})
+def test_several_keys_are_chosen_moved_scaled_copied_and_deleted(focused):
+    copy_text(focused, trajectory_to_json(keys_at(0, 1, 2)))
+    focused.press("Control+v")
+    assert focused.state()["selected"] == [0, 1, 2], "what was pasted is chosen"
+    step = focused.place({"key": 5})[0] - focused.place({"key": 4})[0]
+    focused.drag({"key": 1}, 2 * step, 0)
+    assert frames_of(focused) == [2, 3, 4]
+    focused.drag({"end": "end"}, 2 * step, 0)
+    assert frames_of(focused) == [2, 4, 6]
+    focused.drag({"key": 4}, 2 * step, 0, keys="Alt")
+    assert frames_of(focused) == [2, 4, 6, 8]
+    focused.press("Escape")
+    assert focused.state()["selected"] == []
+    focused.page.keyboard.down("Shift")
+    focused.click({"key": 2})
+    focused.click({"key": 8})
+    focused.page.keyboard.up("Shift")
+    assert focused.state()["selected"] == [2, 8]
+    focused.screenshot("keys_chosen")
+    focused.press("Delete")
+    assert frames_of(focused) == [4, 6]
+    focused.press("Control+z", "Control+a")
+    assert focused.state()["selected"] == [2, 4, 6, 8]
+    x, y = focused.place({"key": 5})
     x, y = x - 1.5 * step, y
-    fresh.press("Escape")
-    fresh.page.keyboard.down("Shift")
-    fresh.page.mouse.move(x, y)
-    fresh.page.mouse.down()
-    fresh.page.mouse.move(x + 3 * step, y, steps=4)
-    fresh.page.mouse.up()
-    fresh.page.keyboard.up("Shift")
-    assert fresh.state()["selected"] == [4, 6]
-    fresh.press("Control+c")
-    copied = trajectory_from_json(copied_text(fresh))
+    focused.press("Escape")
+    focused.page.keyboard.down("Shift")
+    focused.page.mouse.move(x, y)
+    focused.page.mouse.down()
+    focused.page.mouse.move(x + 3 * step, y, steps=4)
+    focused.page.mouse.up()
+    focused.page.keyboard.up("Shift")
+    assert focused.state()["selected"] == [4, 6]
+    focused.press("Control+c")
+    copied = trajectory_from_json(copied_text(focused))
     assert [key.frame for key in copied.keyframes] == [4, 6]
-    fresh.press("Home", "Control+v")
-    assert frames_of(fresh) == [0, 2, 4, 6, 8]
+    focused.press("Home", "Control+v")
+    assert frames_of(focused) == [0, 2, 4, 6, 8]
 
 
-def test_the_trajectory_as_text_is_copied_and_replaced(fresh):
-    copy_text(fresh, "a shopping list")
-    fresh.press("Control+v")
-    assert "This text is not a trajectory as the camera editor copies it" in fresh.state()["message"]
-    assert fresh.widget() == ""
-    fresh.press("k", "c")
-    page = fresh.page
-    fresh.command("asText")
+def test_the_trajectory_as_text_is_copied_and_replaced(focused):
+    copy_text(focused, "a shopping list")
+    focused.press("Control+v")
+    assert "This text is not a trajectory as the camera editor copies it" in focused.state()["message"]
+    assert focused.widget() == ""
+    focused.press("k", "c")
+    page = focused.page
+    focused.command("asText")
     field = page.get_by_label("The trajectory as text").filter(visible=True)
-    assert field.input_value() == fresh.widget()
+    assert field.input_value() == focused.widget()
     field.fill('{"format": "something else"}')
     page.get_by_role("button", name="Use this text").filter(visible=True).click()
     assert 'with "format": "exo2ego.trajectory"' in page.locator(".e2e-fault").inner_text()
-    fresh.screenshot("text")
+    focused.screenshot("text")
     given = keys_at(0, 5)
     field.fill(trajectory_to_json(given))
     page.get_by_role("button", name="Use this text").filter(visible=True).click()
     page.wait_for_timeout(300)
-    assert trajectory_from_json(fresh.widget()) == given
-    fresh.command("asText")
+    assert trajectory_from_json(focused.widget()) == given
+    focused.command("asText")
     page.get_by_role("button", name="Copy").filter(visible=True).last.click()
     page.wait_for_timeout(300)
-    assert trajectory_from_json(copied_text(fresh)) == given
+    assert trajectory_from_json(copied_text(focused)) == given
     page.keyboard.press("Escape")
     assert not field.is_visible()
 
 
-def test_slopes_by_buttons_and_curves_that_are_hidden(fresh):
-    copy_text(fresh, trajectory_to_json(keys_at(0, 4, 8)))
-    fresh.press("Control+v", "c")
-    fresh.command("flatSlopes")
-    assert all(key["tangent_out"] == key["turn_in"] == [0, 0, 0] for key in fresh.state()["keyframes"])
-    fresh.command("smoothSlopes")
-    first, middle, _ = fresh.state()["keyframes"]
+def test_slopes_by_buttons_and_curves_that_are_hidden(focused):
+    copy_text(focused, trajectory_to_json(keys_at(0, 4, 8)))
+    focused.press("Control+v", "c")
+    focused.command("flatSlopes")
+    assert all(key["tangent_out"] == key["turn_in"] == [0, 0, 0] for key in focused.state()["keyframes"])
+    focused.command("smoothSlopes")
+    first, middle, _ = focused.state()["keyframes"]
     assert "turn_in" not in first
     assert middle["turn_in"] == middle["turn_out"] != [0, 0, 0]
-    fresh.command("plainSlopes")
-    assert trajectory_from_json(fresh.widget()).keyframes == keys_at(0, 4, 8).keyframes
-    blank = fresh.picture("curves")
+    focused.command("plainSlopes")
+    assert trajectory_from_json(focused.widget()).keyframes == keys_at(0, 4, 8).keyframes
+    blank = focused.picture("curves")
     for name in ("x", "y", "z", "yaw", "pitch", "roll"):
-        fresh.page.get_by_role("button", name=name, exact=True).filter(visible=True).click()
-    assert fresh.picture("curves") != blank
-    fresh.click({"view": "timeline", "at": [0.5, 0.2]})
-    fresh.reload()
-    fresh.wait("options.curves")
-    assert fresh.state()["options"]["hiddenChannels"] == "x,y,z,yaw,pitch,roll"
+        focused.page.get_by_role("button", name=name, exact=True).filter(visible=True).click()
+    assert focused.picture("curves") != blank
+    focused.click({"view": "timeline", "at": [0.5, 0.2]})
+    focused.reload()
+    focused.wait("options.curves")
+    assert focused.state()["options"]["hiddenChannels"] == "x,y,z,yaw,pitch,roll"

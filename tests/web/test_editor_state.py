@@ -91,3 +91,24 @@ def test_a_narrow_slip_of_a_picture_takes_no_more_memory_than_a_wide_one():
     scales = ask("scale", sizes=sizes)
     assert scales[:2] == [1, 1]
     assert all(width * height * scale**2 <= 4 * 448**2 for (width, height), scale in zip(sizes, scales))
+
+
+def test_a_slow_processor_is_asked_for_less_and_a_quick_one_for_more():
+    """By times that are given here; the middle one of three counts."""
+
+    def level_after(*times: float) -> int:
+        return ask("pace", times=list(times))["levels"][-1]
+
+    answer = ask("pace", times=[])
+    hastes, first = answer["hastes"], answer["first"]
+    assert hastes[0] == {"share": 1, "rows": 448, "step": 1}, "all there is"
+    drawn = [haste["rows"] ** 2 / haste["step"] for haste in hastes]
+    assert drawn == sorted(drawn, reverse=True)
+    assert level_after(40, 40) == first, "not yet judged"
+    assert level_after(40, 40, 40) == first + 1
+    assert level_after(*[40] * 60) == len(hastes) - 1, "the coarsest there is"
+    assert level_after(3, 500, 12) == first, "a moment in which others used the processor"
+    assert level_after(*[12] * 60) == first
+    assert level_after(*[1] * 60) == 0
+    assert level_after(*[40] * 3, *[12] * 30) == first + 1, "what fits stays"
+    assert level_after(*[40] * 3, *[2] * 3) == first, "others used the processor for a while"

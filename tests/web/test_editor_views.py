@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
 
-from support.editor_page import FRAMES, EditorPage, editor_page
+from support.camera_editor import SCREENSHOTS
+from support.editor_page import FRAMES, MODULES, EditorPage, editor_page
 
+NODE = MODULES.parent / "camera_editor.js"
 EGO, ORBIT, EXO = ({"view": name, "at": [0.5, 0.5]} for name in ("ego", "orbit", "exo"))
 
 
@@ -91,6 +94,24 @@ def middle_of(shown: EditorPage) -> torch.Tensor:
         "Array.from(editor.ego.context.getImageData(0, 0, editor.ego.canvas.width, editor.ego.canvas.height).data)"
     )
     return torch.tensor(pixels, dtype=torch.float64).view(-1, 4)[:, :3]
+
+
+def test_nothing_is_cut_off_at_the_least_size_of_the_node(shown):
+    least = re.search(r"LEAST_SIZE = \[(\d+), (\d+)\]", NODE.read_text())
+    try:
+        for curves in (False, True):
+            shown.page.evaluate("([width, height]) => Object.assign(box.style, { width, height })", _pixels(least))
+            shown.page.evaluate("(curves) => editor.setOption('curves', curves)", curves)
+            shown.drawn()
+            shown.page.screenshot(path=str(SCREENSHOTS / f"camera_editor_least_size{'_curves' * curves}.png"))
+            assert shown.page.evaluate(_CUT_OFF) == []
+            assert box(shown, "ego")["height"] > 60
+    finally:
+        shown.page.evaluate("Object.assign(box.style, { width: '1180px', height: '860px' })")
+
+
+def _pixels(found: re.Match[str]) -> list[str]:
+    return [f"{number}px" for number in found.groups()]
 
 
 def test_overlays_mix_half_and_half(shown):
@@ -193,6 +214,49 @@ def test_every_key_is_in_the_list(shown):
     assert told > set("WASDQEPLRHIOKFGXBVZC123?")
 
 
+def test_f_comes_near_the_camera_and_g_shows_the_whole_scene(shown):
+    axes = "editor.orbit.camera.axes().eye"
+    far = distance(shown.page.evaluate(axes), key_at(shown, 0)["position"])
+    shown.press("f")
+    assert distance(shown.page.evaluate(axes), key_at(shown, 0)["position"]) < 0.8 * far
+    seen = box(shown, "orbit")
+    x, y = shown.place(handle="eyes")
+    assert abs(x - seen["x"] - seen["width"] / 2) < seen["width"] / 4
+    assert abs(y - seen["y"] - seen["height"] / 2) < seen["height"] / 4
+    shown.press("g")
+    assert distance(shown.page.evaluate(axes), key_at(shown, 0)["position"]) == pytest.approx(far, rel=1e-6)
+
+
+def test_a_slow_processor_draws_less_while_something_is_dragged(shown):
+    """What is drawn counts, and not how soon: the pace is held at its coarsest."""
+    shown.page.evaluate("editor.pace.level = 3; editor.pace.note = () => {}")
+    try:
+        shown.hold(30, 0, **EGO)
+        shown.frames(3)
+        dragging = shown.state()
+        badge = shown.page.locator(".e2e-badge").inner_text()
+        shown.page.mouse.up()
+        shown.drawn()
+    finally:
+        shown.page.evaluate("delete editor.pace.note; editor.pace.level = 1")
+    assert dragging["egoRows"] == 112
+    assert badge.startswith("covered about ")
+    assert shown.state()["egoRows"] == 448
+    assert shown.page.locator(".e2e-badge").inner_text() == f"covered {100 * shown.state()['coverage']:.1f} %"
+    assert dragging["coverage"] == pytest.approx(shown.state()["coverage"], abs=0.15)
+
+
+def test_the_strip_waits_while_something_is_dragged(shown):
+    known = "Object.keys(editor.state().coverages).length"
+    shown.page.evaluate(_EDIT_AND_DRAG)
+    try:
+        shown.frames(20)
+        assert shown.page.evaluate(known) == 0
+    finally:
+        shown.page.evaluate("delete editor.settle; editor.settle()")
+    shown.page.wait_for_function(f"{known} === {FRAMES}")
+
+
 def test_little_ego_pictures_over_the_clip(shown):
     shown.page.wait_for_function(f"editor.timeline.coverage.pictures.size === {FRAMES}")
     shown.drawn()
@@ -206,6 +270,23 @@ def test_little_ego_pictures_over_the_clip(shown):
     on_screen = shown.page.evaluate(_TIMELINE_PIXELS, [x, y])
     assert len(set(on_screen)) > 20, "the picture is on the screen"
 
+
+# As if the next drag began before anything else was done.
+_EDIT_AND_DRAG = """() => {
+  editor.settle = () => {};
+  editor.edit({ ...editor.shown, keyframes: [...editor.shown.keyframes] }, new Set());
+  editor.draw();
+  editor.moving = true;
+}"""
+
+# Buttons, fields and views that reach out of the editor.
+_CUT_OFF = """() => {
+  const whole = editor.root.getBoundingClientRect();
+  return [...editor.root.querySelectorAll('button, input, select, .e2e-view')].filter((one) => {
+    const box = one.getBoundingClientRect();
+    return box.width && (box.right > whole.right || box.bottom > whole.bottom || box.left < whole.left);
+  }).map((one) => one.outerHTML.slice(0, 80));
+}"""
 
 _BEGIN = """() => {
   Object.assign(editor.options, { front: 'orbit', largeFront: 'ego', overlay: 'none', curves: false });

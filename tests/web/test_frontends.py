@@ -27,30 +27,22 @@ def shown_editors(opened) -> int:
     return opened.page.locator(".e2e").filter(visible=True).count()
 
 
-def press_shown(opened, command: str) -> None:
-    """Press the button that a person sees."""
-    opened.page.locator(f"button[data-command={command}]").filter(visible=True).first.click()
-    opened.page.wait_for_timeout(500)
-
-
 @pytest.mark.parametrize("renderer", [CLASSIC, VUE])
 def test_the_editor_on_the_screen_lives_after_an_undo_of_the_graph(opened, renderer):
     shown = CameraEditor(opened, renderer)
     shown.load()
-    press_shown(opened, "setKey")
-    press_shown(opened, "last")
-    press_shown(opened, "setKey")
+    shown.command("setKey")
+    shown.command("last")
+    shown.command("setKey")
     text = shown.widget()
     assert text.count('"frame"') == 2
-    opened.page.mouse.click(300, 1000)  # onto the empty graph
     for key in ("Control+z", "Control+y", "Control+z"):
-        shown.press(key)
-        opened.page.wait_for_timeout(1000)
+        shown.step_of_graph(key)
         assert shown_editors(opened) == 1
         assert opened.page.evaluate(_IS_LIVE), f"after {key} the editor on the screen is a dead one"
     assert shown.widget() != text
-    press_shown(opened, "last")
-    press_shown(opened, "setKey")
+    shown.command("last")
+    shown.command("setKey")
     assert shown.widget().count('"frame"') == 2, "the button on the screen belongs to a dead editor"
 
 
@@ -95,9 +87,7 @@ def test_keys_pressed_in_the_editor_do_not_reach_the_graph(opened):
 def test_app_mode_has_room_for_the_editor(opened):
     shown = CameraEditor(opened, VUE)
     shown.load()
-    if not opened.page.evaluate(
-        "Boolean(app.extensionManager.command.commands.find(({ id }) => id === 'Comfy.ToggleLinear'))"
-    ):
+    if not opened.page.evaluate(_HAS_APP_MODE):
         pytest.skip("this frontend has no App mode")
     opened.page.evaluate(_APP_MODE)
     opened.page.wait_for_timeout(2500)
@@ -114,8 +104,12 @@ def test_app_mode_has_room_for_the_editor(opened):
         assert box["width"] < 560
         assert ego["width"] > 100
         assert ego["height"] > 100
-        press_shown(opened, "setKey")
+        shown.command("setKey")
         assert shown.widget().count('"frame"') == 1
+        shown.command("curves")
+        screenshot(opened, SCREENSHOTS / "app_mode_curves.png")
+        assert opened.page.evaluate(_BEYOND) == []
+        assert opened.page.evaluate(_BLANK) == []
     finally:
         opened.page.evaluate("app.extensionManager.command.execute('Comfy.ToggleLinear')")
 
@@ -123,7 +117,7 @@ def test_app_mode_has_room_for_the_editor(opened):
 @pytest.mark.parametrize("renderer", [CLASSIC, VUE])
 def test_what_ran_while_the_page_was_closed_is_there(opened, frontend_server, renderer):
     shown = CameraEditor(opened, renderer)
-    shown.load(start=True, reliability=round(0.1 + time.time() % 1 / 10, 4))  # no run of it is known
+    shown.load(start=True, reliability=round(0.1 + time.time() % 1 / 10, 4), height=112)  # no run of it is known
     page = opened.page
     empty = page.locator(".e2e-empty").filter(visible=True)
     assert empty.count() == 1
@@ -152,13 +146,13 @@ def test_the_large_view_covers_the_page_and_gives_it_back(opened, renderer):
     shown.load()
     shown.run()
     page = opened.page
-    press_shown(opened, "setKey")
+    shown.command("setKey")
     page.wait_for_timeout(500)  # the text below the editor tells of the edit
     before = opened.settled_box(".e2e")
     for may_have_the_screen in (True, False):
         if not may_have_the_screen:
             page.evaluate(_NO_SCREEN)
-        press_shown(opened, "large")
+        shown.command("large")
         shown.wait("isLarge")
         box = opened.settled_box(".e2e")
         assert [box["x"], box["y"], box["width"], box["height"]] == [0, 0, *page.viewport_size.values()]
@@ -168,8 +162,8 @@ def test_the_large_view_covers_the_page_and_gives_it_back(opened, renderer):
             assert page.evaluate("([x, y]) => Boolean(document.elementFromPoint(x, y)?.closest('.e2e'))", place)
         assert shown.state()["front"] == "ego"
         shown.screenshot(f"large_{'screen' if may_have_the_screen else 'page'}")
-        press_shown(opened, "last")
-        press_shown(opened, "setKey")
+        shown.command("last")
+        shown.command("setKey")
         assert shown.widget().count('"frame"') == 2
         shown.press("z")
         shown.wait("isLarge === false")
@@ -227,6 +221,11 @@ _APP_MODE = """async () => {
   await app.loadGraphData(made);
   await app.extensionManager.command.execute('Comfy.ToggleLinear');
 }"""
+
+# Buttons without anything to see on them.
+_BLANK = """() => [...document.querySelectorAll('.e2e button')].filter((one) => one.checkVisibility()
+  && !one.querySelector('svg') && (!one.textContent || parseFloat(getComputedStyle(one).fontSize) < 8))
+  .map((one) => one.outerHTML.slice(0, 80))"""
 
 # Buttons, fields and views that reach out of the editor, or of what is shown of it.
 _BEYOND = """() => {

@@ -5,7 +5,9 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from templates.files import BLUEPRINTS, SHIPPED_BLUEPRINTS, all_nodes, blueprint, read
 
 from exo2ego.commands.doctor.known_models import KNOWN
@@ -41,6 +43,15 @@ def test_each_has_notes_groups_thumbnail_and_twin(name):
     assert {key.split(":")[-1]: entry["class_type"] for key, entry in api_graph(name).items()} == {
         key: entry["type"] for key, entry in twins.items()
     }
+
+
+@pytest.mark.parametrize("name", SAMPLED)
+def test_the_thumbnail_says_who_made_the_result(name):
+    """In a white tag at its lower right, dark letters on it: the models have 14 billion weights, or none in public."""
+    with Image.open(TEMPLATES[name].with_suffix(".jpg")) as picture:
+        tag = np.asarray(picture.convert("L").resize((640, 640)))[610:622, 520:615]
+    assert (tag > 225).mean() > 0.4
+    assert 0.2 < (tag < 110).mean() < 0.5
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)

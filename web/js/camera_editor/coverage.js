@@ -6,6 +6,7 @@ import { GlSplatter } from "./gl/gl_splatter.js";
 
 const ROWS = 112; // of the pictures: the share does not depend on it, as discs grow with the picture
 const BUDGET = 8; // ms at a time
+const WAIT = 100; // ms until it is looked again whether something is still dragged
 const MOST_FRAMES = 2000; // longer clips are looked at in steps
 
 export class Coverage {
@@ -67,6 +68,10 @@ export class Coverage {
     const began = performance.now();
     const { cloud } = editor.scene;
     if (cloud !== this.of?.[0]) return;
+    if (editor.moving && !editor.playing) {
+      this.timer = setTimeout(() => this.#go(), WAIT); // the drag needs the processor
+      return;
+    }
     while (this.open.length && performance.now() - began < BUDGET) {
       const frame = this.open.shift();
       splatter.clear();

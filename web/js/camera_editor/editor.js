@@ -14,6 +14,7 @@ import { helpOverlay, isOfPage, meaningOf } from "./keys.js";
 import { LargeView } from "./large_view.js";
 import { clamp, sub } from "./math.js";
 import { OrbitView } from "./orbit_view.js";
+import { Pace } from "./pace.js";
 import { Panel } from "./panel.js";
 import { EditorState } from "./state.js";
 import { addStyle } from "./style.js";
@@ -33,6 +34,7 @@ export class Editor extends EditorState {
     this.playing = false;
     this.tool = null; // "eyes", "gaze" or "lookAt"
     this.moving = false; // while something is dragged: draw quicker
+    this.pace = new Pace();
     this.held = new Map(); // keys that fly
     this.#build();
   }
@@ -255,6 +257,7 @@ export class Editor extends EditorState {
     const { orbit, ego, exo, timeline, curveBar, curves, toolbar, panel, large } = this;
     for (const part of [large, toolbar, curveBar, orbit, ego, exo, timeline, curves, panel]) part.draw();
     this.#drawMessages();
+    this.pace.drawn(this.moving);
   }
 
   #drawMessages() {

@@ -6,8 +6,7 @@ import { GlSplatter } from "./gl/gl_splatter.js";
 import { anglesOf, rotationOf } from "./ground.js";
 import { along, clamp, quatAxes } from "./math.js";
 
-const FULL_ROWS = 448; // of the picture at rest, as EgoX's
-const MOVING_ROWS = 224; // and while something moves, with every second point
+const AT_REST = { rows: 448, step: 1 }; // a picture as EgoX's, of all points
 const WIDEST = 4; // times as wide as high: the pictures of wider ones have fewer rows
 const MOST_PITCH = 89.5; // degrees
 const METRES_PER_PIXEL = 0.004;
@@ -21,9 +20,9 @@ const METRES_PER_PIXEL = 0.004;
  */
 export const scaleTo = (rows, width, height) => Math.min(rows / height, (WIDEST * rows) / width);
 
-/** @returns {string} a covered share in words; of thinned points it is near what all of them cover */
-export const coverageText = (share, thinned) =>
-  thinned ? `covered about ${Math.round(100 * share)} %` : `covered ${(100 * share).toFixed(1)} %`;
+/** @returns {string} a covered share in words; of a part of the points it is near what all of them cover */
+export const coverageText = (share, isPart) =>
+  isPart ? `covered about ${Math.round(100 * share)} %` : `covered ${(100 * share).toFixed(1)} %`;
 
 export class EgoView extends CanvasView {
   /** @param {import("./editor.js").Editor} editor */
@@ -34,6 +33,7 @@ export class EgoView extends CanvasView {
     this.picture = new Picture(this.splatter);
     this.coverage = null; // share, 0 to 1
     this.coverageFrame = null; // the frame that it is of
+    this.step = 1; // of the points that are drawn
     this.badge = element("div", { className: "e2e-badge" });
     this.overlay = new EgoOverlay(editor);
     this.root.append(element("div", { className: "e2e-caption" }, "Ego view"), this.badge, this.overlay.choice);
@@ -60,7 +60,7 @@ export class EgoView extends CanvasView {
     this.overlay.draw(context, this.box, (splatter, key, rows) => this.#draw(splatter, key.frame, key, rows, 1));
     this.#drawMiddle();
     // Without keys the node gives the exo camera with its own lens, which covers something else.
-    this.badge.textContent = editor.shown.keyframes.length ? coverageText(this.coverage, editor.scene.thinned) : "";
+    this.badge.textContent = editor.shown.keyframes.length ? coverageText(this.coverage, editor.scene.thinned || this.step > 1) : "";
     this.badge.classList.toggle("e2e-low", this.coverage < 0.05);
   }
 
@@ -69,11 +69,14 @@ export class EgoView extends CanvasView {
     const { moving, frame, lens, scene } = editor;
     const pose = editor.pose();
     const near = editor.near();
-    if (this.picture.isOf(scene.cloud, moving, frame, lens, width, height, near, ...pose.position, ...pose.rotation)) return;
-    const hastily = moving && !splatter.isQuick;
-    this.#draw(splatter, frame, pose, hastily ? MOVING_ROWS : FULL_ROWS, hastily ? 2 : 1);
-    [this.coverage, this.coverageFrame] = [splatter.coverage(), frame];
-    this.picture.update();
+    const { rows, step } = moving && !splatter.isQuick ? editor.pace.haste : AT_REST;
+    if (this.picture.isOf(scene.cloud, rows, step, frame, lens, width, height, near, ...pose.position, ...pose.rotation)) return;
+    editor.pace.time(() => {
+      this.#draw(splatter, frame, pose, rows, step);
+      this.coverage = splatter.coverage();
+      this.picture.update();
+    });
+    [this.step, this.coverageFrame] = [step, frame];
   }
 
   // What a camera sees of a frame, in a picture of so many rows, of every `step`th point.

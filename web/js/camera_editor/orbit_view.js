@@ -11,7 +11,6 @@ import { pickPoint } from "./splat.js";
 
 const PICK = 8; // pixels
 const NEAREST_VIEW = 0.5; // metres
-const SLOW = 18; // ms for a drawing, above which a drag is drawn coarser
 
 export class OrbitView extends CanvasView {
   /** @param {import("./editor.js").Editor} editor */
@@ -22,7 +21,6 @@ export class OrbitView extends CanvasView {
     this.splatter = new GlSplatter();
     this.picture = new Picture(this.splatter);
     this.hovered = null;
-    this.coarse = 1;
   }
 
   /** Draw everything. */
@@ -30,21 +28,19 @@ export class OrbitView extends CanvasView {
     if (!this.begin()) return;
     const { editor, context, width, height, camera } = this;
     const { scene } = editor;
-    const began = performance.now();
     this.axes = camera.axes();
     const project = (point) => camera.project(point, width, height, this.axes);
     context.fillStyle = editor.colors.background;
     context.fillRect(0, 0, width, height);
     drawGround(context, scene.ground, project, editor.colors);
     if (scene.cloud) {
-      this.#splat(editor.moving ? this.coarse : 1);
+      editor.pace.time(() => this.#splat(editor.moving && !this.splatter.isQuick ? editor.pace.haste.share : 1));
       context.drawImage(this.picture.canvas, 0, 0, width, height);
     }
     if (scene.exo) {
       drawCamera(context, scene.exoPose(editor.frame), scene.exo.lens, scene.exo, scene.exoReach, project, EXO, 1.2);
     }
     this.#drawEgo(project);
-    if (editor.moving) this.coarse = performance.now() - began > SLOW ? 0.5 : this.coarse;
   }
 
   #splat(share) {

@@ -6,9 +6,12 @@ import { rangesOf } from "./cloud.js";
 import { quatToMatrix } from "./math.js";
 
 /** EgoX's release: discs of 5 px in a picture of 448 rows (geometry/points/renderer.py). */
-export const RELEASE_RADIUS = 5;
-export const RELEASE_HEIGHT = 448;
+const RELEASE_RADIUS = 5;
+const RELEASE_HEIGHT = 448;
 export const LARGEST_SQUARE = 7; // pixels
+
+/** @returns {number} pixels; where only every `step`th point is drawn its disc covers for those that are left out */
+export const discRadius = (height, step = 1) => (RELEASE_RADIUS * height * Math.sqrt(step)) / RELEASE_HEIGHT;
 
 export class Splatter {
   /** @param {number} width pixels */
@@ -58,7 +61,7 @@ export class Splatter {
    * @param {number} near metres around the camera in which no point is drawn
    */
   drawDiscs(cloud, frame, pose, lens, step = 1, near = 0) {
-    const radius = (RELEASE_RADIUS * this.height) / RELEASE_HEIGHT;
+    const radius = discRadius(this.height, step);
     const m = quatToMatrix(pose.rotation);
     const [px, py, pz] = pose.position;
     const { positions, colors, reach } = cloud;

@@ -24,7 +24,7 @@ const CSS = `
 .e2e input:disabled { opacity: 0.45; }
 .e2e :is(button, select, input):focus-visible { outline: 2px solid #ffb02e; }
 .e2e-metres { display: inline-flex; align-items: center; gap: 4px; color: var(--descrip-text, #999); }
-.e2e-metres input { width: 52px; }
+.e2e-metres input { width: 52px; color: var(--input-text, #ddd); }
 .e2e-views { display: grid; grid-template: minmax(0, 1.45fr) minmax(0, 1fr) / minmax(0, 1.75fr) minmax(0, 1fr); gap: 6px; flex: 1; min-height: 0; }
 .e2e-view { position: relative; overflow: hidden; border-radius: 6px; min-width: 0; min-height: 0; background: var(--comfy-input-bg, #222); }
 .e2e-view canvas { position: absolute; inset: 0; width: 100%; height: 100%; display: block; touch-action: none; }
@@ -32,8 +32,8 @@ const CSS = `
 .e2e:is(:fullscreen, :popover-open) { position: fixed; inset: 0; width: 100vw; height: 100vh; margin: 0; padding: 0; border: 0; border-radius: 0; }
 .e2e-ego-box select { position: absolute; right: 6px; bottom: 6px; height: 24px; opacity: 0.85; }
 .e2e-timeline-box { flex: none; height: 102px; }
-.e2e-curves-box { flex: 0 1 190px; min-height: 150px; }
-.e2e-views:has(~ .e2e-curves-box:not([hidden])) { min-height: 220px; }
+.e2e-curves-box { flex: 0 1 190px; min-height: 110px; }
+.e2e-views:has(~ .e2e-curves-box:not([hidden])) { min-height: 150px; }
 .e2e-curve-bar .e2e-channel { padding: 0 8px; border-left: 3px solid var(--channel); }
 .e2e-curve-bar .e2e-channel[aria-pressed="true"] { border-color: var(--channel); color: var(--channel); }
 .e2e-text-box { position: absolute; inset: 6px; z-index: 3; display: flex; flex-direction: column; gap: 8px; padding: 16px; border-radius: 6px;
@@ -72,13 +72,15 @@ const CSS = `
   background: var(--component-node-widget-background, var(--comfy-input-bg, #222)); }
 [data-node-id] .e2e :is(button, select, input):hover { background: var(--component-node-widget-background-hovered, var(--comfy-input-bg, #222)); }
 [data-node-id] .e2e:is(:fullscreen, :popover-open) { background: var(--comfy-menu-bg, #353535); }
-@container (max-width: 900px) { .e2e-bar button { font-size: 0; gap: 0; } }
+@container (max-width: 900px) { .e2e-bar button:has(svg) { font-size: 0; gap: 0; } }
 @container (max-width: 560px) {
   .e2e-views { grid-template: minmax(260px, 1.6fr) minmax(170px, 1fr) / minmax(0, 1fr) minmax(0, 1fr); min-height: 436px; }
   .e2e-front { grid-area: 1 / 1 / 2 / 3; }
   .e2e-gap { display: none; }
   .e2e-panel fieldset { padding: 0; }
   .e2e-panel input { width: 56px; }
+  .e2e-panel select { flex: 1; max-width: none; }
+  .e2e-badge { top: 30px; left: 6px; right: auto; }
   .e2e-help { columns: 1; padding: 14px 16px; }
 }
 `;

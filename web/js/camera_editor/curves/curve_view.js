@@ -29,7 +29,7 @@ export class CurveView extends CanvasView {
     context.fillStyle = editor.colors.background;
     context.fillRect(0, 0, width, height);
     this.#measure();
-    this.#drawLevels();
+    const written = this.#drawLevels();
     for (const { channel, places } of this.lines) {
       context.beginPath();
       for (const [i, [x, y]] of places.entries()) context[i ? "lineTo" : "moveTo"](x, y);
@@ -41,6 +41,7 @@ export class CurveView extends CanvasView {
     for (const point of this.points) this.#drawPoint(point);
     context.fillStyle = "rgba(255, 176, 46, 0.8)";
     context.fillRect(placeAt(editor, editor.frame, width) - 0.75, 0, 1.5, height);
+    this.#write(written);
     if (this.box) this.#drawBox();
   }
 
@@ -90,27 +91,36 @@ export class CurveView extends CanvasView {
     return this.height - EDGE - (value - this.ranges[channel.unit][0]) * this.#perUnit(channel);
   }
 
-  // Lines at round values: metres written on the left, degrees on the right.
+  // Lines at round values. Returns what is written on them: metres on the left, degrees on the right.
   #drawLevels() {
     const { context, width, height, editor } = this;
-    context.font = `10px ${editor.colors.font}`;
+    const written = [];
     context.fillStyle = editor.colors.faint;
+    context.globalAlpha = 0.35;
     for (const [unit, side] of [["m", "left"], ["°", "right"]]) {
       if (!this.lines.some(({ channel }) => channel.unit === unit)) continue;
       const [low, high] = this.ranges[unit];
       const step = roundStep((high - low) / 4);
-      context.textAlign = side;
       for (let i = Math.ceil(low / step); i * step <= high; i++) {
         const y = this.#y({ unit }, i * step);
-        context.globalAlpha = 0.35;
-        context.fillRect(0, y, width, side === "left" ? 0.5 : 0);
-        context.globalAlpha = 1;
-        context.fillText(`${Number((i * step).toFixed(4))} ${unit}`.replace(" °", "°"), side === "left" ? 3 : width - 3, y - 2);
+        if (side === "left") context.fillRect(0, y, width, 0.5);
+        written.push([`${Number((i * step).toFixed(4))} ${unit}`.replace(" °", "°"), side, side === "left" ? 3 : width - 3, y - 2]);
       }
     }
-    if (!this.lines.length) {
-      context.textAlign = "center";
-      context.fillText(editor.shown.keyframes.length ? "No curve is chosen." : "No keys yet.", width / 2, height / 2);
+    context.globalAlpha = 1;
+    const why = editor.shown.keyframes.length ? "No curve is chosen." : "No keys yet.";
+    return this.lines.length ? written : [[why, "center", width / 2, height / 2]];
+  }
+
+  // Over the curves, which end where the values stand; the background around the letters keeps them apart.
+  #write(written) {
+    const { context, editor } = this;
+    const { font, background, faint } = editor.colors;
+    Object.assign(context, { font: `10px ${font}`, strokeStyle: background, fillStyle: faint, lineWidth: 3, lineJoin: "round" });
+    for (const [text, side, x, y] of written) {
+      context.textAlign = side;
+      context.strokeText(text, x, y);
+      context.fillText(text, x, y);
     }
   }
 

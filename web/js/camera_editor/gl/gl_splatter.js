@@ -2,7 +2,7 @@
 
 import { rangesOf } from "../cloud.js";
 import { quatAxes } from "../math.js";
-import { LARGEST_SQUARE, RELEASE_HEIGHT, RELEASE_RADIUS, Splatter } from "../splat.js";
+import { discRadius, LARGEST_SQUARE, Splatter } from "../splat.js";
 import { glDevice } from "./device.js";
 
 export class GlSplatter extends Splatter {
@@ -15,12 +15,8 @@ export class GlSplatter extends Splatter {
     this.device = glDevice();
     if (!this.device) return super.clear();
     this.unread = true;
-    this.margin = Math.ceil(Math.max(LARGEST_SQUARE, this.#radius));
+    this.margin = Math.ceil(Math.max(LARGEST_SQUARE, discRadius(this.height)));
     this.device.begin(this.width + 2 * this.margin, this.height + 2 * this.margin);
-  }
-
-  get #radius() {
-    return (RELEASE_RADIUS * this.height) / RELEASE_HEIGHT;
   }
 
   get #size() {
@@ -29,7 +25,8 @@ export class GlSplatter extends Splatter {
 
   drawDiscs(cloud, frame, pose, lens, step = 1, near = 0) {
     if (!this.device) return super.drawDiscs(cloud, frame, pose, lens, step, near);
-    const numbers = { eye: [...pose.position], ...quatAxes(pose.rotation), ...this.#size, radius: this.#radius, near, step };
+    const radius = discRadius(this.height, step);
+    const numbers = { eye: [...pose.position], ...quatAxes(pose.rotation), ...this.#size, radius, near, step };
     this.device.draw("discs", cloud, rangesOf(cloud, frame), numbers, lens);
   }
 
