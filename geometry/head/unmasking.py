@@ -41,8 +41,9 @@ def faces_seen(fits: HeadFits, evidence: HeadEvidence) -> Tensor:
     odds = _by_trunk(fits, evidence) + _by_depth(fits, evidence) + _by_walking(fits, evidence)
     towards = -torch.nn.functional.normalize(fits.positions, dim=-1)
     away = (fits.rotations[:, :, 2] * towards).sum(dim=-1) < _AWAY
-    odds = (odds + _MOSTLY_SEEN).where(evidence.n_joints >= 3, torch.nan)
-    return ((_over_neighbours(odds) > 0) & ~away) | evidence.has_rotation
+    is_face = evidence.n_joints >= 3
+    odds = (odds + _MOSTLY_SEEN).where(is_face, torch.nan)
+    return ((_over_neighbours(odds) >= 0) & ~(away & is_face)) | evidence.has_rotation
 
 
 def _by_trunk(fits: HeadFits, evidence: HeadEvidence) -> Tensor:
