@@ -151,7 +151,7 @@ def _over_the_torso(evidence: HeadEvidence, rotations: Tensor) -> Term:
 
 def _over_the_neck(evidence: HeadEvidence, rotations: Tensor, positions: Tensor) -> Term:
     """How far the eyes are from where they belong over the neck, by the trunk's axes."""
-    torso = evidence.torso.rotations
+    torso = evidence.torso.leaning
     known = torso.isfinite().all(dim=(1, 2)) & evidence.torso.neck.isfinite().all(dim=1)
     held = torso.where(known[:, None, None], rotations)
     expected = evidence.torso.neck + evidence.sizes.nan_to_num(1.0)[:, None] * (held @ EYES_FROM_NECK)

@@ -18,6 +18,8 @@ from .keypoints import Joint
 # who go about, who look ahead.
 _BENT_DOWN, _BENT_WALKING = math.radians(15), math.radians(-8)
 _HALF_SHOULDERS = 0.18  # metres from the neck to a shoulder's joint
+# A trunk from neck to hips is at least so long, metres of an adult, and leans less than this: else its depth is off.
+_SHORTEST, _LEANS = 0.25, math.cos(math.radians(60))
 # One standard deviation about the head's x, y and z.
 _HELD = tuple(math.radians(angle) for angle in (22, 40, 15))
 
@@ -29,6 +31,7 @@ class Torso:
     Attributes:
         rotations: [F, 3, 3] from upright axes (x to the right, y down, z to where the trunk faces); NaN where unknown.
         facing_errors: standard deviations of that facing [F], radians; infinite where unknown.
+        leaning: likewise, leaning half as far as the trunk itself: the eyes lie over the neck by it [F, 3, 3].
         neck: middle between the shoulders [F, 3], metres; NaN where unknown.
         held: the head's axes as the trunk lets expect them [F, 3, 3]; NaN where unknown.
         held_errors: their standard deviations about the head's x, y and z [F, 3], radians.
@@ -36,6 +39,7 @@ class Torso:
 
     rotations: Tensor
     facing_errors: Tensor
+    leaning: Tensor
     neck: Tensor
     held: Tensor
     held_errors: Tensor
@@ -68,6 +72,7 @@ def torso_of(body: Body, facing: Facing, walk: Walk, down: Tensor, size: float) 
     return Torso(
         rotations=rotations,
         facing_errors=facing.errors,
+        leaning=_leaning(body, facing.directions, down),
         neck=_neck(body, right, size),
         held=rotations @ vectors_to_matrices(bent),
         held_errors=errors,
@@ -81,3 +86,16 @@ def _neck(body: Body, right: Tensor, size: float) -> Tensor:
     depth = body.neck[:, 2]
     further = torch.fmax(depth, least.nan_to_num(-math.inf))
     return body.neck * (further / depth)[:, None]
+
+
+def _leaning(body: Body, ahead: Tensor, down: Tensor) -> Tensor:
+    """Return upright axes [F, 3, 3] that lean half as far as the trunk, where its hips lie where hips can be.
+
+    Half: the rest is that bellies and shoulders are not equally deep under the surface, which depth does not tell.
+    """
+    trunk = body.middle(Joint.LEFT_HIP, Joint.RIGHT_HIP) - body.neck
+    along = torch.nn.functional.normalize(trunk, dim=-1)
+    known = (torch.linalg.vector_norm(trunk, dim=-1) > _SHORTEST) & ((along * down).sum(dim=-1) > _LEANS)
+    along = torch.nn.functional.normalize(down + along.where(known[:, None], down), dim=-1)
+    right = torch.nn.functional.normalize(torch.linalg.cross(along, ahead), dim=-1)
+    return torch.stack([right, along, torch.linalg.cross(right, along)], dim=-1)
