@@ -137,7 +137,6 @@ def test_a_phone_clip_in_and_a_first_person_video_out(phone, tmp_path):
         hand.look_at(title)
         screenshot(opened, SCREENSHOTS / f"phone_{title.replace(' ', '_').lower()}_{renderer}.png")
 
-    print("COMPLAINTS", *opened.complaints(), sep="\n")
     # The way of a clip in which nobody is found, as the note has it: no head, a key at the exo camera.
     page.unroute("**/prompt")
     page.route("**/prompt", lambda route: queue_small(route, without_ego_video))
