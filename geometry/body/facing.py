@@ -29,7 +29,7 @@ _PIXEL_ERROR = 2 / 784  # of the picture's width
 _HEAD_AHEAD, _HEAD_ERROR = 0.10, 0.12  # metres by which the head's joints are ahead of the shoulders
 _WALK_ERROR, _WALK_WEIGHT = math.radians(50), 4.0
 _CAUCHY = 2.0
-_TURN = math.radians(8)  # from one frame to the next, one standard deviation
+_TURN = math.radians(14)  # from one frame to the next, one standard deviation
 # Errors of neighbouring frames are alike: so many frames say as much as one.
 _ALIKE = 4.0
 _LEAST_ERROR = math.radians(10)  # of any body against the one assumed here

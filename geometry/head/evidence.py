@@ -42,7 +42,8 @@ class HeadEvidence:
         depths: depth z of the surface at the joints [F, J], metres; NaN where unknown.
         depth_errors: their standard deviations [F, J], metres.
         rotations: the head's axes as an estimator gave them [F, 3, 3]; NaN where it did not.
-        torso: the trunk.
+        torso: the trunk; where the face is trusted, without what walking says of it.
+        still_torso: the trunk by shoulders, hips and head alone, as if the person did not walk.
         down: unit vector downwards [F, 3].
         distance: depth z of the body [F], metres; NaN where no joint has one.
         walk: where the person goes.
@@ -59,6 +60,7 @@ class HeadEvidence:
     depth_errors: Tensor
     rotations: Tensor
     torso: Torso
+    still_torso: Torso
     down: Tensor
     distance: Tensor
     walk: Walk
@@ -103,16 +105,19 @@ class HeadEvidence:
         """Return the evidence with the joints of faces that are not trusted [F] kept for the head's place alone.
 
         A face that was made up still lies where the head is; what it says of its turn is worth nothing. So all of its
-        joints become one, in their middle.
+        joints become one, in their middle. Who shows the face may step aside or back: where it is trusted, walking says
+        nothing of the trunk.
         """
         heads = self.weights[..., None] * torch.ones_like(self.rays)
         total = heads.sum(dim=1, keepdim=True).clamp_min(1e-6)
         ray = torch.nn.functional.normalize((self.rays * heads).sum(dim=1, keepdim=True), dim=-1)
         point = (self.points * heads).sum(dim=1, keepdim=True) / total
         known = trusted[:, None]
+        shows_face = replace(self, trusted=trusted).shows_face
         return replace(
             self,
             trusted=trusted,
+            torso=self.still_torso.where(shows_face, self.torso),
             rays=torch.where(known[..., None], self.rays, ray.expand_as(self.rays)),
             points=torch.where(known[..., None], self.points, point.expand_as(self.points)),
             depths=torch.where(known, self.depths, self.depths.nanmean(dim=1, keepdim=True)),
@@ -136,6 +141,7 @@ def gather_evidence(keypoints: Keypoints, depth: Depth, camera: Camera) -> HeadE
     down = scene_down(body, depth)
     walk = walk_of(body, down, size)
     facing = find_facing(body, down, walk, size)
+    still = Walk(walk.directions, torch.zeros_like(walk.speeds))
     rays, depths = body.rays[:, head], body.depths[:, head]
     model_angle = _MODEL_ERROR / body.distance[:, None].nan_to_num(math.inf)
     pixel_angle = _PIXEL_ERROR * camera.width * _radians_per_pixel(camera, keypoints.pixels[:, head])
@@ -149,7 +155,8 @@ def gather_evidence(keypoints: Keypoints, depth: Depth, camera: Camera) -> HeadE
         depths=depths,
         depth_errors=_DEPTH_ERROR[0] + _DEPTH_ERROR[1] * depths,
         rotations=shortest_turns(ahead, toward) @ keypoints.rotations,
-        torso=torso_of(body, facing, walk, down),
+        torso=torso_of(body, facing, walk, down, size),
+        still_torso=torso_of(body, find_facing(body, down, still, size), still, down, size),
         down=down,
         distance=body.distance,
         walk=walk,

@@ -28,7 +28,7 @@ _ROTATION_ERROR = math.radians(5)  # of axes that an estimator gave
 _FACE_OVER_TRUNK = (1.0, 1.0, 1.0, 1.5, 3.0, 3.0)
 _EYES_FROM_NECK_ERROR = 0.07  # metres
 _DISTANCE_ERROR = 0.3  # metres by which a head may lie before or behind the body's depth
-_LEVEL_ERROR = 0.17  # sine of the angle by which the line through the eyes is off level
+_LEVEL_ERROR = 0.3  # sine of the angle by which the line through the eyes is off level
 _UPRIGHT_ERROR = 0.6  # of 1 - cosine between the head's and the scene's downward directions
 
 
@@ -151,7 +151,7 @@ def _over_the_torso(evidence: HeadEvidence, rotations: Tensor) -> Term:
 
 def _over_the_neck(evidence: HeadEvidence, rotations: Tensor, positions: Tensor) -> Term:
     """How far the eyes are from where they belong over the neck, by the trunk's axes."""
-    torso = evidence.torso.rotations
+    torso = evidence.torso.leaning
     known = torso.isfinite().all(dim=(1, 2)) & evidence.torso.neck.isfinite().all(dim=1)
     held = torso.where(known[:, None, None], rotations)
     expected = evidence.torso.neck + evidence.sizes.nan_to_num(1.0)[:, None] * (held @ EYES_FROM_NECK)

@@ -25,6 +25,7 @@ from .hands import towards_hands
 from .keypoints import Keypoints
 from .search import find_heads
 from .smoothing import fill_gaps, smooth_poses
+from .unmasking import guessing_errors
 
 DEFAULT_SMOOTHING = 12.0  # frames, half of a second and more at the rates of these clips
 # Degrees below where the face looks; 18 to 25 were measured on an Ego-Exo4D take
@@ -167,7 +168,8 @@ def estimate_head_pose(
     if not usable.any():
         raise ValueError(_why_nothing(keypoints, evidence.distance))
     fits, seen, size = find_heads(evidence[usable], body_height > 0, progress)
-    turned, off = towards_hands(fits.rotations, fits.direction_errors(), seen.hands)
+    own = torch.hypot(fits.direction_errors(), guessing_errors(fits, seen))
+    turned, off = towards_hands(fits.rotations, own, seen.hands)
     errors = torch.full((n_frames,), torch.inf, dtype=torch.float64)
     errors[usable] = off
     shows_face = torch.zeros(n_frames, dtype=torch.bool)

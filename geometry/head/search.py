@@ -52,8 +52,8 @@ def find_heads(
     evidence = evidence.with_faces(faces_seen(best, evidence))
     log_size = _log_size(best, evidence, expected, error)
     held = evidence.torso.held
-    hidden = (~evidence.shows_face & held.isfinite().all(dim=(1, 2)))[:, None, None]
-    start = torch.where(hidden, held, best.rotations)
+    made_up = (~evidence.trusted & held.isfinite().all(dim=(1, 2)))[:, None, None]
+    start = torch.where(made_up, held, best.rotations)
     fits = fit_heads(evidence, start, best.positions, log_size, _SIZE_ERROR_IN_CLIP, report(ROUNDS))
     return fits, evidence, math.exp(log_size)
 

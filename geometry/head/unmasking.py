@@ -26,6 +26,7 @@ _DEPTH_ERROR = (0.03, 0.01)  # of the depth between parts of a head, metres and 
 _BACKWARDS = 0.15  # share of walking that is not forwards
 # Faces that look away further than this from the way to the camera are seen from behind; cheeks show up to there.
 _AWAY = math.cos(math.radians(138))
+_GUESSED = 1.5  # error of a guessed face for each degree beyond profile: heads were up to 40 off at 25 (take joker)
 _FRAMES = 4  # on either side that speak for each other
 _EARS = [HEAD_JOINTS.index(joint) for joint in (Joint.LEFT_EAR, Joint.RIGHT_EAR)]
 _FRONT = [HEAD_JOINTS.index(joint) for joint in (Joint.NOSE, Joint.LEFT_EYE, Joint.RIGHT_EYE)]
@@ -41,8 +42,21 @@ def faces_seen(fits: HeadFits, evidence: HeadEvidence) -> Tensor:
     odds = _by_trunk(fits, evidence) + _by_depth(fits, evidence) + _by_walking(fits, evidence)
     towards = -torch.nn.functional.normalize(fits.positions, dim=-1)
     away = (fits.rotations[:, :, 2] * towards).sum(dim=-1) < _AWAY
-    odds = (odds + _MOSTLY_SEEN).where(evidence.n_joints >= 3, torch.nan)
-    return ((_over_neighbours(odds) > 0) & ~away) | evidence.has_rotation
+    is_face = evidence.n_joints >= 3
+    odds = (odds + _MOSTLY_SEEN).where(is_face, torch.nan)
+    return ((_over_neighbours(odds) >= 0) & ~(away & is_face)) | evidence.has_rotation
+
+
+def guessing_errors(fits: HeadFits, evidence: HeadEvidence) -> Tensor:
+    """Return the errors of where faces look [F], radians, that come from joints which nobody can see.
+
+    A detector that marks all of a face which by its own account is turned beyond profile has guessed: it stays near the
+    profile while heads turn on. 0 where a joint of the head is missing, as it should be, or an estimator gave axes.
+    """
+    towards = -torch.nn.functional.normalize(fits.positions, dim=-1)
+    turned = (fits.rotations[:, :, 2] * towards).sum(dim=-1).clamp(-1, 1).acos()
+    guessed = (evidence.n_joints == len(HEAD_JOINTS)) & evidence.shows_face & ~evidence.has_rotation
+    return (_GUESSED * (turned - math.pi / 2).clamp_min(0)).where(guessed, 0.0)
 
 
 def _by_trunk(fits: HeadFits, evidence: HeadEvidence) -> Tensor:

@@ -66,6 +66,16 @@ class Broken:
 def broken(comfy_server) -> Iterator[Broken]:
     """Wrong files lie in the server's folders, and the nodes' good inputs are made. What was written goes again."""
     before = files_of(comfy_server.base)
+    try:
+        yield prepared(comfy_server)
+    finally:  # also where the good inputs could not be made: other tests' lists of models are not to hold these
+        for path in sorted(files_of(comfy_server.base) - before, reverse=True):
+            path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+        Server(comfy_server.url, comfy_server.pid).post("/history", {"clear": True})  # NaN, which no editor can read
+
+
+def prepared(comfy_server) -> Broken:
+    """Write the files and run what makes the good inputs."""
     write_files(comfy_server.base)
     files = write_wrong_files(comfy_server.base, SEED)
     server = Server(comfy_server.url, comfy_server.pid)
@@ -76,10 +86,7 @@ def broken(comfy_server) -> Iterator[Broken]:
     keeping, graphs = graphs_of_nodes(nodes)
     for _, outcome, _ in server.outcomes(((None, graph) for graph in keeping), GOOD):
         assert outcome.kind == "done", outcome
-    yield Broken(server, info, graphs, places(info, graphs, files))
-    for path in sorted(files_of(comfy_server.base) - before, reverse=True):
-        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
-    server.post("/history", {"clear": True})  # an editor cannot read what NaN was sent
+    return Broken(server, info, graphs, places(info, graphs, files))
 
 
 def told(case: Case, outcome: Outcome, text: str) -> str:

@@ -275,7 +275,7 @@ def test_a_file_that_came_later_may_be_chosen(node, declared, kind, tmp_path, mo
     assert "The input" in BY_NAME[node].validate_inputs(**{declared: name})
     place = tmp_path / name / "config.json" if kind == "depth_pro" else tmp_path / name
     place.parent.mkdir(exist_ok=True)
-    place.write_bytes(b"{}")
+    place.write_text('{"model_type": "depth_pro"}')
     os.utime(tmp_path, (1, 1))  # ComfyUI keeps its lists for as long as a folder's time stays
     assert BY_NAME[node].validate_inputs(**{declared: name}) is True
 

@@ -35,7 +35,7 @@ def graph(small_take, depth_pro):
     # Random weights find no head: the camera stands where the exo camera does.
     stands = trajectory_to_json(Trajectory((Keyframe(0, (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0)),), width=64, height=64))
     graph = with_inputs(graph, "Camera editor", trajectory=stands, start_camera=None)
-    graph = with_inputs(graph, "Describe clip", ego_action="Both hands move over a table.")
+    graph = with_inputs(graph, "Describe clip", weights="none", ego_action="Both hands move over a table.")
     return with_inputs(graph, "Sampler", steps=1)
 
 
@@ -107,7 +107,7 @@ def test_a_long_clip_with_depth_of_half_its_size_reaches_the_prior_with_every_pi
     graph = with_inputs(graph, "Metric depth", file="long_depth")
     torn = comfy_server.base / "models" / "depth_pro" / "torn"  # it would stop the run
     torn.mkdir(parents=True)
-    (torn / "config.json").write_text("{}")
+    (torn / "config.json").write_text('{"model_type": "depth_pro"}')
     graph = with_inputs(graph, "DepthPro", weights=torn.name, known_fov=FOV)
     graph = with_inputs(graph, "Exo camera", known_fov=FOV)
     graph = with_inputs(graph, "Point cloud", background="per frame")

@@ -6,6 +6,7 @@ Random weights, but for what makes them find something: the detector is sure of 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -56,7 +57,7 @@ def save_tiny_detector(folder: Path, labels: tuple[str, ...] = ("person", "bicyc
 
 def save_tiny_pose(folder: Path, joints: int = JOINTS, experts: int = 1) -> Path:
     """Save a ViTPose of 1 MB that finds joints everywhere in a box."""
-    from transformers import VitPoseBackboneConfig, VitPoseConfig, VitPoseForPoseEstimation, VitPoseImageProcessor
+    from transformers import VitPoseBackboneConfig, VitPoseForPoseEstimation
 
     torch.manual_seed(0)
     backbone = VitPoseBackboneConfig(
@@ -71,17 +72,69 @@ def save_tiny_pose(folder: Path, joints: int = JOINTS, experts: int = 1) -> Path
         out_features=["stage2"],
         out_indices=[2],
     )
-    config = VitPoseConfig(
+    model = VitPoseForPoseEstimation(_pose_config(backbone, joints))
+    with torch.no_grad():
+        model.head.conv.bias.fill_(0.6)
+    return _save_pose(model, folder)
+
+
+# COCO's joints of somebody who faces the camera, as (row, column) of 16 x 13 cells of 3 cm: nose, eyes, ears,
+# shoulders, elbows, wrists, hips, knees, ankles, left of each pair first, which is the right in the picture.
+STANDING = (
+    *((2, 6), (1, 7), (1, 5), (2, 8), (2, 4), (8, 12), (8, 0)),
+    *((11, 12), (11, 0), (14, 12), (14, 0), (15, 9), (15, 3), (15, 10), (15, 2), (15, 11), (15, 1)),
+)
+
+
+def save_standing_pose(folder: Path) -> Path:
+    """Save a ViTPose of 1 MB that sees `STANDING` in every box, whatever is in it.
+
+    Its places are told by their embeddings alone, one feature a cell; the layers hand them on; each joint listens to
+    its cell.
+    """
+    from transformers import VitPoseBackboneConfig, VitPoseForPoseEstimation
+
+    rows, columns, patch = 16, 13, 5
+    n = rows * columns
+    backbone = VitPoseBackboneConfig(
+        image_size=(rows * patch, columns * patch),
+        patch_size=[patch, patch],
+        hidden_size=n,
+        num_hidden_layers=1,
+        num_attention_heads=1,
+        mlp_ratio=0.1,
+        out_features=["stage1"],
+        out_indices=[1],
+    )
+    model = VitPoseForPoseEstimation(_pose_config(backbone, len(STANDING)))
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            if not (name.startswith("backbone.layernorm") or "layernorm_" in name):
+                weights.zero_()
+        model.backbone.embeddings.position_embeddings[0, 1:] = torch.eye(n)
+        for joint, (row, column) in enumerate(STANDING):
+            # A feature is the square root of n where it is, after the last layer's normalisation: confidence 0.9.
+            model.head.conv.weight[joint, row * columns + column, 1, 1] = 0.9 / (n - 1) ** 0.5
+    return _save_pose(model, folder)
+
+
+def _pose_config(backbone: Any, joints: int) -> Any:
+    from transformers import VitPoseConfig
+
+    return VitPoseConfig(
         backbone_config=backbone,
         initializer_range=0.5,
         use_simple_decoder=True,
         id2label={number: f"joint {number}" for number in range(joints)},
     )
-    model = VitPoseForPoseEstimation(config)
-    with torch.no_grad():
-        model.head.conv.bias.fill_(0.6)
+
+
+def _save_pose(model: Any, folder: Path) -> Path:
+    from transformers import VitPoseImageProcessor
+
+    height, width = model.config.backbone_config.image_size
     model.eval().save_pretrained(folder)
-    VitPoseImageProcessor(size={"height": 64, "width": 48}).save_pretrained(folder)
+    VitPoseImageProcessor(size={"height": height, "width": width}).save_pretrained(folder)
     return folder
 
 

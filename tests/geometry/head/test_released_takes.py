@@ -17,6 +17,14 @@ def test_gaze_of_a_real_detectors_keypoints(shared_take, take, degrees, metres):
     assert measured.metres.median() <= metres
 
 
+def test_a_face_that_turns_away_while_the_detector_stays_in_profile(shared_take):
+    """joker's last frames: up to 65 degrees off, and the detector is sure of all five joints."""
+    measured = measure_take(shared_take("joker"))
+    assert measured.degrees[38:].median() > 30
+    assert measured.found.confidence[38:].mean() < 0.4
+    assert measured.found.confidence[:34].min() > 0.6
+
+
 def test_a_person_from_behind_is_a_warning(shared_take):
     """All of the detector's faces of this take are made up, and it is sure of every one."""
     found = measure_take(shared_take("tabletennis")).found
