@@ -23,6 +23,7 @@ from ..comfyui.graph import Graph
 from ..comfyui.headless import Headless
 from ..comfyui.history import Ended
 from ..comfyui.shown import result_keys, shown_numbers
+from ..comfyui.tasks import stop_tasks
 from .errors import ClipError
 from .outputs import saved_files
 
@@ -164,7 +165,7 @@ class Worker:
 
     async def _end(self) -> None:
         if self._listening is not None:
-            self._listening.cancel()
+            await stop_tasks([self._listening])
         if self._connection is not None:
             await self._connection.close()
         if self._server is not None:

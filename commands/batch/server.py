@@ -19,6 +19,7 @@ from ..comfyui.errors import ComfyError, ServerRefusedError, ServerUnreachableEr
 from ..comfyui.graph import Target
 from ..comfyui.hints import CONNECTED, Hint
 from ..comfyui.history import Ended
+from ..comfyui.tasks import stop_tasks
 from .clip_life import LOST_RUNNING, ClipLife
 from .clip_queue import ClipQueue, Flight, Patience, Taker
 from .errors import ClipError
@@ -58,9 +59,7 @@ class Server(Taker):
 
     async def close(self) -> None:
         """Stop following; what the server has, it goes on with."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await stop_tasks(self._tasks)
         await self._connection.close()
 
     # The connection ---------------------------------------------------------------------------------------------
