@@ -28,7 +28,7 @@ _ROTATION_ERROR = math.radians(5)  # of axes that an estimator gave
 _FACE_OVER_TRUNK = (1.0, 1.0, 1.0, 1.5, 3.0, 3.0)
 _EYES_FROM_NECK_ERROR = 0.07  # metres
 _DISTANCE_ERROR = 0.3  # metres by which a head may lie before or behind the body's depth
-_LEVEL_ERROR = 0.3  # sine of the angle by which the line through the eyes is off level
+_LEVEL_ERROR = 0.17  # sine of the angle by which the line through the eyes is off level
 _UPRIGHT_ERROR = 0.6  # of 1 - cosine between the head's and the scene's downward directions
 
 

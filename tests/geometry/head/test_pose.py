@@ -77,13 +77,15 @@ def test_5_cm_and_8_degrees(distance, make, settings):
     assert found.filled_frames == tuple(settings.get("missing", ()))
 
 
-@pytest.mark.parametrize(
-    ("make", "seed", "most"), [(at_work, 0, 4.6), (turning_away, 8, 5.3)], ids=["at work", "turning away"]
-)
-def test_guides_leave_faces_alone_that_are_seen(monkeypatch, make, seed, most):
-    """Who sways at work does not walk. Without any guide it was 4.4 and 4.8 degrees; walking alone cost 0.7."""
-    person = make(4.0, seed=seed)
-    found = errors(estimate(person), person)[1].median()
+@pytest.mark.parametrize(("make", "most"), [(at_work, 5.04), (turning_away, 5.35)], ids=["at work", "turning away"])
+def test_guides_leave_faces_alone_that_are_seen(monkeypatch, make, most):
+    """Who sways at work does not walk. `most` degrees were the mean of these people before there were any guides."""
+    people = [make(4.0, seed=seed) for seed in range(20, 26)]
+
+    def mean_error() -> float:
+        return sum(float(errors(estimate(person), person)[1].median()) for person in people) / len(people)
+
+    found = mean_error()
     walk_of = evidence.walk_of
 
     def nobody_walks(*given):
@@ -91,7 +93,7 @@ def test_guides_leave_faces_alone_that_are_seen(monkeypatch, make, seed, most):
         return replace(walk, speeds=torch.zeros_like(walk.speeds))
 
     monkeypatch.setattr(evidence, "walk_of", nobody_walks)
-    without = errors(estimate(person), person)[1].median()
+    without = mean_error()
     print(f"{found:.2f} degrees, {without:.2f} without walking")
     assert found < most
     assert found < without + 0.3

@@ -41,14 +41,17 @@ def measured(tmp_path: Path, *arguments: str, **environment: str) -> tuple[str, 
     return result.stdout, {(row["tokens"], row["case"]): row for row in content["rows"]}
 
 
+APPROXIMATION = 0.15  # of the largest value; random tensors have 0.03 to 0.08
+
+
 def check(rows: dict[tuple[int, str], dict], bound: float) -> None:
     for (_, case), row in rows.items():
-        if case in ("triton", "flex"):
+        if case in ("triton", "triton_int8", "flex"):
             assert re.search("cpu|only worthwhile on a gpu", row["empty"].lower())
             assert row["ratio"] is row["error"] is row["extra_bytes"] is None
         else:
             assert not row["empty"]
-            assert 0 < row["error"] < bound
+            assert 0 < row["error"] < (APPROXIMATION if case == "harmonics" else bound)
             assert min(row["seconds"], row["ratio"], row["cpu_ratio"]) > 0
 
 
@@ -56,7 +59,7 @@ def test_attention_of_every_back_end(tmp_path):
     chart = tmp_path / "chart.png"
     sizes = "--sizes", "3x4x5x4", "4x8x7x5", "--heads", "8", "--head-dim", "16", "--chart", str(chart)
     _, rows = measured(tmp_path, *sizes)
-    cases = ("plain", "triton", "flex", "sdpa", "reference", "dense")
+    cases = ("plain", "triton", "flex", "sdpa", "triton_int8", "harmonics", "reference", "dense")
     assert set(rows) == {(tokens, case) for tokens in (108, 384) for case in cases}
     check(rows, 1e-5)
     assert chart.read_bytes()[:8] == PNG
