@@ -40,6 +40,13 @@ class AttentionCall:
         return self.q.shape[-1] // self.heads
 
     @property
+    def processors(self) -> int | None:
+        """How many processors the GPU has; None on devices that do not work in waves of blocks."""
+        if self.q.device.type != "cuda":
+            return None
+        return torch.cuda.get_device_properties(self.q.device).multi_processor_count
+
+    @property
     def needs_grad(self) -> bool:
         """Whether gradients will be asked for: the call is one of a training."""
         return torch.is_grad_enabled() and any(x.requires_grad for x in (self.q, self.k, self.v))

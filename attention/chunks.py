@@ -69,6 +69,7 @@ def full_share(heads: int, batch: int, rows: int, columns: int, most: float, pro
     return best
 
 
+@cache
 def full_heads(heads: int, batch: int, queries: int, most: float, processors: int | None) -> int:
     """Return how many heads go at a time, with all their queries in blocks, so that a GPU's processors are busy.
 

@@ -83,10 +83,9 @@ def _share(call: AttentionCall, queries: Tensor) -> Share:
     if call.needs_grad:
         return Share(heads, rows)
     most = _EXO_BYTES / (queries[..., : call.head_dim].numel() * queries.element_size())
-    if queries.device.type != "cuda":
+    if call.processors is None:
         return even_share(heads, rows, most)
-    processors = torch.cuda.get_device_properties(queries.device).multi_processor_count
-    return full_share(heads, len(queries), rows, queries.shape[2], most, processors)
+    return full_share(heads, len(queries), rows, queries.shape[2], most, call.processors)
 
 
 def _parts(x: Tensor, size: int, axis: int) -> Iterator[Tensor]:

@@ -17,7 +17,8 @@ FOLDERS = {"diffusion_models": TRANSFORMER_FILE, "vae": VAE_FILE}
 # Of Exo2EgoSyn at the pocket's size: the components, and the folder of models that they lie in.
 COMPONENTS, COMPONENT_KIND = ("align", "multiexocon", "poseinj", "lora"), "exo2egosyn"
 
-FILE_NAMES = frozenset(FOLDERS.values()) | {f"exo2ego_pocket_{component}.safetensors" for component in COMPONENTS}
+_COMPONENT_FILES = {component: f"exo2ego_pocket_{component}.safetensors" for component in COMPONENTS}
+FILE_NAMES = frozenset([*FOLDERS.values(), *_COMPONENT_FILES.values()])
 
 # What takes CLIP's features in Wan 2.1 I2V; Wan 2.2 I2V is the same network without.
 _OF_CLIP = ("img_emb.", ".k_img.", ".v_img.", ".norm_k_img.")
@@ -35,7 +36,7 @@ def pocket_file(kind: str, folder: Path = POCKET) -> Path:
 
 def component_file(component: str, folder: Path = POCKET) -> Path:
     """Return the file of one of `COMPONENTS`."""
-    return folder / COMPONENT_KIND / f"exo2ego_pocket_{component}.safetensors"
+    return folder / COMPONENT_KIND / _COMPONENT_FILES[component]
 
 
 def without_clip(weights: Mapping[str, Weight]) -> dict[str, Weight]:

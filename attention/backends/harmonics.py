@@ -136,11 +136,8 @@ def _channels_of(call: AttentionCall) -> tuple[Tensor, Tensor]:
 
 def _heads_at_a_time(call: AttentionCall) -> int:
     q, layout = call.q, call.layout
-    processors = None
-    if q.device.type == "cuda":
-        processors = torch.cuda.get_device_properties(q.device).multi_processor_count
     most = COPIED_BYTES / (2 * len(q) * layout.n_tokens * (call.head_dim + CHANNELS) * q.element_size())
-    return full_heads(call.heads, len(q), layout.ego_tokens_per_frame, most, processors)
+    return full_heads(call.heads, len(q), layout.ego_tokens_per_frame, most, call.processors)
 
 
 BACKEND = Backend(

@@ -68,11 +68,8 @@ def attend(call: AttentionCall, out: Tensor, tile: Tile | None = None) -> None:
 
 def _heads_at_a_time(call: AttentionCall) -> int:
     batch, n_tokens = call.k.shape[:2]
-    processors = None
-    if call.q.device.type == "cuda":
-        processors = torch.cuda.get_device_properties(call.q.device).multi_processor_count
     most = PREPARED_BYTES / (batch * n_tokens * call.head_dim * _BYTES)
-    return full_heads(call.heads, batch, call.layout.ego_tokens, most, processors)
+    return full_heads(call.heads, batch, call.layout.ego_tokens, most, call.processors)
 
 
 BACKEND = Backend(
