@@ -120,7 +120,7 @@ def _text(seed: int) -> list:
 
 
 def random_vae(context: Context) -> Any:
-    """Return Wan 2.1's VAE with the weights that torch begins with; in the CPU's trial the pocket model's."""
+    """Return Wan 2.1's VAE with random weights; in the CPU's trial the pocket model's."""
     if context.plan.dim < WAN_DIM:
         from ..wan.pocket.load import load_pocket
 
@@ -128,11 +128,22 @@ def random_vae(context: Context) -> Any:
     import comfy.ldm.wan.vae
     import comfy.sd
 
-    torch.manual_seed(0)
     network = comfy.ldm.wan.vae.WanVAE(
         dim=_VAE_WIDTH, z_dim=16, dim_mult=[1, 2, 4, 4], num_res_blocks=2, temperal_downsample=[False, True, True]
     )
+    _randomize(network)
     return comfy.sd.VAE(sd=network.state_dict())
+
+
+@torch.no_grad()
+def _randomize(network: torch.nn.Module) -> None:
+    """Give a VAE weights: ComfyUI's layers have those that lay in memory, often not finite, often zeros."""
+    random = torch.Generator().manual_seed(0)
+    for name, weight in network.named_parameters():
+        if name.endswith(".weight"):
+            weight.normal_(std=weight[0].numel() ** -0.5, generator=random)
+        else:
+            weight.fill_(float(name.endswith(".gamma")))
 
 
 def _videos(context: Context) -> tuple[Tensor, Tensor, Tensor]:

@@ -41,6 +41,7 @@ NO_CUDA = "no CUDA"
 LOST = 70  # exit code: the GPU answers this process no more
 
 _PRODUCT = 4096  # side of the matrices by which a card's speed is known
+_WARM = 0.3  # seconds that a card is busy before: at rest its clocks are a fraction of what they are at work
 _TOKENS, _HEADS = 4096, 16
 
 
@@ -56,6 +57,8 @@ def main(job: Mapping[str, Any]) -> int:
     if device.type == "cuda" and not torch.cuda.is_available():
         tell(event="unusable", why=f"PyTorch {torch.__version__} finds no CUDA GPU", reason=NO_CUDA)
         return 1
+    if device.type == "cuda":  # by its number, as ComfyUI names it: it holds `cuda` and `cuda:0` for two devices
+        device = torch.device("cuda", torch.cuda.current_device())
     card = card_of(device)
     plan = Plan.from_json(job["plan"]) if job["plan"] else plan_for(card, job["budget"])
     tell(event="machine", machine=machine(device, card), plan=plan.to_json(), lines=plan.described())
@@ -107,8 +110,10 @@ def card_of(device: torch.device) -> Card:
 
 
 def _seconds(run: Callable[[], object], device: torch.device, times: int = 20) -> float:
-    run()
-    torch.cuda.synchronize(device)
+    begun = time.perf_counter()
+    while time.perf_counter() - begun < _WARM:
+        run()
+        torch.cuda.synchronize(device)
     begun = time.perf_counter()
     for _ in range(times):
         run()

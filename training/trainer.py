@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from .data.cache import ClipCache
-from .data.order import ClipOrder
+from .data.order import ClipOrder, NarrowedOrder
 from .memory.optimizers import optimizer_of
 from .memory.sharding import gathered, spread
 from .method import Method
@@ -111,7 +111,7 @@ class Trainer:
         self._share = share_of_step(recipe, accelerator.num_processes, accelerator.process_index)
         held_out = set(cache.held_out)
         cache_names = {name: entry.layout for name, entry in cache.entries.items() if name not in held_out}
-        self._order = ClipOrder(cache_names, recipe.run.batch, recipe.run.seed)
+        self.order: ClipOrder | NarrowedOrder = ClipOrder(cache_names, recipe.run.batch, recipe.run.seed)
         groups = [
             {"params": [self.parameters[name] for name in names], "lr": peak, "peak": peak}
             for peak, names in groupby(self.parameters, method.peak_rate)
@@ -204,7 +204,7 @@ class Trainer:
 
     def _train_step(self) -> StepReport:
         run, settings = self.recipe.run, self.recipe.optimizer
-        names = self._order.of_step(self.step)
+        names = self.order.of_step(self.step)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(settings, self.step, run.steps, group["peak"])
         self.network.train()
@@ -228,8 +228,10 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.step += 1
-        for name, value in self.average.items():
-            value.lerp_(self.parameters[name].detach(), 1 - min(settings.ema, (1 + self.step) / (10 + self.step)))
+        if self.average:
+            share = 1 - min(settings.ema, (1 + self.step) / (10 + self.step))
+            now = [self.parameters[name].detach() for name in self.average]
+            torch._foreach_lerp_(list(self.average.values()), now, share)
         rate = learning_rate(settings, self.step - 1, run.steps)
         return StepReport(self.step, loss, float(gradient), rate, gradients)
 

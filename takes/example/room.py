@@ -22,13 +22,13 @@ _FPS = 16.0  # Wan's own rate
 EXO_FOV = 66.0  # degrees, horizontal
 # Where the exo cameras stand in the room and what they look at, metres. The first, the exo camera of the take with one,
 # stands behind the figure's right shoulder, so that it sees much of what the figure sees; the others around the table.
-_EXO_PLACES = (
+EXO_PLACES = (
     ((1.75, -1.95, -0.75), (-0.30, -0.98, 0.75)),
     ((-1.80, -1.90, -0.85), (0.25, -0.95, 0.60)),
     ((-1.70, -1.75, 2.05), (0.10, -1.05, 0.25)),
     ((2.00, -1.75, 1.95), (0.05, -1.00, 0.30)),
 )
-_LAMP = (0.55, -2.45, 0.75)
+LAMP = (0.55, -2.45, 0.75)
 
 # What the two-view prompt says, by the fields of the prompt node.
 PROMPT_PARTS = {
@@ -57,7 +57,7 @@ PROMPT_PARTS = {
 
 def example_scene() -> Scene:
     """Return what is in the example room."""
-    return Scene(tuple(static_shapes()), LOOK, movement(), _EXO_PLACES, EXO_FOV, _LAMP)
+    return Scene(tuple(static_shapes()), LOOK, movement(), EXO_PLACES, EXO_FOV, LAMP)
 
 
 class ExampleRoom(Room):

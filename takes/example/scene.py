@@ -7,21 +7,23 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from ..rooms.paints import Checker, Landscape, Paint, Plain, Stripes, Tiles, Walls, Window, Wood
-from ..rooms.shapes import Ball, Box, Cylinder, Point, Shape, axes_turned
+from ..rooms.shapes import UP, Ball, Box, Cylinder, Point, Shape, axes_turned
 
 TABLE_HEIGHT = 0.92  # metres
 
 _ROOM_HEIGHT = 2.6
-_UP = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]], dtype=torch.float64)  # third axis upwards
 _OAK = (0.70, 0.52, 0.35)
 
 
 def static_shapes() -> list[Shape]:
     """Return the room with all that stands still in it."""
-    return [*_room(), *_table(), *_laid_table(), *_furniture()]
+    return [*empty_room(), *_laid_table()]
+
+
+def empty_room() -> list[Shape]:
+    """Return the room, its walls first, with the table and the furniture, and nothing on the table."""
+    return [*_room(), *_table(), *_furniture()]
 
 
 def _room() -> list[Shape]:
@@ -127,7 +129,7 @@ def _at(x: float, height: float, z: float) -> Point:
 
 
 def _standing(kind: type[Shape], foot: Point, **values: Any) -> Shape:
-    return kind(origin=_at(*foot), axes=_UP, **values)
+    return kind(origin=_at(*foot), axes=UP, **values)
 
 
 def _standing_cylinder(x: float, z: float, height: float, radius: float, paint: Paint) -> Shape:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from ..rooms.paints import Checker, Color, Paint, Plain, Stripes, Tiles, Wood
+from ..rooms.paints import Checker, Color, Paint, Plain, Stripes
 
 _THINGS: tuple[Color, ...] = (
     *((0.83, 0.36, 0.24), (0.93, 0.80, 0.52), (0.25, 0.50, 0.47), (0.28, 0.36, 0.58), (0.71, 0.30, 0.33)),
@@ -18,7 +18,6 @@ _WALLS: tuple[Color, ...] = (
 )
 _SKINS: tuple[Color, ...] = ((0.87, 0.66, 0.53), (0.93, 0.75, 0.63), (0.72, 0.51, 0.38), (0.48, 0.33, 0.25))
 _HAIRS: tuple[Color, ...] = ((0.25, 0.17, 0.12), (0.12, 0.10, 0.10), (0.55, 0.40, 0.24), (0.42, 0.40, 0.39))
-_LEAVES: tuple[Color, ...] = ((0.33, 0.52, 0.31), (0.28, 0.46, 0.27), (0.42, 0.55, 0.30))
 
 
 def varied(random: Random, color: Color, by: float = 0.06) -> Color:
@@ -52,11 +51,6 @@ def hair(random: Random) -> Color:
     return varied(random, random.choice(_HAIRS), 0.04)
 
 
-def leaves(random: Random) -> Paint:
-    """Return a plant's paint."""
-    return Plain(varied(random, random.choice(_LEAVES)), 0.2)
-
-
 def patterned(random: Random, size: float) -> Paint:
     """Return the paint of a thing: plain, striped or checkered in steps of about `size` metres."""
     size *= random.uniform(0.8, 1.3)
@@ -67,22 +61,3 @@ def patterned(random: Random, size: float) -> Paint:
             return Checker(thing(random), thing(random), size)
         case _:
             return Plain(thing(random))
-
-
-def wall_covering(random: Random, axes: tuple[int, int]) -> Paint:
-    """Return wallpaper, tiles or plaster for a wall that reaches along `axes`: (sideways, 1)."""
-    color = wall(random)
-    match random.randrange(3):
-        case 0:
-            return Tiles(color, varied(random, (0.52, 0.57, 0.57)), random.uniform(0.12, 0.20), axes)
-        case 1:
-            return Stripes(color, varied(random, color, 0.05), random.uniform(0.09, 0.16), axis=axes[0], grain=0.03)
-        case _:
-            return Plain(color, 0.03)
-
-
-def flooring(random: Random) -> Paint:
-    """Return planks, or tiles."""
-    if random.random() < 0.75:
-        return Wood(wood(random), random.uniform(0.11, 0.18), axis=random.choice((0, 2)))
-    return Tiles(varied(random, (0.70, 0.64, 0.56)), (0.45, 0.42, 0.40), random.uniform(0.25, 0.4), (0, 2))

@@ -1,4 +1,4 @@
-"""A table before the figure, laid with what kitchens have."""
+"""The example room's table, laid with what kitchens have."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from ..example.scene import TABLE_HEIGHT
 from ..rooms.paints import Plain, Stripes, Wood
-from ..rooms.shapes import Ball, Box, Cylinder, Shape, axes_turned
+from ..rooms.shapes import UP, Ball, Box, Cylinder, Shape, axes_turned
 from . import palette
-from .furniture import UP
 
 Place = tuple[float, float, float]  # right, ahead, and how far it reaches around that point; metres
 
@@ -27,30 +27,8 @@ class Table:
     z: float
     height: float
 
-    @classmethod
-    def any(cls, random: Random) -> Table:
-        """Return a table whose near edge the figure almost touches."""
-        half_depth = random.uniform(0.34, 0.45)
-        z = random.uniform(0.18, 0.26) + half_depth
-        return cls(random.uniform(0.65, 0.95), half_depth, random.uniform(-0.1, 0.1), z, random.uniform(0.86, 0.96))
 
-    def shapes(self, random: Random) -> list[Shape]:
-        """Return the top and four legs."""
-        oak = palette.wood(random)
-        size = (self.half_width, 0.02, self.half_depth)
-        top = Box(
-            origin=(self.x, 0.02 - self.height, self.z),
-            half_size=size,
-            paint=Wood(oak, random.uniform(0.1, 0.2), axis=random.choice((0, 2))),
-        )
-        leg, half = Plain(palette.varied(random, tuple(0.75 * channel for channel in oak))), (self.height - 0.04) / 2
-        across, ahead = self.half_width - 0.06, self.half_depth - 0.06
-        legs = [
-            Box(origin=(self.x + x, -half, self.z + z), half_size=(0.03, half, 0.03), paint=leg)
-            for x in (-across, across)
-            for z in (-ahead, ahead)
-        ]
-        return [top, *legs]
+TABLE = Table(half_width=0.85, half_depth=0.40, x=0.05, z=0.60, height=TABLE_HEIGHT)  # the example's
 
 
 def laid(random: Random, table: Table, taken: Sequence[Place]) -> list[Shape]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -16,10 +15,6 @@ from ...geometry.take_kind import take_kind
 from ..rooms.room import Room
 from ..take import Take
 from .scene import random_scene
-
-if TYPE_CHECKING:
-    from ...geometry.cameras.camera import Camera
-    from ..rooms.compiled_room import CompiledRoom
 
 _FPS = 16.0  # Wan's own rate
 
@@ -41,52 +36,55 @@ class TakeSize:
     ego_size: int = 128
 
 
-def random_take(number: int, size: TakeSize | None = None, lens: LensPreset | Lens = LensPreset.EGOX_RELEASE) -> Take:
-    """Render the random room of a number. Needs numba, which the extra for training brings.
+class RandomRoom:
+    """The random room of a number, with eyes in it. Needs numba, which the extra for training brings.
 
-    Every take spans a part of its movement as long as its frames at `_FPS` last, or all of it if that is shorter.
+    Every room shows a part of its movement as long as its frames at `_FPS` last, or all of it if that is shorter.
 
     Args:
         number: of the room, see `random_scene`.
-        size: of the take.
+        size: of its take.
         lens: the ego lens, a preset or one of the ego image's size.
-
-    Returns:
-        A take whose ego prior is the pack's own, per frame.
     """
-    size = size or TakeSize()
-    renderer, ego_camera = _room_and_eyes(number, size, lens)
-    exo_camera = renderer.room.exo_camera(size.exo_width, size.exo_height)
-    exo, depth = renderer.color(exo_camera), Depth(renderer.depth(exo_camera), DepthMeaning.METRIC)
-    cloud = build_point_cloud(exo, depth, exo_camera, background=Background.PER_FRAME, stride=1)
-    return Take(
-        name=f"room_{number:06d}",
-        exo=exo,
-        exo_camera=replace(exo_camera, take_kind=take_kind(exo_camera.world_to_camera)),
-        depth=depth,
-        ego_camera=ego_camera,
-        prompt=PROMPT,
-        fps=_FPS,
-        ego_prior=render_points(cloud, ego_camera).color,
-        ego_truth=renderer.color(ego_camera, with_head=False),
-    )
+
+    def __init__(
+        self, number: int, size: TakeSize | None = None, lens: LensPreset | Lens = LensPreset.EGOX_RELEASE
+    ) -> None:
+        from ..rooms.compiled_room import CompiledRoom  # numba compiles: seconds, the first time
+
+        self._number, self._size = number, size or TakeSize()
+        room = Room(random_scene(number), self._size.n_frames, *_span(number, self._size.n_frames))
+        side = self._size.ego_size
+        if isinstance(lens, LensPreset):
+            lens = preset_lens(lens, side, side)
+        self._renderer, self._ego_camera = CompiledRoom(room), room.ego_camera(lens, side, side)
+
+    def take(self) -> Take:
+        """Render the room as a take whose ego prior is the pack's own, per frame."""
+        renderer, ego_camera = self._renderer, self._ego_camera
+        exo_camera = renderer.room.exo_camera(self._size.exo_width, self._size.exo_height)
+        exo, depth = renderer.color(exo_camera), Depth(renderer.depth(exo_camera), DepthMeaning.METRIC)
+        cloud = build_point_cloud(exo, depth, exo_camera, background=Background.PER_FRAME, stride=1)
+        return Take(
+            name=f"room_{self._number:06d}",
+            exo=exo,
+            exo_camera=replace(exo_camera, take_kind=take_kind(exo_camera.world_to_camera)),
+            depth=depth,
+            ego_camera=ego_camera,
+            prompt=PROMPT,
+            fps=_FPS,
+            ego_prior=render_points(cloud, ego_camera).color,
+            ego_truth=renderer.color(ego_camera, with_head=False),
+        )
+
+    def visible_arms(self) -> Tensor:
+        """Return the pixels [F, He, We] of the ego images that show arms and hands."""
+        return self._renderer.arms(self._ego_camera)
 
 
-def visible_arms(
-    number: int, size: TakeSize | None = None, lens: LensPreset | Lens = LensPreset.EGOX_RELEASE
-) -> Tensor:
-    """Return the pixels [F, He, We] of a random room's ego images that show arms and hands; arguments as there."""
-    renderer, ego_camera = _room_and_eyes(number, size or TakeSize(), lens)
-    return renderer.arms(ego_camera)
-
-
-def _room_and_eyes(number: int, size: TakeSize, lens: LensPreset | Lens) -> tuple[CompiledRoom, Camera]:
-    from ..rooms.compiled_room import CompiledRoom  # numba compiles: seconds, the first time
-
-    room = Room(random_scene(number), size.n_frames, *_span(number, size.n_frames))
-    if isinstance(lens, LensPreset):
-        lens = preset_lens(lens, size.ego_size, size.ego_size)
-    return CompiledRoom(room), room.ego_camera(lens, size.ego_size, size.ego_size)
+def random_take(number: int, size: TakeSize | None = None, lens: LensPreset | Lens = LensPreset.EGOX_RELEASE) -> Take:
+    """Render the random room of a number as a take; see `RandomRoom`."""
+    return RandomRoom(number, size, lens).take()
 
 
 _MOVEMENT_SECONDS = 3.0  # as the example's 49 frames at 16 a second

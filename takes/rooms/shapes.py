@@ -21,6 +21,9 @@ Point = tuple[float, float, float]
 # A ray that starts on a surface must not meet it again at once.
 NEAREST = 1e-6
 
+# Axes of what stands: the third one points upwards.
+UP = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, -1.0, 0.0]], dtype=torch.float64)
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Shape(ABC):

@@ -82,7 +82,7 @@ def _run(stage: str, plan: syn.SynPlan, part: tuple[int, int]) -> str | None:
 def _in_processes(stage: str, count: int, given: argparse.Namespace) -> None:
     """Run a stage in several processes of one thread each: small work on many threads costs more than it brings."""
     command = [sys.executable, str(TOOLS / "run.py"), "pocket", stage]
-    for name in ("folder", "shards", "long_shards", "vae_steps", "encoder_steps", "view_rooms", "view_stills"):
+    for name in ("folder", "shards", "stills", "long_shards", "view_rooms", "view_stills", "device"):
         command += [f"--{name.replace('_', '-')}", str(getattr(given, name))]
     surroundings = os.environ | {"OMP_NUM_THREADS": "1"}
     parts = [
@@ -96,16 +96,25 @@ def _plan(given: argparse.Namespace, until: float) -> syn.SynPlan:
     pocket = stages.PocketPlan(
         folder=given.folder,
         n_shards=given.shards,
+        n_still=given.stills,
         n_long=given.long_shards,
         vae_steps=given.vae_steps,
         encoder_steps=given.encoder_steps,
+        vae_batch=given.vae_batch,
+        start=given.start,
         steps=given.steps,
         retrained_steps=given.retrained_steps,
         batch=given.batch,
         device=given.device,
         until=until,
     )
-    return syn.SynPlan(pocket, n_rooms=given.view_rooms, n_stills=given.view_stills, steps=tuple(given.syn_steps))
+    return syn.SynPlan(
+        pocket,
+        n_rooms=given.view_rooms,
+        n_stills=given.view_stills,
+        steps=tuple(given.syn_steps),
+        batch=tuple(given.syn_batch),
+    )
 
 
 def _part(text: str) -> tuple[int, int]:
@@ -127,16 +136,20 @@ def _parser() -> argparse.ArgumentParser:
         help=f"{', '.join(STAGES)}: all without one; {', '.join(ABLATIONS)}: ablations",
     )
     add("--folder", type=Path, default=folder, help="where everything lies")
-    add("--shards", type=int, default=plan.n_shards, help="of rooms, the first one is held out")
+    add("--shards", type=int, default=plan.n_shards, help=f"of rooms, the first {plan.n_held_out} are held out")
+    add("--stills", type=int, default=plan.n_still, help="beside them, of rooms of one frame")
     add("--long-shards", type=int, default=plan.n_long, help="beside them, of rooms of 49 frames")
     add("--vae-steps", type=int, default=plan.vae_steps, help="of the VAE's training")
     add("--encoder-steps", type=int, default=plan.encoder_steps, help="of these, after which the encoder stays")
+    add("--vae-batch", type=int, default=plan.vae_batch, help="images a step of it")
+    add("--start", type=Path, help="a models folder with a pocket model at which VAE and transformer begin")
     add("--steps", type=int, default=plan.steps, help="of the transformer's training")
     add("--retrained-steps", type=int, default=plan.retrained_steps, help="of each training of the stage retrain")
-    add("--batch", type=int, default=plan.batch, help="clips a step")
+    add("--batch", type=int, default=plan.batch, help="clips a step of the transformer")
     add("--view-rooms", type=int, default=views.n_rooms, help="of whole clips from several sides, for Exo2EgoSyn")
     add("--view-stills", type=int, default=views.n_stills, help="beside them, of one frame")
     add("--syn-steps", type=int, nargs=3, default=views.steps, metavar="N", help="of the stages of Exo2EgoSyn")
+    add("--syn-batch", type=int, nargs=3, default=views.batch, metavar="N", help="clips a step of these")
     add("--device", default=plan.device, help="where all is trained: cpu or cuda")
     add("--minutes", type=float, default=math.inf, help="after which a training is left")
     add("--processes", type=int, default=cores, metavar="N", help=f"that share {', '.join(_SHARED)}")

@@ -14,6 +14,7 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -93,6 +94,7 @@ class ClipCache:
         self.held_out: tuple[str, ...] = ()
         self.damaged: dict[Path, str] = {}
         self._by_take: dict[str, list[Entry]] | None = None
+        self._held: dict[str, Any] = {}
         for shard in sorted(folder.glob("clips-*.safetensors")):
             try:
                 self.entries.update((entry.name, entry) for entry in _entries(shard))
@@ -132,13 +134,23 @@ class ClipCache:
         self.held_out = tuple(held_out)
         self._by_take = None
 
+    def hold(self, device: torch.device | str) -> None:
+        """Keep all clips on a device, for a training whose steps are shorter than it takes to open their files."""
+        for name in self.entries:
+            parts = self.read(name).tensors()
+            self._held[name] = CLIP_KINDS[self.entries[name].kind][0](
+                **{part: tensor.to(device) for part, tensor in parts.items()}
+            )
+
     def read(self, name: str) -> Any:
-        """Return a clip of its kind, mapped from its file.
+        """Return a clip of its kind, mapped from its file, or as it is held.
 
         Raises:
             ValueError: if its shard is damaged, or it has no such clip.
         """
         entry = self._entry(name)
+        if name in self._held:
+            return self._held[name]
         try:
             with safe_open(str(entry.shard), framework="pt") as file:
                 parts = {

@@ -129,8 +129,9 @@ class ClipBatch:
         ]
         weights = None
         if any(clip.weights is not None for clip in clips):
-            ones = torch.ones(clips[0].ego.shape[1:])
-            weights = torch.stack([ones if clip.weights is None else clip.weights.float() for clip in clips]).to(device)
+            ones = torch.ones_like(clips[0].ego[0])
+            weights = torch.stack([ones if clip.weights is None else clip.weights.to(ones) for clip in clips])
+            weights = weights.float().to(device)
         return cls(*parts, tuple(clip.directions.to(device) for clip in clips), layout, weights)
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -47,3 +48,22 @@ class ClipOrder:
             filled = (order * (1 + count * self._batch // len(order)))[: count * self._batch]
             batches += [filled[start : start + self._batch] for start in range(0, len(filled), self._batch)]
         return [batches[index] for index in torch.randperm(len(batches), generator=generator)]
+
+
+@dataclass(frozen=True)
+class NarrowedOrder:
+    """All clips first, and some of them later.
+
+    Attributes:
+        first: the batches of the first steps.
+        later: those of the steps that follow.
+        after: how many steps the first ones are.
+    """
+
+    first: ClipOrder
+    later: ClipOrder
+    after: int
+
+    def of_step(self, step: int) -> Sequence[str]:
+        """Return the names of a step's clips, in the order of the batch."""
+        return (self.first if step < self.after else self.later).of_step(step)

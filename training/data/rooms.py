@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ...common.whole_file import whole_file
-from ...takes.random_rooms.take import TakeSize, random_take, visible_arms
+from ...takes.random_rooms.take import RandomRoom, TakeSize
 
 PER_SHARD = 25
 
@@ -40,7 +40,7 @@ def write_rooms(
         progress: called with (shards done, all) after each; may raise to stop.
     """
     for number in range(worker, n_shards, n_workers):
-        path = folder / f"rooms_{number:05d}.npz"
+        path = folder / f"{shard_name(number)}.npz"
         if not path.exists():
             rooms = range(number * per_shard, (number + 1) * per_shard)
             parts = [_arrays(room, size) for room in rooms]
@@ -48,6 +48,11 @@ def write_rooms(
                 np.savez_compressed(unfinished, **{name: np.stack([part[name] for part in parts]) for name in parts[0]})
         if progress is not None:
             progress(number + 1, n_shards)
+
+
+def shard_name(number: int) -> str:
+    """Return what the shard of a number is called; its clips begin with that."""
+    return f"rooms_{number:05d}"
 
 
 def shards_in(folder: Path) -> list[Path]:
@@ -61,12 +66,13 @@ def shards_in(folder: Path) -> list[Path]:
 
 
 def _arrays(number: int, size: TakeSize | None) -> dict[str, np.ndarray]:
-    take = random_take(number, size)
+    room = RandomRoom(number, size)
+    take = room.take()
     lens = take.exo_camera.lens
     images = {"exo": take.exo, "prior": take.ego_prior, "truth": take.ego_truth}
     return {
         **{name: (image * 255).round().to(torch.uint8).numpy() for name, image in images.items()},
-        "arms": visible_arms(number, size).numpy(),
+        "arms": room.visible_arms().numpy(),
         "depth": take.depth.metric().to(torch.float16).numpy(),
         "exo_lens": np.array((lens.fx, lens.fy, lens.cx, lens.cy), np.float32),
         "ego_pose": take.ego_camera.world_to_camera.to(torch.float32).numpy(),

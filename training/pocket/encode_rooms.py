@@ -1,12 +1,11 @@
 """Random rooms as encoded clips: what the pocket transformer is trained on.
 
-Each room gives its whole clip and some of its frames as clips of one frame, all of them mirrored, too. Text and CLIP
-features are zeros of a small width: the pocket model ignores them.
+Text and CLIP features are zeros of a small width: the pocket model ignores them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -37,6 +36,8 @@ IGNORED_WIDTH = 8  # of text and CLIP features, which are zeros
 
 # How much a cell with arms or hands counts in the loss: they are few, and what people look for first.
 _ARMS_WEIGHT = 4.0
+
+_ROOMS_AT_ONCE = 5
 
 _VIEWS = {"exo": "exo", "ego": "truth", "prior": "prior"}
 
@@ -74,8 +75,6 @@ def encode_shard(
     cache: Path,
     geometry: GGAGeometry,
     *,
-    frames: tuple[int, ...] = (0, 4, 8),
-    mirrored: bool = True,
     keep: Callable[[int], bool] = lambda number: True,
     cancel_check: Callable[[], None] = lambda: None,
 ) -> list[str]:
@@ -87,87 +86,70 @@ def encode_shard(
         shard: written by `write_rooms`.
         cache: a folder of clips.
         geometry: of GGA's directions.
-        frames: which are clips of one frame by themselves, too.
-        mirrored: whether each clip is there once more, left and right exchanged.
         keep: whether a room is encoded, by its place in the shard.
         cancel_check: called before every room; may raise to stop.
 
     Raises:
         ValueError: if the shard was written before shards told where arms are seen.
     """
-    names = []
     with np.load(shard) as file:
         arrays = {name: file[name] for name in file.files}
     if "arms" not in arrays:
         raise ValueError(f"{shard} was rendered by an older version, without `arms`: delete it and render it again.")
     made = {"geometry": geometry.value, **scale.made()}
-    for number in range(len(arrays["exo"])):
-        if not keep(number):
-            continue
+    names = []
+    due = [number for number in range(len(arrays["exo"])) if keep(number)]
+    for first in range(0, len(due), _ROOMS_AT_ONCE):
         cancel_check()
-        name = f"{shard.stem}-{number:02d}"
-        room = {part: values[number] for part, values in arrays.items()}
-        clips: dict[str, tuple[TrainingClip, Mapping[str, str]]] = {}
-        for suffix, clip in _clips(vae, scale, room, geometry, frames, mirrored):
-            clips[name + suffix] = (clip, made)
-        write_shard(cache, clips)
-        names += clips
+        numbers = due[first : first + _ROOMS_AT_ONCE]
+        encoded = encode_clips(vae, scale, {part: values[numbers] for part, values in arrays.items()}, geometry)
+        for number, clip in zip(numbers, encoded, strict=True):
+            names.append(f"{shard.stem}-{number:02d}")
+            write_shard(cache, {names[-1]: (clip, made)})
     return names
 
 
-def _clips(
-    vae: AutoencoderKLWan,
-    scale: LatentScale,
-    room: Mapping[str, np.ndarray],
-    geometry: GGAGeometry,
-    frames: tuple[int, ...],
-    mirrored: bool,
-) -> Iterator[tuple[str, TrainingClip]]:
-    for suffix, part in [("", slice(None)), *((f"-{frame}", slice(frame, frame + 1)) for frame in frames)]:
-        for flipped in (False, True)[: 1 + mirrored]:
-            clip = encode_clip(vae, scale, room, geometry, part, flipped=flipped)
-            yield suffix + ("-mirrored" if flipped else ""), clip
+def encode_clip(
+    vae: AutoencoderKLWan, scale: LatentScale, room: Mapping[str, np.ndarray], geometry: GGAGeometry
+) -> TrainingClip:
+    """Encode a room, whose arrays lack their first dimension; see `encode_clips`."""
+    return encode_clips(vae, scale, {name: values[None] for name, values in room.items()}, geometry)[0]
 
 
 @torch.no_grad()
-def encode_clip(
-    vae: AutoencoderKLWan,
-    scale: LatentScale,
-    room: Mapping[str, np.ndarray],
-    geometry: GGAGeometry,
-    part: slice = slice(None),
-    *,
-    flipped: bool = False,
-) -> TrainingClip:
-    """Encode frames of a room.
+def encode_clips(
+    vae: AutoencoderKLWan, scale: LatentScale, rooms: Mapping[str, np.ndarray], geometry: GGAGeometry
+) -> list[TrainingClip]:
+    """Encode rooms.
 
     Args:
         vae: of `pocket_vae`.
         scale: of its latents.
+        rooms: their arrays, as a shard has them.
         geometry: of GGA's directions.
-        room: its arrays, as a shard has them, without their first dimension.
-        part: which frames.
-        flipped: whether left and right are exchanged.
     """
     latents = {}
     for name, view in _VIEWS.items():
-        video = _video(room[view][part])
-        latents[name] = scale.unit(encode_video(vae, video.flip(-1) if flipped else video))[0].half().cpu()
+        videos = torch.cat([_video(frames) for frames in rooms[view]])
+        latents[name] = scale.unit(encode_video(vae, videos)).half().cpu()
+    clips = []
+    for number in range(len(rooms["exo"])):
+        own = {name: latent[number].clone() for name, latent in latents.items()}
+        clips.append(_clip(own, {name: values[number] for name, values in rooms.items()}, geometry))
+    return clips
+
+
+def _clip(latents: Mapping[str, Tensor], room: Mapping[str, np.ndarray], geometry: GGAGeometry) -> TrainingClip:
     exo, ego = latents["exo"], latents["ego"]
     layout = TokenLayout(exo.shape[1], exo.shape[2] // PATCH, exo.shape[3] // PATCH, ego.shape[3] // PATCH)
-    directions = _geometry(room, part, geometry).directions(layout)
-    arms = torch.from_numpy(room["arms"][part])
-    ego_queries, exo_keys = directions.ego_queries.float(), directions.exo_keys.float()
-    if flipped:
-        # Only angles between directions count, and a mirror leaves those: the places alone change.
-        ego_queries, exo_keys = ego_queries.flip(-2), exo_keys.flip(-2)
+    directions = _geometry(room, geometry).directions(layout)
     return TrainingClip(
         **latents,
         text=torch.zeros(TEXT_TOKENS, IGNORED_WIDTH, dtype=torch.float16),
         features=torch.zeros(_IMAGE_TOKENS, IGNORED_WIDTH, dtype=torch.float16),
-        ego_queries=ego_queries.contiguous(),
-        exo_keys=exo_keys.contiguous(),
-        weights=_weights(arms.flip(-1) if flipped else arms),
+        ego_queries=directions.ego_queries.float().contiguous(),
+        exo_keys=directions.exo_keys.float().contiguous(),
+        weights=_weights(torch.from_numpy(room["arms"])),
     )
 
 
@@ -193,13 +175,13 @@ def decode_unit(vae: AutoencoderKLWan, scale: LatentScale, latent: Tensor) -> Te
     return ((decode(vae, inner)[0] + 1) / 2).clamp(0, 1).movedim(0, -1)
 
 
-def _geometry(room: Mapping[str, np.ndarray], part: slice, kind: GGAGeometry) -> ClipGeometry:
+def _geometry(room: Mapping[str, np.ndarray], kind: GGAGeometry) -> ClipGeometry:
     _, height, width = room["depth"].shape
     size = room["truth"].shape[1]
     exo_camera = Camera(Pinhole(*map(float, room["exo_lens"])), width, height, torch.eye(4))  # its frame is the world
     lens = preset_lens(LensPreset.EGOX_RELEASE, size, size)
-    ego_camera = Camera(lens, size, size, torch.from_numpy(room["ego_pose"][part]))
-    depth = Depth(torch.from_numpy(room["depth"][part].astype(np.float32)), DepthMeaning.METRIC)
+    ego_camera = Camera(lens, size, size, torch.from_numpy(room["ego_pose"]))
+    depth = Depth(torch.from_numpy(room["depth"].astype(np.float32)), DepthMeaning.METRIC)
     return ClipGeometry(exo_camera, depth, ego_camera, kind)
 
 

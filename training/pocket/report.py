@@ -38,7 +38,7 @@ def score(plan: PocketPlan, settings: SampleSettings = AS_SHIPPED, shards: Seque
     Args:
         plan: the plan.
         settings: of the sampler.
-        shards: other rooms that it was not trained on; none given: the plan's first shard.
+        shards: other rooms that it was not trained on; none given: those that the plan holds out.
 
     Returns:
         A table in Markdown. It lies in files/ too, with sheets of some rooms.
@@ -52,7 +52,7 @@ def score(plan: PocketPlan, settings: SampleSettings = AS_SHIPPED, shards: Seque
         Shown.NO_PRIOR.value: (guided, Shown.NO_PRIOR),
         Shown.NOISY_EXO.value: (guided, Shown.NOISY_EXO),
     }
-    parts = PocketParts(vae, scale, rows, egox.resolved_geometry, settings)
+    parts = PocketParts(vae, scale, rows, egox.resolved_geometry, settings, plan.device)
     scored = score_rooms(parts, shards or held_out_rooms(plan), measures=distances())
     return write_scores(scored, plan, "score.md", "room")
 
@@ -68,7 +68,7 @@ def held_out_rooms(plan: PocketPlan) -> list[Path]:
     Raises:
         ValueError: if there are none.
     """
-    if not (shards := shards_in(plan.folder / ROOMS)[:1]):
+    if not (shards := shards_in(plan.folder / ROOMS)[: plan.n_held_out]):
         raise ValueError(f"There are no rooms in {plan.folder / ROOMS}: run the stage rooms first.")
     return shards
 

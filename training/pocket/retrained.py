@@ -56,7 +56,7 @@ def train_variants(plan: PocketPlan, show: Callable[[str], None] = print) -> Non
     vae, scale = trained_vae(plan)
     for name, variant in VARIANTS.items():
         method = ShownMethod(variant.recipe(plan, _folder(name)), variant.shown, partial(black_prior, vae, scale))
-        ended = train_transformer(plan, show, method)
+        ended = train_transformer(replace(plan, start=None), show, method)  # what a start knows, it shows
         show(f"{name}: {ended}")
 
 
@@ -73,7 +73,7 @@ def score_variants(plan: PocketPlan, settings: SampleSettings = AS_SHIPPED, shar
         rows[name] = (EgoX(network()[0], guidance if variant.guided else None), variant.shown)
         if not variant.guided:
             rows[GGA_AT_INFERENCE] = (EgoX(network()[0], guidance), variant.shown)
-    parts = PocketParts(vae, scale, rows, plan.recipe().egox.resolved_geometry, settings)
+    parts = PocketParts(vae, scale, rows, plan.recipe().egox.resolved_geometry, settings, plan.device)
     scored = score_rooms(parts, shards or held_out_rooms(plan), measures=distances())
     return write_scores(scored, plan, f"{_FOLDER}.md", f"{_FOLDER}_room")
 

@@ -50,6 +50,7 @@ class PocketParts:
             the others are compared with.
         geometry: of GGA's directions.
         settings: of the sampler.
+        device: where the networks sample; the VAE is there already.
     """
 
     vae: AutoencoderKLWan
@@ -57,6 +58,7 @@ class PocketParts:
     rows: Mapping[str, tuple[EgoX, Shown]]
     geometry: GGAGeometry
     settings: SampleSettings
+    device: str = "cpu"
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +109,7 @@ def score_rooms(
     for number, room in enumerate(islice(_rooms(shards), count)):
         truth, prior = (torch.from_numpy(room[name]).float() / 255 for name in ("truth", "prior"))
         unseen = ~covered(prior)
-        clip = ClipBatch.of([encode_clip(parts.vae, parts.scale, room, parts.geometry)])
+        clip = ClipBatch.of([encode_clip(parts.vae, parts.scale, room, parts.geometry)], parts.device)
         shown = _predictions(parts, clip, number)
         shown[MEAN_COLOR] = mean_color_fill(prior, unseen)
         if find_spec("cv2") is not None:  # of the extra `evaluate`
@@ -141,9 +143,11 @@ def _predictions(parts: PocketParts, clip: ClipBatch, seed: int) -> dict[str, Te
     """Return the ego video of every row, from the same noise."""
     settings = replace(parts.settings, seed=seed)
     black = black_prior(parts.vae, parts.scale, clip.prior)
-    noise = torch.randn(clip.exo.shape, generator=torch.Generator().manual_seed(seed + 1))
+    noise = torch.randn(clip.exo.shape, generator=torch.Generator().manual_seed(seed + 1)).to(clip.exo)
 
     def of(network: EgoX, shown: Shown) -> Tensor:
+        network.to(parts.device)
+
         def velocity(x: Tensor, levels: Tensor) -> Tensor:
             return network(show(clip, shown, levels, black, noise), x, levels)
 
@@ -154,7 +158,7 @@ def _predictions(parts: PocketParts, clip: ClipBatch, seed: int) -> dict[str, Te
 
 def _shown(parts: PocketParts, latent: Tensor) -> Tensor:
     """Return the video [F, H, W, 3] in [0, 1] of a unit latent [1, 16, T, h, w]."""
-    return decode_unit(parts.vae, parts.scale, latent)
+    return decode_unit(parts.vae, parts.scale, latent).cpu()
 
 
 def _told(found: Interval, digits: int) -> str:

@@ -17,6 +17,7 @@ from ..data.rooms import shards_in
 from ..muon import Muon
 from .bfloat16 import is_fast_in_bfloat16
 from .vae import BASE_CHANNELS, decode, encode, is_of_encoder, pocket_vae
+from .vae_file import read_pocket_vae, with_unit_latents
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLWan
@@ -40,6 +41,8 @@ class VaeRecipe:
         warmup, cooldown: steps in which the rates rise, and share of the steps, at the end, in which they fall to 0:
             once for all of it, and once more for the decoder alone.
         average: decay of the moving average of the weights, which is what is exported.
+        held_out: how many of the first shards of rooms are kept for measuring.
+        start: a file of `wan_state_dict` at which the training begins; None for one from nothing.
     """
 
     steps: int = 20_000
@@ -56,6 +59,8 @@ class VaeRecipe:
     warmup: int = 100
     cooldown: float = 0.4
     average: float = 0.999
+    held_out: int = 1
+    start: Path | None = None
     seed: int = 0
 
     def rate_at(self, step: int) -> float:
@@ -90,7 +95,8 @@ class VaeTraining:
         self.recipe, self.checkpoint, self._base_channels = recipe, checkpoint, base_channels
         self.device = torch.device(device)
         self._autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=is_fast_in_bfloat16(self.device))
-        self.vae = pocket_vae(base_channels).to(self.device)
+        vae = pocket_vae(base_channels) if recipe.start is None else with_unit_latents(*read_pocket_vae(recipe.start))
+        self.vae = vae.to(self.device)
         self.step, self.loss = 0, math.nan
         trained = {name: value for name, value in self.vae.named_parameters() if value.requires_grad}
         convolutions = [value for name, value in trained.items() if value.ndim >= 4 and not _at_the_ends(name)]
@@ -119,7 +125,7 @@ class VaeTraining:
     def save(self) -> None:
         """Write the state, whole or not at all."""
         state = {
-            "recipe": asdict(self.recipe),
+            "recipe": {name: str(value) for name, value in asdict(self.recipe).items()},
             "step": self.step,
             "vae": self.vae.state_dict(),
             "average": self.average,
@@ -176,8 +182,7 @@ class VaeTraining:
         self.loss = now if math.isnan(self.loss) else 0.98 * self.loss + 0.02 * now
         decay = min(recipe.average, (self.step + 1) / (self.step + 10))
         with torch.no_grad():
-            for name, value in self._trained.items():
-                self.average[name].lerp_(value, 1 - decay)
+            torch._foreach_lerp_(list(self.average.values()), list(self._trained.values()), 1 - decay)
 
     @torch.no_grad()
     def _keep_encoder(self) -> None:
@@ -232,8 +237,8 @@ class _Batches:
 
     def _crop(self, n_frames: int, crop: int) -> np.ndarray:
         chance = self.random
-        shard = self._shards[chance.integers(len(self._shards))]
-        clips = shard[self._VIEWS[chance.choice(3, p=self._SHARES)]]
+        shards = [shard for shard in self._shards if shard["exo"].shape[1] >= n_frames]
+        clips = shards[chance.integers(len(shards))][self._VIEWS[chance.choice(3, p=self._SHARES)]]
         first, top, left = (
             int(chance.integers(size - part + 1)) for size, part in zip(clips.shape[1:4], (n_frames, crop, crop))
         )
@@ -246,15 +251,18 @@ class _Batches:
 
     def _scan(self) -> None:
         paths = shards_in(self._folder)
-        if len(paths) < 2:
+        first = self._recipe.held_out
+        if len(paths) <= first:
             raise ValueError(
-                f"Training the VAE needs two shards of rooms or more in {self._folder}: render them first."
+                f"Training the VAE needs {first + 1} shards of rooms or more in {self._folder}: render them first."
             )
-        for path in paths[: self._MOST_SHARDS + 1][len(self._shards) + bool(self._shards) :]:
-            with np.load(path) as shard:
-                self._shards.append({view: shard[view] for view in self._VIEWS})
         if not hasattr(self, "_test"):
-            self._test = self._shards.pop(0)
+            self._test = self._frames(paths[0])
+        self._shards += map(self._frames, paths[first + len(self._shards) : first + self._MOST_SHARDS])
+
+    def _frames(self, path: Path) -> dict[str, np.ndarray]:
+        with np.load(path) as shard:
+            return {view: shard[view] for view in self._VIEWS}
 
 
 def _at_the_ends(name: str) -> bool:

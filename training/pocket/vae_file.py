@@ -85,6 +85,19 @@ def read_pocket_vae(path: Path) -> tuple[AutoencoderKLWan, LatentScale]:
     return vae.eval().requires_grad_(False), scale
 
 
+@torch.no_grad()
+def with_unit_latents(vae: AutoencoderKLWan, scale: LatentScale) -> AutoencoderKLWan:
+    """Return a VAE of `read_pocket_vae` ready to be trained on, its latents with mean 0 and deviation 1, in place."""
+    encoder, decoder = vae.quant_conv, vae.post_quant_conv
+    encoder.weight[:LATENT_CHANNELS] /= scale.std.view(-1, 1, 1, 1, 1)
+    encoder.bias[:LATENT_CHANNELS] = (encoder.bias[:LATENT_CHANNELS] - scale.mean) / scale.std
+    decoder.bias += torch.einsum("oi,i->o", decoder.weight[..., 0, 0, 0], scale.mean)
+    decoder.weight *= scale.std.view(1, -1, 1, 1, 1)
+    trained = pocket_vae(vae.config.base_dim)
+    trained.load_state_dict(vae.state_dict())
+    return trained
+
+
 def _wan_block(match: re.Match[str]) -> str:
     level = int(match.group(1))
     block = int(match.group(2)) if match.lastindex == 2 else _BLOCKS_A_LEVEL - 1

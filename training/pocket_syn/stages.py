@@ -71,6 +71,8 @@ def open_stage(plan: SynPlan, method: str) -> Trainer:
         trained = [name for name in trained if cache.entries[name].layout.frames > 1]
     cache.only([*trained, *plan.held_out], plan.held_out)
     on_cpu = torch.device(plan.pocket.device).type == "cpu"
+    if not on_cpu:
+        cache.hold(plan.pocket.device)
     mixed = "bf16" if recipe.run.precision == "bf16" else "no"
     return Trainer(method_of(recipe), build_network(recipe), cache, Accelerator(mixed_precision=mixed, cpu=on_cpu))
 

@@ -35,6 +35,8 @@ def plan(tmp_path_factory):
     pocket = stages.PocketPlan(
         tmp_path_factory.mktemp("pocket"),
         n_shards=2,
+        n_held_out=1,
+        n_still=0,
         n_long=0,
         per_shard=1,
         size=TakeSize(5, 128, 128, 128),
