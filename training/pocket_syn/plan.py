@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from ...networks.pocket_files import POCKET, pocket_file
+from ...networks.pocket_files import POCKET, component_file, pocket_file
 from ..data.rooms import PER_SHARD
 from ..exo2egosyn.settings import AlignSettings, SynSettings
 from ..memory.optimizers import ADAMW, MUON
@@ -49,7 +49,8 @@ class SynPlan:
     The components lie in the repository beside the pocket model, so all their sizes are small.
 
     Attributes:
-        pocket: folder, device and time of the pocket model.
+        pocket: folder, device and time of the pocket model. Where that begins at another pocket model, so does
+            MultiExoCon with its LoRA, and EgoExo-Align, which does not look at the transformer, is taken as it is.
         n_rooms: kitchens of whole clips; the first `n_held_out` are not trained on.
         n_stills: kitchens beside them of one frame.
         n_held_out: see `n_rooms`.
@@ -103,7 +104,11 @@ class SynPlan:
 
     def recipe(self, method: str = STAGE_0) -> Recipe:
         """Return a stage's recipe. The exo tokens have positions, which so small a network needs."""
-        stage, images = STAGES.index(method), (self.size, self.size)
+        stage, images, start = STAGES.index(method), (self.size, self.size), self.pocket.start
+        begins_at = {
+            STAGE_1: {} if start is None else {name: component_file(name, start) for name in ("multiexocon", "lora")},
+            STAGE_2: {name: self.file_of(1, name) for name in ("multiexocon", "lora")},
+        }.get(method, {})
         is_fast = is_fast_in_bfloat16(self.pocket.device)
         return Recipe(
             run=RunSettings(
@@ -126,7 +131,7 @@ class SynPlan:
                 views=self.views,
                 exo_dropout=0.0,
                 align=self.file_of(0) if stage else None,
-                multiexocon=self.file_of(1, "multiexocon") if method == STAGE_2 else None,
+                multiexocon=begins_at.get("multiexocon"),
                 exo_pos="learned",
                 cross_attention_lr=1e-3,
                 pose_dim=self.pose_dim,
@@ -136,7 +141,7 @@ class SynPlan:
                 rank=self.rank,
                 alpha=float(self.rank),
                 targets=_TARGETS,
-                start=self.file_of(1, "lora") if method == STAGE_2 else None,
+                start=begins_at.get("lora"),
             ),
             noise=LevelSettings(shift=30.0),  # as of the transformer below: few steps are sampled
             optimizer=OptimizerSettings(

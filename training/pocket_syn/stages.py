@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -82,6 +83,9 @@ def train_stages(plan: SynPlan, show: Callable[[str], None] = print) -> str:
     write_base(plan)
     ended = ""
     for stage, method in enumerate(STAGES):
+        if stage == 0 and plan.pocket.start is not None:
+            shutil.copyfile(component_file("align", plan.pocket.start), plan.file_of(0))
+            continue
         trainer = open_stage(plan, method)
         show(f"-- {method}: {trainer.method.trained()}, {trainer.step} of {trainer.recipe.run.steps} steps done")
         ended = train_until(trainer, plan.pocket.until, show)

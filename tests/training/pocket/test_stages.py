@@ -15,6 +15,8 @@ from exo2ego.training.pocket import report, retrained, stages
 from exo2ego.training.pocket.encode_rooms import decode_unit, encode_video
 from exo2ego.training.pocket.export import read_stock_transformer
 from exo2ego.training.pocket.shown import Shown, ShownMethod, black_prior
+from exo2ego.training.pocket.train_vae import VaeTraining
+from exo2ego.training.pocket.vae import decode, encode
 from exo2ego.training.pocket.vae_file import read_pocket_vae
 
 SIZE = TakeSize(5, 128, 128, 128)
@@ -95,6 +97,42 @@ def test_exported_files_are_read_back(plan):
     assert (one - other).abs().max() < 0.02 * other.std()
     pictures = decode_unit(vae, scale, one), decode_unit(own, of_own, other)
     assert (pictures[0] - pictures[1]).abs().max() < 0.02
+
+
+def test_trainings_that_begin_at_another_model(plan, tmp_path):
+    """VAE and transformer begin as the files of the start, which stay; what was trained goes on from its checkpoint."""
+    files = plan.folder / stages.FILES
+    other = replace(plan, folder=tmp_path, start=files)
+    for name in (stages.ROOMS, stages.CLIPS):
+        (tmp_path / name).symlink_to(plan.folder / name)
+    stored = pocket_file("diffusion_models", files).read_bytes()
+    began = stages.open_training(other).parameters
+    trained = stages.trained_transformer(plan.recipe())[0].state_dict()
+    for name, value in began.items():
+        assert torch.equal(value, trained[name.removeprefix("transformer.")].half().float()), name
+    assert stages.train_transformer(other, lambda line: None) == "done: 2 steps"
+    gone_on = stages.open_training(other)
+    assert gone_on.step == 2
+    assert any(not torch.equal(value, began[name]) for name, value in gone_on.parameters.items())
+    assert pocket_file("diffusion_models", files).read_bytes() == stored
+
+    training = VaeTraining(other.vae_recipe(), tmp_path / stages.ROOMS, tmp_path / stages.VAE)
+    video = torch.rand(1, 3, 5, 64, 64) * 2 - 1
+    vae, scale = read_pocket_vae(pocket_file("vae", files))
+    expected = scale.unit(encode_video(vae, video))
+    with torch.no_grad():
+        assert (encode_video(training.vae, video) - expected).abs().max() < 1e-2 * expected.std()
+        picture = decode(training.vae, expected)
+    assert (picture - decode(vae, encode(vae, video))).abs().max() < 1e-2
+
+
+def test_at_last_clips_of_one_frame_are_left_out(plan):
+    trainer = stages.open_training(replace(plan, steps=20))
+    frames = [{trainer.cache.entries[name].layout.frames for name in trainer.order.of_step(step)} for step in range(20)]
+    assert {1} in frames[:14]
+    assert {1} not in frames[14:]
+    assert {2} in frames[14:]
+    assert {13} in frames[14:]
 
 
 def test_where_nothing_was_trained_the_own_files_are_taken(tmp_path):

@@ -1,6 +1,7 @@
 """Exo2EgoSyn's three stages at the pocket's size, in small: from rooms to components that run in ComfyUI."""
 
 from dataclasses import replace
+from shutil import copyfile
 
 import pytest
 import torch
@@ -95,6 +96,30 @@ def test_all_of_it(plan):
     ]
     paths = syn_stages.export_components(plan)
     assert paths == [component_file(name, plan.pocket.folder / stages.FILES) for name in COMPONENTS]
+
+
+def test_stages_that_begin_at_other_components(plan, tmp_path):
+    """EgoExo-Align stays as it is; MultiExoCon and its LoRA begin as they were."""
+    files = plan.pocket.folder / stages.FILES
+    other = replace(plan, pocket=replace(plan.pocket, folder=tmp_path, start=files), steps=(2, 1, 1))
+    for name in (syn.VIEWS, syn.FIRST_FRAMES):
+        (tmp_path / name).symlink_to(plan.pocket.folder / name)
+    (tmp_path / stages.FILES).mkdir()
+    for kind in ("vae", "diffusion_models"):
+        path = pocket_file(kind, tmp_path / stages.FILES)
+        path.parent.mkdir()
+        path.symlink_to(pocket_file(kind, files))
+    syn_stages.write_base(other)
+    copyfile(component_file("align", files), other.file_of(0))
+    began = syn_stages.open_stage(other, syn.STAGES[1]).parameters
+    assert any(value.any() for name, value in began.items() if "lora_B" in name)  # a new LoRA begins at zero
+    lines = []
+    assert syn_stages.train_stages(other, lines.append) == "done: 1 steps"
+    assert len([line for line in lines if line.startswith("-- ")]) == 2
+    own = {path.name: load_file(path) for path in syn_stages.export_components(other)}
+    align = component_file("align", files)
+    for name, value in load_file(align).items():
+        assert torch.equal(own[align.name][name], value)
 
 
 def test_what_is_held_out_is_not_trained_on(plan):
