@@ -231,7 +231,7 @@ def test_the_loss_of_what_is_held_out_is_of_the_moving_average(folder):
 
 def test_what_is_held_out_is_not_trained_on(folder):
     trainer = opened(tiny_recipe(folder, data={"held_out": ["clip_1", "clip_2"]}))
-    assert {name for step in range(8) for name in trainer._order.of_step(step)} == {"clip_0"}
+    assert {name for step in range(8) for name in trainer.order.of_step(step)} == {"clip_0"}
 
 
 def events_of(recipe):
