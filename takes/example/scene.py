@@ -11,6 +11,8 @@ from ..rooms.paints import Checker, Landscape, Paint, Plain, Stripes, Tiles, Wal
 from ..rooms.shapes import UP, Ball, Box, Cylinder, Point, Shape, axes_turned
 
 TABLE_HEIGHT = 0.92  # metres
+TABLE_CENTER = (0.05, 0.60)  # right and ahead, metres
+TABLE_HALF = (0.85, 0.40)  # half its width and depth, metres
 
 _ROOM_HEIGHT = 2.6
 _OAK = (0.70, 0.52, 0.35)
@@ -54,7 +56,12 @@ def _room_paint(half: Point) -> Paint:
 
 
 def _table() -> list[Shape]:
-    top = Box(origin=_at(0.05, TABLE_HEIGHT - 0.02, 0.60), half_size=(0.85, 0.02, 0.40), paint=Wood(_OAK, 0.16, axis=2))
+    (x, z), (half_width, half_depth) = TABLE_CENTER, TABLE_HALF
+    top = Box(
+        origin=_at(x, TABLE_HEIGHT - 0.02, z),
+        half_size=(half_width, 0.02, half_depth),
+        paint=Wood(_OAK, 0.16, axis=2),
+    )
     legs = [
         Box(origin=_at(x, 0.45, z), half_size=(0.03, 0.45, 0.03), paint=Plain((0.52, 0.38, 0.26)))
         for x in (-0.74, 0.84)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from ..example.scene import TABLE_HEIGHT
+from ..example.scene import TABLE_CENTER, TABLE_HALF, TABLE_HEIGHT
 from ..rooms.paints import Plain, Stripes, Wood
 from ..rooms.shapes import UP, Ball, Box, Cylinder, Shape, axes_turned
 from . import palette
@@ -28,7 +28,7 @@ class Table:
     height: float
 
 
-TABLE = Table(half_width=0.85, half_depth=0.40, x=0.05, z=0.60, height=TABLE_HEIGHT)  # the example's
+TABLE = Table(*TABLE_HALF, *TABLE_CENTER, TABLE_HEIGHT)
 
 
 def laid(random: Random, table: Table, taken: Sequence[Place]) -> list[Shape]:

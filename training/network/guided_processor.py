@@ -25,7 +25,8 @@ from ...attention.layout import TokenLayout
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
 
-_MASK_BYTES = 1 << 30  # of the dense bias of a batch
+# Of the dense bias of a batch, which stays until the next one: larger clips take the back ends, which keep none.
+_MASK_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
