@@ -36,10 +36,17 @@ def test_the_editor_on_the_screen_lives_after_an_undo_of_the_graph(opened, rende
     shown.command("setKey")
     text = shown.widget()
     assert text.count('"frame"') == 2
-    for key in ("Control+z", "Control+y", "Control+z"):
+
+    def step(key: str) -> None:
         shown.step_of_graph(key)
         assert shown_editors(opened) == 1
         assert opened.page.evaluate(_IS_LIVE), f"after {key} the editor on the screen is a dead one"
+
+    for key in ("Control+z", "Control+y", "Control+z"):
+        step(key)
+    for _ in range(2):  # Nodes 2.0 may have found changes of their own after the redo, which are undone first
+        if shown.widget() == text:
+            step("Control+z")
     assert shown.widget() != text
     shown.command("last")
     shown.command("setKey")

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ..muon import Muon
+
 ADAMW, ADAMW_8BIT, MUON = "adamw", "adamw 8-bit", "muon"
 OPTIMIZERS = (ADAMW, ADAMW_8BIT, MUON)
 
@@ -100,13 +102,8 @@ class MuonAndAdamW(Optimizer):
                 if chosen:
                     divided.append({**group, "params": chosen, "muon": matrices})
         super().__init__(divided, {"lr": lr, "weight_decay": weight_decay})
-        self._muon = torch.optim.Muon(
-            [value for value, name in names.items() if is_matrix(name, value)],
-            lr,
-            weight_decay,
-            momentum=_MOMENTUM,
-            adjust_lr_fn="match_rms_adamw",
-        )
+        matrices = [value for value, name in names.items() if is_matrix(name, value)]
+        self._muon = Muon(matrices, lr, _MOMENTUM, weight_decay, as_adamw=True)
         others = [value for value, name in names.items() if not is_matrix(name, value)]
         self._adamw = torch.optim.AdamW(others, lr, betas, eps, weight_decay)
         self._share()

@@ -25,7 +25,7 @@ from ...geometry.lenses.pinhole import Pinhole
 from ...wan.egox.prompt import TEXT_TOKENS
 from ..data.cache import write_shard
 from ..data.clips import TrainingClip
-from .bfloat16 import is_fast_in_bfloat16
+from ..bfloat16 import is_fast_in_bfloat16
 from .vae import decode, encode
 
 if TYPE_CHECKING:

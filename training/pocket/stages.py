@@ -30,7 +30,7 @@ from ..data.cache import ClipCache
 from ..data.clips import AnyLayout, ClipBatch
 from ..data.order import ClipOrder, NarrowedOrder
 from ..data.rooms import PER_SHARD, shard_name, shards_in, write_rooms
-from ..memory.optimizers import ADAMW, MUON
+from ..memory.optimizers import MUON
 from ..network.constant_text import ignore_text
 from ..network.egox import EgoX
 from ..network.egox_method import EgoXMethod
@@ -49,7 +49,7 @@ from ..recipe import (
 )
 from ..state import checkpoint_files, newest_checkpoint
 from ..trainer import CHECKPOINTS, Trainer
-from .bfloat16 import is_fast_in_bfloat16
+from ..bfloat16 import is_fast_in_bfloat16
 from .encode_rooms import IGNORED_WIDTH, LatentScale, encode_shard, measure_scale
 from .export import read_stock_transformer, stock_transformer, stored_types
 from .shown import ShownMethod
@@ -152,8 +152,8 @@ class PocketPlan:
             egox=EgoXSettings(gga=GGAForm.PAPER.value, geometry=GGAGeometry.PHYSICAL.value, strength=1.0),
             noise=LevelSettings(shift=30.0),
             optimizer=OptimizerSettings(
-                method=MUON if is_fast else ADAMW,  # Muon iterates in bfloat16
-                lr=3e-3 if is_fast else 1e-3,
+                method=MUON,
+                lr=3e-3 if self.start is None else 1.5e-3,
                 schedule="cosine",
                 ema=0.999,
                 weight_decay=0.01,

@@ -18,7 +18,7 @@ from ..memory.optimizers import ADAMW, MUON
 from ..network.lora import LoraSettings
 from ..network.sampling import SampleSettings
 from ..noise import LevelSettings
-from ..pocket.bfloat16 import is_fast_in_bfloat16
+from ..bfloat16 import is_fast_in_bfloat16
 from ..pocket.stages import FILES, PocketPlan
 from ..pocket.vae_file import read_pocket_vae
 from ..recipe import (
@@ -145,8 +145,8 @@ class SynPlan:
             ),
             noise=LevelSettings(shift=30.0),  # as of the transformer below: few steps are sampled
             optimizer=OptimizerSettings(
-                method=MUON if is_fast and not stage else ADAMW,  # Muon iterates in bfloat16
-                lr=3e-3 if is_fast and not stage else 1e-3,
+                method=ADAMW if stage else MUON,
+                lr=1e-3 if stage else 3e-3,
                 schedule="cosine",
                 ema=0.998,
                 weight_decay=0.01,

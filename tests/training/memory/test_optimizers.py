@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from exo2ego.training.memory.optimizers import is_matrix, optimizer_of, state_bytes
+from exo2ego.training.muon import Muon
 from exo2ego.training.session import open_trainer
 from exo2ego.training.state import checkpoint_files, read_checkpoint
 from support.training import IMAGE_WIDTH, TEXT_WIDTH, tiny_recipe, write_cache
@@ -27,7 +28,7 @@ def recipe_of(folder, method, out):
 
 
 def test_muon_takes_the_matrices_of_blocks_and_adamw_the_rest():
-    """Beside torch's two optimizers, each on its own parameters."""
+    """Beside the two optimizers, each on its own parameters."""
     torch.manual_seed(0)
     names = ("blocks.0.ffn.weight", "blocks.0.ffn.bias", "head.weight")
     values = {name: torch.randn(6, 4) if name.endswith("weight") else torch.randn(6) for name in names}
@@ -35,7 +36,7 @@ def test_muon_takes_the_matrices_of_blocks_and_adamw_the_rest():
     optimizer = optimizer_of(
         "muon", [{"params": list(ours.values())}], {value: name for name, value in ours.items()}, **SETTINGS
     )
-    muon = torch.optim.Muon([theirs[names[0]]], 0.02, 0.1, adjust_lr_fn="match_rms_adamw")
+    muon = Muon([theirs[names[0]]], 0.02, weight_decay=0.1, as_adamw=True)
     adamw = torch.optim.AdamW([theirs[names[1]], theirs[names[2]]], 0.02, (0.9, 0.95), 1e-8, 0.1)
     for step in range(3):
         for name in names:
@@ -47,6 +48,30 @@ def test_muon_takes_the_matrices_of_blocks_and_adamw_the_rest():
     assert all(torch.equal(ours[name], theirs[name]) for name in names)
     assert not torch.equal(ours[names[0]], values[names[0]])
     assert set(optimizer.state[ours[names[0]]]) == {"momentum_buffer"}
+
+
+@pytest.mark.parametrize("shape", [(6, 4), (4, 6), (8, 8)])
+@pytest.mark.parametrize(("as_adamw", "theirs"), [(True, "match_rms_adamw"), (False, "original")])
+def test_muon_is_that_of_torch(shape, as_adamw, theirs):
+    """Bit by bit in bfloat16, in which torch's iterates; and in float32 as near as bfloat16 is to it."""
+    torch.manual_seed(0)
+    start, gradients = torch.randn(shape), torch.randn(3, *shape)
+    optimizers = {
+        "torch": lambda values: torch.optim.Muon(values, 0.02, 0.1, adjust_lr_fn=theirs),
+        "bfloat16": lambda values: Muon(values, 0.02, weight_decay=0.1, as_adamw=as_adamw, dtype=torch.bfloat16),
+        "float32": lambda values: Muon(values, 0.02, weight_decay=0.1, as_adamw=as_adamw, dtype=torch.float32),
+    }
+    ends = {}
+    for name, make in optimizers.items():
+        parameter = torch.nn.Parameter(start.clone())
+        optimizer = make([parameter])
+        for gradient in gradients:
+            parameter.grad = gradient.clone()
+            optimizer.step()
+        ends[name] = parameter.detach()
+    assert torch.equal(ends["bfloat16"], ends["torch"])
+    moved = (ends["torch"] - start).norm()
+    assert (ends["float32"] - ends["torch"]).norm() < 0.05 * moved
 
 
 @pytest.mark.parametrize(
