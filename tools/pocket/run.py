@@ -28,6 +28,8 @@ pack.register()
 TOOLS = Path(__file__).resolve().parents[1]
 
 from exo2ego.training.pocket import report, retrained, stages  # noqa: E402
+from exo2ego.training.pocket.plan import PocketPlan  # noqa: E402
+from exo2ego.training.pocket.train_transformer import train_transformer  # noqa: E402
 from exo2ego.training.pocket_syn import plan as syn  # noqa: E402
 from exo2ego.training.pocket_syn import score as syn_score  # noqa: E402
 from exo2ego.training.pocket_syn import stages as syn_stages  # noqa: E402
@@ -63,7 +65,7 @@ def _run(stage: str, plan: syn.SynPlan, part: tuple[int, int]) -> str | None:
     elif stage == "clips":
         stages.make_clips(pocket, show, part)
     elif stage == "transformer":
-        return stages.train_transformer(pocket, show)
+        return train_transformer(pocket, show)
     elif stage == "views":
         syn.make_views(plan, show, part)
     elif stage == "exo2egosyn":
@@ -93,7 +95,7 @@ def _in_processes(stage: str, count: int, given: argparse.Namespace) -> None:
 
 
 def _plan(given: argparse.Namespace, until: float) -> syn.SynPlan:
-    pocket = stages.PocketPlan(
+    pocket = PocketPlan(
         folder=given.folder,
         n_shards=given.shards,
         n_still=given.stills,
@@ -125,7 +127,7 @@ def _part(text: str) -> tuple[int, int]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    plan, views, parser = stages.PocketPlan, syn.SynPlan, argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    plan, views, parser = PocketPlan, syn.SynPlan, argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     cores = len(os.sched_getaffinity(0))
     folder = environment.cache_root() / "pocket"
     add = parser.add_argument

@@ -23,9 +23,9 @@ from ...geometry.directions.clip import ClipGeometry
 from ...geometry.directions.directions import GGAGeometry
 from ...geometry.lenses.pinhole import Pinhole
 from ...wan.egox.prompt import TEXT_TOKENS
+from ..bfloat16 import is_fast_in_bfloat16
 from ..data.cache import write_shard
 from ..data.clips import TrainingClip
-from ..bfloat16 import is_fast_in_bfloat16
 from .vae import decode, encode
 
 if TYPE_CHECKING:

@@ -19,9 +19,11 @@ from ..network.sampling import SampleSettings
 from ..state import checkpoint_files
 from ..trainer import CHECKPOINTS
 from .export import read_stock_transformer
+from .plan import FILES, ROOMS, PocketPlan
 from .score import FULL, NO_GGA, PocketParts, Scored, score_rooms
 from .shown import Shown
-from .stages import FILES, ROOMS, PocketPlan, trained_transformer, trained_vae
+from .stages import trained_vae
+from .train_transformer import trained_transformer
 
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel

@@ -15,10 +15,12 @@ from ..network.egox import EgoX
 from ..network.sampling import SampleSettings
 from ..recipe import NO_GGA as OFF
 from ..recipe import Recipe
+from .plan import PocketPlan
 from .report import AS_SHIPPED, distances, held_out_rooms, write_scores
 from .score import FULL, NO_GGA, PocketParts, score_rooms
 from .shown import Shown, ShownMethod, black_prior
-from .stages import PocketPlan, train_transformer, trained_transformer, trained_vae
+from .stages import trained_vae
+from .train_transformer import train_transformer, trained_transformer
 
 _FOLDER = "retrained"
 GGA_AT_INFERENCE = "GGA only at inference"

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from ...common.whole_file import whole_file
+from ..bfloat16 import is_fast_in_bfloat16
 from ..data.rooms import shards_in
 from ..muon import Muon
-from ..bfloat16 import is_fast_in_bfloat16
 from .vae import BASE_CHANNELS, decode, encode, is_of_encoder, pocket_vae
 from .vae_file import read_pocket_vae, with_unit_latents
 

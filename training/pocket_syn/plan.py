@@ -12,14 +12,14 @@ from functools import partial
 from pathlib import Path
 
 from ...networks.pocket_files import POCKET, component_file, pocket_file
+from ..bfloat16 import is_fast_in_bfloat16
 from ..data.rooms import PER_SHARD
 from ..exo2egosyn.settings import AlignSettings, SynSettings
 from ..memory.optimizers import ADAMW, MUON
 from ..network.lora import LoraSettings
 from ..network.sampling import SampleSettings
 from ..noise import LevelSettings
-from ..bfloat16 import is_fast_in_bfloat16
-from ..pocket.stages import FILES, PocketPlan
+from ..pocket.plan import FILES, PocketPlan
 from ..pocket.vae_file import read_pocket_vae
 from ..recipe import (
     STAGE_0,

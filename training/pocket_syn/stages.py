@@ -17,7 +17,7 @@ from ...networks.pocket_files import COMPONENTS, TRAINED_ON, component_file, fin
 from ...networks.weights.safetensors_file import read_safetensors, write_safetensors
 from ..data.cache import ClipCache
 from ..methods import method_of
-from ..pocket.stages import FILES
+from ..pocket.plan import FILES
 from ..pocket.timed import train_until
 from ..session import build_network, checkpoint_of
 from ..state import checkpoint_files

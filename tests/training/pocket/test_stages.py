@@ -14,7 +14,9 @@ from exo2ego.training.data.clips import ClipBatch
 from exo2ego.training.pocket import report, retrained, stages
 from exo2ego.training.pocket.encode_rooms import decode_unit, encode_video
 from exo2ego.training.pocket.export import read_stock_transformer
+from exo2ego.training.pocket.plan import CLIPS, FILES, ROOMS, VAE, PocketPlan
 from exo2ego.training.pocket.shown import Shown, ShownMethod, black_prior
+from exo2ego.training.pocket.train_transformer import open_training, train_transformer, trained_transformer
 from exo2ego.training.pocket.train_vae import VaeTraining
 from exo2ego.training.pocket.vae import decode, encode
 from exo2ego.training.pocket.vae_file import read_pocket_vae
@@ -34,7 +36,7 @@ def own_precision():
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory):
-    return stages.PocketPlan(
+    return PocketPlan(
         tmp_path_factory.mktemp("pocket"),
         n_shards=2,
         n_held_out=1,
@@ -60,10 +62,10 @@ def test_all_stages(plan):
     names = ("rooms_00000", "rooms_00001", "rooms_05000", "rooms_10000")
     assert lines == [f"{name}: {count} clips" for count in (1, 0) for name in names]
     assert {entry.layout.frames for entry in ClipCache(plan.folder / "clips").entries.values()} == {1, 2, 13}
-    trainer = stages.open_training(plan)
+    trainer = open_training(plan)
     assert trainer.cache.held_out == ("rooms_00000-00",)
     assert all(name in trainer.cache.held_out or not name.startswith("rooms_00000") for name in trainer.cache.entries)
-    assert stages.train_transformer(plan, lambda line: None) == "done: 2 steps"
+    assert train_transformer(plan, lambda line: None) == "done: 2 steps"
 
     import comfy.sd
 
@@ -85,8 +87,8 @@ def test_all_stages(plan):
 
 def test_exported_files_are_read_back(plan):
     """As they were trained, but for half precision; latents have the exported scale, pictures stay."""
-    folder = plan.folder / stages.FILES
-    trained = stages.trained_transformer(plan.recipe())[0].state_dict()
+    folder = plan.folder / FILES
+    trained = trained_transformer(plan.recipe())[0].state_dict()
     read = read_stock_transformer(pocket_file("diffusion_models", folder), plan.recipe().new)
     for name, value in read.named_parameters():
         if "text_embedder" not in name and "image_embedder" not in name and ".attn2." not in name:
@@ -101,22 +103,22 @@ def test_exported_files_are_read_back(plan):
 
 def test_trainings_that_begin_at_another_model(plan, tmp_path):
     """VAE and transformer begin as the files of the start, which stay; what was trained goes on from its checkpoint."""
-    files = plan.folder / stages.FILES
+    files = plan.folder / FILES
     other = replace(plan, folder=tmp_path, start=files)
-    for name in (stages.ROOMS, stages.CLIPS):
+    for name in (ROOMS, CLIPS):
         (tmp_path / name).symlink_to(plan.folder / name)
     stored = pocket_file("diffusion_models", files).read_bytes()
-    began = stages.open_training(other).parameters
-    trained = stages.trained_transformer(plan.recipe())[0].state_dict()
+    began = open_training(other).parameters
+    trained = trained_transformer(plan.recipe())[0].state_dict()
     for name, value in began.items():
         assert torch.equal(value, trained[name.removeprefix("transformer.")].half().float()), name
-    assert stages.train_transformer(other, lambda line: None) == "done: 2 steps"
-    gone_on = stages.open_training(other)
+    assert train_transformer(other, lambda line: None) == "done: 2 steps"
+    gone_on = open_training(other)
     assert gone_on.step == 2
     assert any(not torch.equal(value, began[name]) for name, value in gone_on.parameters.items())
     assert pocket_file("diffusion_models", files).read_bytes() == stored
 
-    training = VaeTraining(other.vae_recipe(), tmp_path / stages.ROOMS, tmp_path / stages.VAE)
+    training = VaeTraining(other.vae_recipe(), tmp_path / ROOMS, tmp_path / VAE)
     video = torch.rand(1, 3, 5, 64, 64) * 2 - 1
     vae, scale = read_pocket_vae(pocket_file("vae", files))
     expected = scale.unit(encode_video(vae, video))
@@ -127,7 +129,7 @@ def test_trainings_that_begin_at_another_model(plan, tmp_path):
 
 
 def test_at_last_clips_of_one_frame_are_left_out(plan):
-    trainer = stages.open_training(replace(plan, steps=20))
+    trainer = open_training(replace(plan, steps=20))
     frames = [{trainer.cache.entries[name].layout.frames for name in trainer.order.of_step(step)} for step in range(20)]
     assert {1} in frames[:14]
     assert {1} not in frames[14:]
@@ -136,7 +138,7 @@ def test_at_last_clips_of_one_frame_are_left_out(plan):
 
 
 def test_where_nothing_was_trained_the_own_files_are_taken(tmp_path):
-    empty = stages.PocketPlan(tmp_path)
+    empty = PocketPlan(tmp_path)
     vae, scale = stages.trained_vae(empty)
     assert vae.config.base_dim == 16
     assert scale.mean.tolist() == pytest.approx(vae.config.latents_mean)
@@ -147,7 +149,7 @@ def test_where_nothing_was_trained_the_own_files_are_taken(tmp_path):
 def test_a_training_is_left_in_time(plan):
     """Of a plan whose time is over the training writes a checkpoint and ends."""
     over = replace(plan, steps=100_000, until=1.0)
-    assert "as asked" in stages.train_transformer(over, lambda line: None)
+    assert "as asked" in train_transformer(over, lambda line: None)
 
 
 def test_trainings_without_a_part_of_the_method(plan):

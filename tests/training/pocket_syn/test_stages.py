@@ -14,6 +14,8 @@ from exo2ego.takes.random_rooms.take import TakeSize
 from exo2ego.training.data.cache import ClipCache
 from exo2ego.training.exo2egosyn.settings import AlignSettings
 from exo2ego.training.pocket import stages
+from exo2ego.training.pocket.plan import FILES, PocketPlan
+from exo2ego.training.pocket.train_transformer import train_transformer
 from exo2ego.training.pocket_syn import plan as syn
 from exo2ego.training.pocket_syn import score as score_views
 from exo2ego.training.pocket_syn import stages as syn_stages
@@ -33,7 +35,7 @@ def own_precision():
 
 @pytest.fixture(scope="module")
 def plan(tmp_path_factory):
-    pocket = stages.PocketPlan(
+    pocket = PocketPlan(
         tmp_path_factory.mktemp("pocket"),
         n_shards=2,
         n_held_out=1,
@@ -68,9 +70,9 @@ def test_all_of_it(plan):
     stages.make_rooms(plan.pocket)
     stages.train_vae(plan.pocket)
     stages.make_clips(plan.pocket, lambda line: None)
-    assert stages.train_transformer(plan.pocket, lambda line: None) == "done: 1 steps"
+    assert train_transformer(plan.pocket, lambda line: None) == "done: 1 steps"
     stages.export(plan.pocket)
-    assert plan.files == plan.pocket.folder / stages.FILES
+    assert plan.files == plan.pocket.folder / FILES
     lines = []
     syn.make_views(plan, lines.append)
     syn.make_views(plan, lines.append)
@@ -95,18 +97,18 @@ def test_all_of_it(plan):
         "0 of 2 steps done",
     ]
     paths = syn_stages.export_components(plan)
-    assert paths == [component_file(name, plan.pocket.folder / stages.FILES) for name in COMPONENTS]
+    assert paths == [component_file(name, plan.pocket.folder / FILES) for name in COMPONENTS]
 
 
 def test_stages_that_begin_at_other_components(plan, tmp_path):
     """EgoExo-Align stays as it is; MultiExoCon and its LoRA begin as they were."""
-    files = plan.pocket.folder / stages.FILES
+    files = plan.pocket.folder / FILES
     other = replace(plan, pocket=replace(plan.pocket, folder=tmp_path, start=files), steps=(2, 1, 1))
     for name in (syn.VIEWS, syn.FIRST_FRAMES):
         (tmp_path / name).symlink_to(plan.pocket.folder / name)
-    (tmp_path / stages.FILES).mkdir()
+    (tmp_path / FILES).mkdir()
     for kind in ("vae", "diffusion_models"):
-        path = pocket_file(kind, tmp_path / stages.FILES)
+        path = pocket_file(kind, tmp_path / FILES)
         path.parent.mkdir()
         path.symlink_to(pocket_file(kind, files))
     syn_stages.write_base(other)
@@ -149,7 +151,7 @@ def test_components_go_on_the_exported_transformer(plan):
     from exo2ego.wan.exo2egosyn.apply import apply_exo2egosyn
     from exo2ego.wan.pocket.load import load_pocket
 
-    folder = plan.pocket.folder / stages.FILES
+    folder = plan.pocket.folder / FILES
     parts = read_components({Component(name): component_file(name, folder) for name in COMPONENTS})
     assert parts.notes() == []
     for part in parts.parts.values():
@@ -186,7 +188,7 @@ def test_scores(plan):
 
 def test_another_transformer_begins_anew(plan):
     more = replace(plan, pocket=replace(plan.pocket, steps=2))
-    stages.train_transformer(more.pocket, lambda line: None)
+    train_transformer(more.pocket, lambda line: None)
     stages.export(more.pocket)
     with pytest.raises(ValueError, match="Stage 1 of Exo2EgoSyn was trained on another transformer"):
         syn_stages.train_stages(more, lambda line: None)

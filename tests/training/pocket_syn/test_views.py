@@ -11,7 +11,7 @@ from exo2ego.takes.random_rooms.views import random_views
 from exo2ego.takes.rooms.paints import Plain
 from exo2ego.training.data.cache import ClipCache
 from exo2ego.training.pocket.encode_rooms import LatentScale
-from exo2ego.training.pocket.stages import PocketPlan
+from exo2ego.training.pocket.plan import PocketPlan
 from exo2ego.training.pocket.vae import pocket_vae
 from exo2ego.training.pocket_syn.plan import SynPlan
 from exo2ego.training.pocket_syn.views import (
