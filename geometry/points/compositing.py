@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from .fragments import Fragments
 
@@ -35,5 +36,8 @@ def composite(fragments: Fragments, weights: Tensor, features: Tensor) -> Tensor
     """
     if len(features) == 0:
         return features.new_zeros(len(weights), features.shape[1])
-    # Index -1 (no point) reads the last splat, whose weight is zero there.
-    return torch.einsum("pk,pkc->pc", weights, features[fragments.point])
+    # Index -1 (no point) reads the first splat, whose weight is zero there.
+    points, weights = fragments.point.clamp(min=0), weights.to(features)
+    if features.device.type == "cpu":  # the same sums, without their terms in memory
+        return embedding_bag(points, features, mode="sum", per_sample_weights=weights)
+    return torch.einsum("pk,pkc->pc", weights, features[points])

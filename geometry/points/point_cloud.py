@@ -15,6 +15,8 @@ from ...common.messages import arrived
 from ..cameras.camera import Camera
 from ..depth.depth import Depth
 from ..depth.dynamic_mask import share_of
+from .lift import Lift, RunningMean, chosen_colors
+from .threads import map_in_threads, n_threads_on
 
 # EgoX's release: every second pixel in both directions, and the window of the reliability mask.
 STRIDE = 2
@@ -189,19 +191,28 @@ def build_point_cloud(
     _check(images, metres, camera, background, dynamic, stride)
     n_frames = len(metres)
     _require_memory(metres, background, dynamic, dynamic_points, stride)
-    lift = _Lift(camera, stride)
+    lift = Lift(camera, stride)
     averaging = background is Background.MEAN
-    mean = _RunningMean(metres.shape[1:])
-    own_points, own_colors = [], []
-    for frame in range(n_frames):
+    mean = RunningMean(metres.shape[1:])
+
+    def lifted(frame: int) -> tuple[Tensor, Tensor, Tensor]:
+        """The frame's own points and colours, and where it counts in the mean."""
         own = reliable = reliable_mask(metres[frame : frame + 1], reliability_window, reliability_threshold)[0]
+        still = _nothing(reliable)
         if averaging:
             moves = _nothing(reliable) if dynamic is None else dynamic[frame].to("cpu")
-            mean.add(metres[frame], images[frame], reliable & ~moves)
+            still = reliable & ~moves
             own = reliable & moves if dynamic_points else _nothing(reliable)
         own = own[::stride, ::stride]
-        own_points.append(lift(metres[frame, ::stride, ::stride], own, frame))
-        own_colors.append(_chosen_colors(images[frame, ::stride, ::stride], own, quantise_colors))
+        points = lift(metres[frame, ::stride, ::stride], own, frame)
+        return points, chosen_colors(images[frame, ::stride, ::stride], own, quantise_colors), still
+
+    own_points, own_colors = [], []
+    for frame, (points, colors, still) in enumerate(map_in_threads(lifted, range(n_frames), n_threads_on("cpu"))):
+        own_points.append(points)
+        own_colors.append(colors)
+        if averaging:
+            mean.add(metres[frame], images[frame], still)
         if progress is not None:
             progress(frame + 1, n_frames)
 
@@ -211,64 +222,13 @@ def build_point_cloud(
     seen = reliable_mask(mean_depth[None], reliability_window, reliability_threshold)[0, ::stride, ::stride]
     cloud = PointCloud(
         background_points=lift(mean_depth[::stride, ::stride], seen, 0),
-        background_colors=_chosen_colors(mean.color[::stride, ::stride], seen, quantise_colors),
+        background_colors=chosen_colors(mean.color[::stride, ::stride], seen, quantise_colors),
         frame_points=tuple(own_points),
         frame_colors=tuple(own_colors),
     )
     if not cloud.counts.any():
         raise ValueError(_why_empty(metres, dynamic, reliability_threshold))
     return cloud
-
-
-class _Lift:
-    """Unprojects chosen pixels of the strided grid; `Camera.unproject` for the pixels that are needed only."""
-
-    def __init__(self, camera: Camera, stride: int) -> None:
-        rays = camera.local_rays[::stride, ::stride]  # [h, w, 3]
-        self.per_metre = torch.empty(rays.shape)  # z = 1
-        for rows in bounded_slices(len(rays), rays[0].numel()):
-            self.per_metre[rows] = rays[rows] / rays[rows, :, 2:].clamp_min(1e-6)
-        self.poses = camera.camera_to_world.to(torch.float32)  # [F or 1, 4, 4]
-
-    def __call__(self, z: Tensor, chosen: Tensor, frame: int) -> Tensor:
-        """Lift the chosen pixels [h, w] bool of depth z [h, w] to world points [M, 3]."""
-        pose = self.poses[frame if len(self.poses) > 1 else 0]
-        parts = []
-        for rows in bounded_slices(len(z), 3 * z.shape[1]):
-            local = z[rows][chosen[rows]][:, None] * self.per_metre[rows][chosen[rows]]
-            parts.append(local @ pose[:3, :3].T + pose[:3, 3])
-        return torch.cat(parts)
-
-
-class _RunningMean:
-    """Mean depth [h, w] and colour [h, w, 3] of each pixel over the frames in which it counts."""
-
-    def __init__(self, shape: torch.Size) -> None:
-        self.count = torch.zeros(shape)
-        self._depth = torch.zeros(shape)
-        self._color = torch.zeros((*shape, 3))
-
-    def add(self, z: Tensor, image: Tensor, counts: Tensor) -> None:
-        for rows in bounded_slices(len(z), 3 * z.shape[1]):
-            adds = counts[rows]
-            color = image[rows, :, :3].to("cpu", torch.float32)
-            self.count[rows] += adds
-            self._depth[rows] += z[rows].masked_fill(~adds, 0)
-            self._color[rows] += color.masked_fill(~adds[..., None], 0)
-
-    @property
-    def depth(self) -> Tensor:
-        return self._mean(self._depth[..., None])[..., 0]
-
-    @property
-    def color(self) -> Tensor:
-        return self._mean(self._color)
-
-    def _mean(self, sums: Tensor) -> Tensor:
-        mean = torch.empty_like(sums)
-        for rows in bounded_slices(len(sums), sums[0].numel()):
-            mean[rows] = sums[rows] / self.count[rows].clamp_min(1)[..., None]
-        return mean
 
 
 def _require_memory(
@@ -292,15 +252,6 @@ def _require_memory(
 
 def _nothing(mask: Tensor) -> Tensor:
     return torch.zeros_like(mask)
-
-
-def _chosen_colors(image: Tensor, chosen: Tensor, quantise: bool) -> Tensor:
-    """Return the colors [M, 3] of the chosen pixels [h, w] of an image [h, w, 3 or more], as they are stored."""
-    parts = []
-    for rows in bounded_slices(len(chosen), 3 * chosen.shape[1]):
-        colors = image[rows, :, :3].to("cpu", torch.float32)[chosen[rows]]
-        parts.append(colors.clamp(0, 1).mul(255).round().div(255) if quantise else colors)
-    return torch.cat(parts)
 
 
 def _check(

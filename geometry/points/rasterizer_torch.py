@@ -15,14 +15,19 @@ from torch import Tensor
 
 from ...common.cancel import cancel_point
 from .fragments import Fragments, Raster, Splats
+from .reused_memory import ReusedMemory
 
 # Memory of one (point, pixel) pair while keys are made and sorted: key, distance, mask, and the sort's own copies.
 _BYTES_PER_PAIR = 40
 # Of a strip whose keys have 32 bits as long as fewer than 2**16 points touch it.
 FAST_PIXELS = 2**15
+# Points whose keys are made at once: on a CPU what is written several times stays in its cache.
+_CPU_BLOCK, _GPU_BLOCK = 2**12, 2**15
 
 
-def rasterize(splats: Splats, raster: Raster, memory_budget_bytes: int) -> Fragments:
+def rasterize(
+    splats: Splats, raster: Raster, memory_budget_bytes: int, memory: ReusedMemory | None = None
+) -> Fragments:
     """Find the nearest points of every pixel, exactly as `fragments` defines it.
 
     Args:
@@ -30,7 +35,9 @@ def rasterize(splats: Splats, raster: Raster, memory_budget_bytes: int) -> Fragm
         raster: sizes and the disc.
         memory_budget_bytes: points are spread in portions that stay within it (front to back, each portion merged
             into what the pixels hold already); the result does not depend on it.
+        memory: for the temporaries of call after call.
     """
+    memory = memory or ReusedMemory()
     n = len(splats)
     by_depth = torch.argsort(splats.z, stable=True)  # [N], rank to splat
     rank_bits = max(n - 1, 1).bit_length()
@@ -38,9 +45,10 @@ def rasterize(splats: Splats, raster: Raster, memory_budget_bytes: int) -> Fragm
     for ranks in torch.arange(n, device=by_depth.device).split(splats_within(memory_budget_bytes, raster)):
         cancel_point()
         portion = by_depth[ranks]
-        spread = _keys(splats.pixels[portion], splats.image[portion].to(keys), ranks.to(keys), rank_bits, raster)
+        places = (*splats.pixels[portion].unbind(dim=1), splats.image[portion].to(keys), ranks.to(keys))
+        spread = _keys(*places, rank_bits, raster, memory)
         keys = torch.cat([keys, spread]) if len(keys) else spread
-        keys = _nearest(_sorted(keys), rank_bits, raster.points_per_pixel)
+        keys = _nearest(_sorted(keys), rank_bits, raster.points_per_pixel, memory)
     return _fragments(keys, rank_bits, by_depth, splats, raster)
 
 
@@ -61,31 +69,47 @@ def _key_type(rank_bits: int, raster: Raster) -> torch.dtype:
     return torch.int32 if pixels << rank_bits < torch.iinfo(torch.int32).max else torch.int64
 
 
-def _keys(pixels: Tensor, image: Tensor, ranks: Tensor, rank_bits: int, raster: Raster) -> Tensor:
-    """Return one key for each pixel in the square around each of n points [n * side * side].
+def _keys(
+    x: Tensor, y: Tensor, image: Tensor, rank: Tensor, rank_bits: int, raster: Raster, memory: ReusedMemory
+) -> Tensor:
+    """Return one key for each pixel in the square around each of n points [side * side * n].
 
     Off the disc it is the type's largest number, which sorts behind every key.
 
     Args:
-        pixels: [n, 2].
+        x: column [n], in pixels.
+        y: row [n], likewise.
         image: [n], in the type that keys shall have.
-        ranks: [n], likewise.
+        rank: by depth [n], likewise.
         rank_bits: of a key.
         raster: sizes and the disc.
+        memory: where the keys lie.
     """
     reach = _reach(raster.radius)
-    offsets = torch.arange(-reach, reach + 1, device=pixels.device, dtype=ranks.dtype)
-    cells = torch.floor(pixels).to(ranks)  # [n, 2]
-    columns, rows = cells[:, :1] + offsets, cells[:, 1:] + offsets  # [n, side]
-    column_distance2 = _squared_distances(columns, pixels[:, :1], 0, raster.width)
-    row_distance2 = _squared_distances(rows, pixels[:, 1:], raster.top, raster.height)
-    # (image, row), column and rank add up without carry, so the square's keys take one addition. Off the image the sum
-    # may be anything, and is not kept.
-    row_keys = ((image[:, None] * raster.height + rows - raster.top) * raster.width) << rank_bits  # [n, side]
-    column_keys = (columns << rank_bits) + ranks[:, None]  # [n, side]
-    keys = row_keys[:, :, None] + column_keys[:, None, :]  # [n, side, side]
-    distance2 = column_distance2[:, None, :] + row_distance2[:, :, None]
-    return keys.masked_fill_(distance2 >= raster.radius**2, _empty(keys)).view(-1)
+    side = 2 * reach + 1
+    offsets = torch.arange(-reach, reach + 1, device=x.device, dtype=rank.dtype)[:, None]
+    keys = memory.take("keys", side * side * len(rank), rank.dtype, rank.device)
+    block = _CPU_BLOCK if x.device.type == "cpu" else _GPU_BLOCK
+    first = 0
+    for part in range(0, len(x), block):
+        some = slice(part, part + block)
+        columns, rows = (torch.floor(position[some]).to(rank) + offsets for position in (x, y))  # [side, n]
+        column_distance2 = _squared_distances(columns, x[some], 0, raster.width)
+        row_distance2 = _squared_distances(rows, y[some], raster.top, raster.height)
+        # (image, row), column and rank add up without carry, so the square's keys take one addition. Off the image the
+        # sum may be anything, and is not kept.
+        row_keys = ((image[some] * raster.height + rows - raster.top) * raster.width) << rank_bits  # [side, n]
+        column_keys = (columns << rank_bits) + rank[some]  # [side, n]
+        own = keys[first : first + side * columns.numel()].view(side, side, -1)
+        first += own.numel()
+        torch.add(row_keys[:, None], column_keys, out=own)
+        distance2 = memory.take("distance2", own.numel(), x.dtype, x.device).view(own.shape)
+        torch.add(row_distance2[:, None], column_distance2, out=distance2)
+        # Without branches: `masked_fill_` has one for each key, which no processor foresees.
+        is_off = memory.take("is_off", own.numel(), own.dtype, own.device).view(own.shape)
+        torch.ge(distance2, raster.radius**2, out=is_off)
+        torch.maximum(own, is_off.mul_(_empty(own)), out=own)
+    return keys
 
 
 def _squared_distances(cells: Tensor, position: Tensor, first: int, size: int) -> Tensor:
@@ -106,14 +130,23 @@ def _empty(keys: Tensor) -> int:
     return torch.iinfo(keys.dtype).max
 
 
-def _nearest(keys: Tensor, rank_bits: int, count: int) -> Tensor:
+def _nearest(keys: Tensor, rank_bits: int, count: int, memory: ReusedMemory) -> Tensor:
     """Keep the first `count` keys of each pixel; drops the empty ones."""
     keys = keys[: int(torch.searchsorted(keys, _empty(keys)))]
-    pixel = keys >> rank_bits
+    pixel = memory.take("pixel", len(keys), keys.dtype, keys.device)
+    torch.bitwise_right_shift(keys, rank_bits, out=pixel)
     # A key is too far back where the one `count` places before belongs to the same pixel.
-    kept = torch.ones_like(keys, dtype=torch.bool)
-    kept[count:] = pixel[count:] != pixel[:-count]
-    return keys[kept]
+    kept = memory.take("kept", len(keys), torch.bool, keys.device)
+    kept[:count] = True
+    torch.ne(pixel[count:], pixel[:-count], out=kept[count:])
+    return _chosen(keys, kept)
+
+
+def _chosen(values: Tensor, chosen: Tensor) -> Tensor:
+    """Return the values of a mask; on the CPU NumPy takes a quarter of the time."""
+    if values.device.type != "cpu":
+        return values[chosen]
+    return torch.from_numpy(values.numpy()[chosen.numpy()])
 
 
 def _fragments(keys: Tensor, rank_bits: int, by_depth: Tensor, splats: Splats, raster: Raster) -> Fragments:
@@ -122,13 +155,15 @@ def _fragments(keys: Tensor, rank_bits: int, by_depth: Tensor, splats: Splats, r
     pixel = pixel.long()
     slots = torch.arange(raster.points_per_pixel, device=keys.device)
     filled = slots < counts[:, None]  # [P, K]
-    point = torch.full_like(filled, -1, dtype=torch.int64)
-    # Row by row, the filled places take the keys in their order.
-    point[filled] = by_depth[keys & ((1 << rank_bits) - 1)]
+    by_rank = by_depth.index_select(0, keys & ((1 << rank_bits) - 1))
+    # Row by row, the filled places take the points in their order.
+    point = torch.full_like(filled, -1, dtype=torch.int64).masked_scatter_(filled, by_rank)
     row, column = pixel // raster.width % raster.height + raster.top, pixel % raster.width
-    centers = torch.stack([column, row], dim=-1) + 0.5  # [P, 2]
-    if len(splats) == 0:
-        return Fragments(pixel, point, splats.z.new_zeros(point.shape))
-    distance2 = (centers[:, None] - splats.pixels[point]).square().sum(dim=-1)  # [P, K]
-    alpha = (1 - distance2 / raster.radius**2).masked_fill_(~filled, 0)
+    distance2 = torch.zeros((), dtype=splats.z.dtype, device=keys.device)
+    if len(splats):
+        seen = point.clamp(min=0).view(-1)
+        for cell, position in zip((column, row), splats.pixels.unbind(dim=-1)):
+            offset = cell[:, None] + 0.5 - position.index_select(0, seen).view(point.shape)
+            distance2 = distance2 + offset.square()  # [P, K]
+    alpha = (1 - distance2 / raster.radius**2).expand(point.shape).masked_fill(~filled, 0)
     return Fragments(pixel, point, alpha)

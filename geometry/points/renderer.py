@@ -7,21 +7,24 @@ what EgoX was trained on.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from ...common.cancel import bounded_slices, cancel_point
+from ...common.cancel import cancel_point
 from ...common.memory import FLOAT, require_memory
 from ..cameras.camera import Camera
 from . import rasterizer_pytorch3d, rasterizer_torch
 from .compositing import composite, compositing_weights
 from .fragments import Fragments, Raster, Splats
+from .parts import Part, parts_of, strips_of, visible_frames
 from .point_cloud import PointCloud
+from .reused_memory import ReusedMemory
+from .threads import map_in_threads, n_threads_on
 
 # EgoX's release: discs of 5 px in an image of 448 px height, 20 points a pixel.
 RELEASE_RADIUS = 5.0
@@ -32,8 +35,7 @@ EMPTY_BELOW = 0.01
 
 # For temporaries: a frame of the release's size fits in one strip, and a CPU gains nothing from more.
 DEFAULT_MEMORY_BUDGET = 512 * 2**20
-# Index, opacity, weight and gathered features of one point of one pixel.
-_BYTES_PER_FRAGMENT = 64
+Rasteriser = Callable[[Splats, Raster], Fragments]
 
 
 class RenderBackend(str, Enum):
@@ -130,8 +132,11 @@ def render_points(
             f"{points_per_pixel} and {near}."
         )
     raster = Raster(1, camera.height, camera.width, radius * camera.height / RELEASE_HEIGHT, points_per_pixel)
-    rasterize = _rasteriser(backend, memory_budget_bytes // 2)  # the other half is for the fragments
-    strips = _strips(raster, memory_budget_bytes // 2, torch.device(device or cloud.frame_points[0].device))
+    on = torch.device(device or cloud.frame_points[0].device)
+    n_threads = n_threads_on(on)
+    budget = memory_budget_bytes // n_threads
+    rasterize = _rasteriser(backend, budget // 2)  # the other half is for the fragments
+    strips = strips_of(raster, budget // 2, on)
     require_memory(
         ((7 if keep_depth else 6) * FLOAT + 4) * n_frames * camera.height * camera.width,
         f"Rendering {n_frames} frames at {camera.width} x {camera.height}",
@@ -139,41 +144,17 @@ def render_points(
     )
     color = torch.zeros(n_frames, camera.height, camera.width, 3)
     depth = torch.zeros(n_frames, camera.height, camera.width) if keep_depth else None
-    visible = _visible_frames(cloud, camera, n_frames, raster.radius, device, near)
-    first = done = 0
-    for batch in _batches(visible, raster, memory_budget_bytes) if len(strips) == 1 else ([frame] for frame in visible):
-        frames = slice(first, first + len(batch))
-        for strip in strips:
-            rows = slice(strip.top, strip.top + strip.height)
-            parts = batch if len(strips) == 1 else [frame.near(strip) for frame in batch]
-            found = _render_batch(parts, replace(strip, n_images=len(batch)), rasterize)
-            color[frames, rows] = found[0]
-            if depth is not None:
-                depth[frames, rows] = found[1]
-            done += len(batch)
-            if progress is not None:
-                progress(done, n_frames * len(strips))
-        first = frames.stop
+    visible = visible_frames(cloud, camera, n_frames, raster.radius, device, near)
+    done = 0
+    parts = parts_of(visible, strips, budget, on)
+    for part, found in map_in_threads(partial(_rasterised, rasterize), parts, n_threads):
+        color[part.frames, part.rows] = found[0]
+        if depth is not None:
+            depth[part.frames, part.rows] = found[1]
+        done += part.raster.n_images
+        if progress is not None:
+            progress(done, n_frames * len(strips))
     return Rendering(color, depth)
-
-
-@dataclass(frozen=True, eq=False)
-class _Visible:
-    """Points whose discs touch the image: pixels [N, 2], z [N], colours [N, 3]."""
-
-    pixels: Tensor
-    z: Tensor
-    colors: Tensor
-
-    def __add__(self, other: _Visible) -> _Visible:
-        pairs = ((self.pixels, other.pixels), (self.z, other.z), (self.colors, other.colors))
-        return _Visible(*(torch.cat(pair) for pair in pairs))
-
-    def near(self, strip: Raster) -> _Visible:
-        """Return the points whose discs touch a strip of rows."""
-        rows = self.pixels[:, 1]
-        seen = (rows > strip.top - strip.radius) & (rows < strip.top + strip.height + strip.radius)
-        return _Visible(self.pixels[seen], self.z[seen], self.colors[seen])
 
 
 def _common_length(cloud: PointCloud, camera: Camera) -> int:
@@ -186,82 +167,21 @@ def _common_length(cloud: PointCloud, camera: Camera) -> int:
     return max(n_clouds, camera.n_frames)
 
 
-def _rasteriser(backend: RenderBackend | str, memory_budget_bytes: int) -> Callable[[Splats, Raster], Fragments]:
+def _rasteriser(backend: RenderBackend | str, memory_budget_bytes: int) -> Rasteriser:
     known = [member.value for member in RenderBackend]
     if backend not in known:
         raise ValueError(f"Expected the backend {' or '.join(known)}, got {backend!r}.")
     if backend == RenderBackend.PYTORCH3D:
         rasterizer_pytorch3d.require_pytorch3d()
         return rasterizer_pytorch3d.rasterize
-    return lambda splats, raster: rasterizer_torch.rasterize(splats, raster, memory_budget_bytes)
+    return partial(rasterizer_torch.rasterize, memory_budget_bytes=memory_budget_bytes, memory=ReusedMemory())
 
 
-def _visible_frames(
-    cloud: PointCloud, camera: Camera, n_frames: int, radius: float, device: torch.device | str | None, near: float
-) -> Iterator[_Visible]:
-    """Project frame by frame; a fixed camera sees the background once."""
-
-    def visible(points: Tensor, colors: Tensor, frame: int) -> _Visible:
-        found = []
-        for part in bounded_slices(len(points), 3):
-            some = points[part].to(device or points.device)
-            pixels, z, seen = camera.project(some, frame)
-            limits = pixels.new_tensor([camera.width, camera.height]) + radius
-            seen = seen & ((pixels > -radius) & (pixels < limits)).all(dim=-1)
-            if near > 0:
-                center = camera.centers[0 if camera.is_fixed else frame].to(some)
-                seen = seen & (torch.linalg.vector_norm(some - center, dim=-1) >= near)
-            found.append((pixels[seen], z[seen], colors[part].to(some)[seen]))
-        if not found:
-            return _Visible(*(torch.zeros(0, *size, device=device or points.device) for size in ((2,), (), (3,))))
-        return _Visible(*(torch.cat(values) for values in zip(*found)))
-
-    background = None
-    for frame in range(n_frames):
-        if background is None or not camera.is_fixed:
-            background = visible(cloud.background_points, cloud.background_colors, frame)
-        own = 0 if cloud.n_frames == 1 else frame
-        yield background + visible(cloud.frame_points[own], cloud.frame_colors[own], frame)
-
-
-def _strips(raster: Raster, memory_budget_bytes: int, device: torch.device) -> list[Raster]:
-    """Cut a frame into strips of equal height whose fragments fit into the memory budget; one row at least.
-
-    On the CPU they are no larger than what the rasteriser is fastest at.
-    """
-    bytes_per_row = raster.width * raster.points_per_pixel * _BYTES_PER_FRAGMENT
-    most_rows = memory_budget_bytes // bytes_per_row
-    if device.type == "cpu":
-        most_rows = min(most_rows, rasterizer_torch.FAST_PIXELS // raster.width)
-    most_rows = max(1, most_rows)
-    height = math.ceil(raster.height / math.ceil(raster.height / most_rows))
-    tops = range(0, raster.height, height)
-    return [replace(raster, top=top, height=min(height, raster.height - top)) for top in tops]
-
-
-def _batches(frames: Iterator[_Visible], raster: Raster, memory_budget_bytes: int) -> Iterator[list[_Visible]]:
-    """Group frames that fit into the memory budget together; one frame at least."""
-    bytes_per_splat = memory_budget_bytes / rasterizer_torch.splats_within(memory_budget_bytes, raster)
-    bytes_per_frame = raster.height * raster.width * raster.points_per_pixel * _BYTES_PER_FRAGMENT
-    batch: list[_Visible] = []
-    used = 0.0
-    for frame in frames:
-        needed = len(frame.z) * bytes_per_splat + bytes_per_frame
-        if batch and used + needed > memory_budget_bytes:
-            yield batch
-            batch, used = [], 0.0
-        batch.append(frame)
-        used += needed
-    yield batch
-
-
-def _render_batch(
-    batch: list[_Visible], raster: Raster, rasterize: Callable[[Splats, Raster], Fragments]
-) -> tuple[Tensor, Tensor]:
-    """Return colour [n, H, W, 3] and depth [n, H, W] of n frames, on the CPU."""
-    points = sum(batch[1:], batch[0])
-    counts = torch.tensor([len(frame.z) for frame in batch], device=points.z.device)
-    image = torch.repeat_interleave(torch.arange(len(batch), device=points.z.device), counts)
+def _rasterised(rasterize: Rasteriser, part: Part) -> tuple[Part, tuple[Tensor, Tensor]]:
+    """Return the part with colour [n, h, W, 3] and depth [n, h, W] of its n frames, on the CPU."""
+    points, raster = sum(part.points[1:], part.points[0]), part.raster
+    counts = torch.tensor([len(frame.z) for frame in part.points], device=points.z.device)
+    image = torch.repeat_interleave(torch.arange(len(counts), device=points.z.device), counts)
     fragments = rasterize(Splats(points.pixels, points.z, image), raster)
     weights = compositing_weights(fragments.alpha)  # [P, K]
     features = torch.cat([points.colors, points.z[:, None]], dim=-1)  # [N, 4]
@@ -272,4 +192,4 @@ def _render_batch(
     images = torch.zeros(raster.n_images * raster.height * raster.width, 4)
     images[fragments.pixel.cpu()] = values
     images = images.view(raster.n_images, raster.height, raster.width, 4)
-    return images[..., :3], images[..., 3]
+    return part, (images[..., :3], images[..., 3])

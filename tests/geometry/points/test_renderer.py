@@ -13,10 +13,11 @@ from exo2ego.geometry.cameras.presets import LensPreset, preset_lens
 from exo2ego.geometry.cameras.settings import pose_from_angles
 from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.points import rasterizer_pytorch3d, rasterizer_torch
-from exo2ego.geometry.points.compositing import compositing_weights
-from exo2ego.geometry.points.fragments import Raster, Splats
+from exo2ego.geometry.points.compositing import composite, compositing_weights
+from exo2ego.geometry.points.fragments import Fragments, Raster, Splats
 from exo2ego.geometry.points.point_cloud import PointCloud
 from exo2ego.geometry.points.renderer import RenderBackend, Rendering, render_points
+from exo2ego.geometry.points.threads import n_threads_on
 from support import rasterizer_reference, standin_pytorch3d
 
 BUDGET = 2**28
@@ -122,6 +123,32 @@ def test_compositing_is_front_to_back_and_not_normalised():
     alpha = torch.tensor([[0.5, 0.5, 0.0], [0.2, 0.0, 0.0], [1.0, 0.9, 0.3]])
     weights = compositing_weights(alpha)
     assert torch.allclose(weights, torch.tensor([[0.5, 0.25, 0.0], [0.2, 0.0, 0.0], [1.0, 0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("n_points", [0, 1, 30])
+def test_compositing_sums_the_weighted_features(n_points):
+    point = torch.full((7, 4), -1) if n_points == 0 else torch.randint(-1, n_points, (7, 4))
+    weights = torch.rand(7, 4).masked_fill(point < 0, 0)
+    features = torch.rand(n_points, 3)
+    sums = composite(Fragments(torch.arange(7), point, weights), weights, features)
+    expected = torch.zeros(7, 3)
+    for pixel, slot in (point >= 0).nonzero().tolist():
+        expected[pixel] += weights[pixel, slot] * features[point[pixel, slot]]
+    assert torch.allclose(sums, expected, atol=1e-6)
+
+
+def test_any_number_of_threads_renders_the_same_to_the_last_bit():
+    cloud, camera = random_cloud(5, 400), ego_camera(5, width=400, height=200)  # three strips a frame
+    before = torch.get_num_threads()
+    try:
+        pictures = []
+        for n_threads in (1, 3):
+            torch.set_num_threads(n_threads)
+            pictures.append(render_points(cloud, camera, radius=30.0))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(pictures[0].color, pictures[1].color)
+    assert torch.equal(pictures[0].depth, pictures[1].depth)
 
 
 # PyTorch3D ------------------------------------------------------------------------------------------------------
@@ -242,7 +269,11 @@ def test_batches_and_strips_do_not_change_the_image_and_report_progress():
     def rendered(budget: int) -> Rendering:
         calls.clear()
         return render_points(
-            cloud, camera, radius=45.0, memory_budget_bytes=budget, progress=lambda *c: calls.append(c)
+            cloud,
+            camera,
+            radius=45.0,
+            memory_budget_bytes=budget * n_threads_on("cpu"),
+            progress=lambda *c: calls.append(c),
         )
 
     together = rendered(2**33)
