@@ -14,7 +14,7 @@ from .egox import attention_map, caption, compare, egox, gga, long_clip, pocket,
 from .exo2egosyn import exo2egosyn, plucker
 from .exo2egosyn import inputs as exo2egosyn_inputs
 from .input import clip, ego_exo4d, keypoints, take
-from .prior import preview_prior, prior
+from .prior import point_cloud, preview_prior, render
 
 _THEMES = (
     clip,
@@ -28,7 +28,8 @@ _THEMES = (
     head_pose,
     depth,
     depth_pro,
-    prior,
+    point_cloud,
+    render,
     preview_prior,
     caption,
     prompt,

@@ -20,7 +20,7 @@ from ..common.own_inputs import ReadText, StreamedImages, near_input
 from ..common.progress import progress_bar, show_text, warn
 from ..common.schema import schema
 from ..common.sockets import CameraSocket, Load3DCameraSocket, PointsSocket
-from ..prior.prior import LOW_COVERAGE_PERCENT
+from ..prior.render import LOW_COVERAGE_PERCENT
 from .editor_answer import editor_answer
 
 

@@ -102,7 +102,10 @@ def choose(times: Sequence[float], rate: float, part: Part) -> Choice:
         remarks.append(f"Cut to {count}, as Wan samples 4n+1 frames.")
     frames = tuple(_nearest(times, part.start + index / fps) for index in range(count))
     if repeated := len(frames) - len(set(frames)):
-        remarks.append(f"{repeated} frames stand twice or more: the clip has fewer a second than {fps:.5g}.")
+        remarks.append(
+            f"{repeated} frames stand twice or more: the clip has fewer a second than {fps:.5g}. "
+            "A frame_rate of 0 keeps its own."
+        )
     return Choice(frames, fps, tuple(remarks))
 
 

@@ -34,7 +34,7 @@ from exo2ego.nodes.common import previews  # noqa: E402
 from exo2ego.nodes.common.guard import checked_value  # noqa: E402
 from exo2ego.nodes.drawings.contact_sheet import contact_sheet  # noqa: E402
 from exo2ego.nodes.extension import NODES  # noqa: E402
-from exo2ego.nodes.prior import prior as prior_nodes  # noqa: E402
+from exo2ego.nodes.prior import render as render_node  # noqa: E402
 
 WIDTH, HEIGHT, EGO = 98, 56, 56
 FEW, MANY = 10, 20
@@ -45,8 +45,8 @@ BY_NAME = {node.define_schema().node_id: node for node in NODES}
 @pytest.fixture(autouse=True)
 def small_machine(monkeypatch, tmp_path):
     """Little for temporaries, so that they are full with few frames already, and a temp folder of the test's own."""
-    monkeypatch.setattr(prior_nodes, "DEFAULT_MEMORY_BUDGET", 4 << 20)
-    monkeypatch.setattr(prior_nodes, "_LEAST_MEMORY_BUDGET", 4 << 20)
+    monkeypatch.setattr(render_node, "DEFAULT_MEMORY_BUDGET", 4 << 20)
+    monkeypatch.setattr(render_node, "_LEAST_MEMORY_BUDGET", 4 << 20)
     monkeypatch.setitem(render_points.__kwdefaults__, "memory_budget_bytes", 4 << 20)
     monkeypatch.setattr(bounded_slices, "__defaults__", (2**14,))  # numbers at a time
     monkeypatch.setattr(dynamic_mask, "_SCALE_PIXELS", 100)  # of a frame, by which its depth's scale is known

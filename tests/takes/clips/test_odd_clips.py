@@ -297,7 +297,10 @@ def test_animated_pictures(tmp_path, suffix):
 def test_a_gif_whose_frames_last_differently(tmp_path):
     write_animation(tmp_path / "moving.gif", 6, [100, 300, 50, 50, 400, 100])
     # Frames begin at 0, 0.1, 0.4, 0.45, 0.5 and 0.9 s; the one that begins nearest counts.
-    assert numbers(load(tmp_path, "moving.gif", Part(0, 9, 10))) == [0, 1, 1, 2, 2, 4, 4, 4, 5]
+    clip = load(tmp_path, "moving.gif", Part(0, 9, 10))
+    assert numbers(clip) == [0, 1, 1, 2, 2, 4, 4, 4, 5]
+    assert "4 frames stand twice or more" in clip.report
+    assert "A frame_rate of 0 keeps its own" in clip.report
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "tif"])
