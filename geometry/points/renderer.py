@@ -35,6 +35,8 @@ EMPTY_BELOW = 0.01
 
 # For temporaries: a frame of the release's size fits in one strip, and a CPU gains nothing from more.
 DEFAULT_MEMORY_BUDGET = 512 * 2**20
+_BYTES_PER_POINT = 6 * FLOAT  # of what the camera sees
+
 Rasteriser = Callable[[Splats, Raster], Fragments]
 
 
@@ -147,7 +149,8 @@ def render_points(
     visible = visible_frames(cloud, camera, n_frames, raster.radius, device, near)
     done = 0
     parts = parts_of(visible, strips, budget, on)
-    for part, found in map_in_threads(partial(_rasterised, rasterize), parts, n_threads):
+    most_ahead = max(1, memory_budget_bytes // (_BYTES_PER_POINT * max(1, int(cloud.counts.max()))))
+    for part, found in map_in_threads(partial(_rasterised, rasterize), parts, n_threads, most_ahead):
         color[part.frames, part.rows] = found[0]
         if depth is not None:
             depth[part.frames, part.rows] = found[1]

@@ -53,7 +53,8 @@ def test_the_callers_question_whether_to_go_on_is_asked_in_the_threads(n_threads
     assert (threading.current_thread() in asked) == (n_threads == 1)
 
 
-def test_items_are_not_fetched_far_ahead():
+@pytest.mark.parametrize(("most_ahead", "fetched_at_first"), [(None, 5), (1, 2), (100, 5)])
+def test_items_are_not_fetched_far_ahead(most_ahead, fetched_at_first):
     fetched = []
 
     def items():
@@ -61,11 +62,11 @@ def test_items_are_not_fetched_far_ahead():
             fetched.append(item)
             yield item
 
-    results = map_in_threads(lambda item: item, items(), 2)
+    results = map_in_threads(lambda item: item, items(), 2, most_ahead)
     assert next(results) == 0
-    assert len(fetched) < 20
+    assert len(fetched) == fetched_at_first
     results.close()
-    assert len(fetched) < 20
+    assert len(fetched) == fetched_at_first
 
 
 @pytest.mark.parametrize("is_inference", [True, False])
