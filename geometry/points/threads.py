@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from threading import Event
 from typing import TypeVar
 
 import torch
@@ -38,17 +39,23 @@ def map_in_threads(
     if n_threads <= 1:
         yield from map(work, items)
         return
-    is_inference = torch.is_inference_mode_enabled()
+    is_inference, has_failed = torch.is_inference_mode_enabled(), Event()
 
     def within(item: T) -> R:
-        with torch.inference_mode(is_inference):
-            return work(item)
+        try:
+            with torch.inference_mode(is_inference):
+                return work(item)
+        except BaseException:
+            has_failed.set()
+            raise
 
     ahead = _AHEAD * n_threads if most_ahead is None else min(most_ahead, _AHEAD * n_threads)
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(n_threads) as pool:
         try:
             for item in items:
+                if has_failed.is_set():
+                    break
                 waiting.append(pool.submit(copy_context().run, within, item))
                 if len(waiting) > ahead:
                     yield waiting.popleft().result()

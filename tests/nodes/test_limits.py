@@ -20,6 +20,7 @@ from exo2ego.geometry.lenses.pinhole import Pinhole
 from exo2ego.geometry.plucker import plucker_maps, wan_camera_embedding
 from exo2ego.geometry.points.point_cloud import Background, PointCloud, build_point_cloud
 from exo2ego.geometry.points.renderer import render_points
+from exo2ego.geometry.points.threads import n_threads_on
 from support.comfyui import import_comfyui, run_node
 
 import_comfyui()
@@ -198,7 +199,8 @@ def test_one_cancel_point_at_least_for_so_many_numbers(name):
     asked.clear()
     with cancellable(cancel), pytest.raises(KeyboardInterrupt):
         run()
-    assert len(asked) == 2  # it ends there
+    most = 1 + n_threads_on("cpu") if name == "render" else 2  # it ends there, and so does each thread beside it
+    assert 2 <= len(asked) <= most
 
 
 def test_slices_cover_an_axis_once():

@@ -76,6 +76,17 @@ def test_the_properties_panel_leaves_the_editor_as_it_is(opened):
     assert after["width"] == pytest.approx(before["width"], abs=1)
 
 
+def test_a_width_written_into_the_widget_leaves_the_editor_as_it_is(opened):
+    """As the Properties panel of several frontends does, for good."""
+    shown = CameraEditor(opened, CLASSIC)
+    shown.load()
+    before = opened.settled_box(".e2e")
+    opened.page.evaluate(_WRITE_WIDTH)
+    opened.page.wait_for_timeout(500)
+    after = opened.settled_box(".e2e")
+    assert after["width"] == pytest.approx(before["width"], abs=1)
+
+
 def test_keys_pressed_in_the_editor_do_not_reach_the_graph(opened):
     shown = CameraEditor(opened, CLASSIC)
     shown.load()
@@ -189,6 +200,14 @@ def test_templates_open_in_order_one_after_the_other_in_nodes_2(opened):
         screenshot(opened, SCREENSHOTS / f"template_{name}_nodes_2.png")
         assert opened.page.evaluate(_SCRAMBLED) == [], name
 
+
+_WRITE_WIDTH = """() => {
+  const node = app.graph._nodes.find((n) => n.exo2egoEditor);
+  const drawn = node.widgets.filter((widget) => widget.element?.querySelector('.e2e, canvas'));
+  if (drawn.length !== 1) throw new Error(`${drawn.length} widgets are drawn`);
+  drawn[0].width = 150;
+  app.canvas.setDirty(true, true);
+}"""
 
 _NO_SCREEN = """() => {
   app.graph._nodes.find((n) => n.exo2egoEditor).exo2egoEditor.root.requestFullscreen = () => Promise.reject();

@@ -21,9 +21,9 @@ from ..pocket.report import distances, write_scores
 from ..pocket.score import CODEC, FULL, Scored
 from ..state import checkpoint_files
 from ..trainer import CHECKPOINTS
-from .plan import FIRST_FRAMES, STAGES, VIEWS, SynPlan, encoder_of
+from .plan import FIRST_FRAMES, STAGES, SynPlan, encoder_of
 from .stages import trained_stage
-from .views import clip_of_room, kitchen_views, room_name
+from .views import clip_of_room, encode_room, kitchen_views
 
 ALIGN, OTHER_ROOM = "EgoExo-Align alone, standing still", "views of another room"
 MEAN_ROOM, NEAREST = "mean of the training rooms", "nearest exo view, resized"
@@ -50,17 +50,20 @@ def score_views(plan: SynPlan, count: int | None = None, *, n_videos: int = 5) -
         n_videos: rooms whose videos are returned.
 
     Raises:
-        ValueError: if clips, VAE or a stage are missing.
+        ValueError: if first frames, VAE or a stage are missing.
     """
     encoder, network = encoder_of(plan), trained_stage(plan, STAGES[2])
-    cache = ClipCache(plan.pocket.folder / VIEWS)
-    clips = {name: ViewsBatch.of([cache.read(name)]) for name in plan.held_out[:count]}
+    # Rendered and encoded here, not read from the cache, whose rooms may be from before a change of the kitchens.
+    takes = [
+        kitchen_views(number, clip_of_room(number, plan.n_frames, plan.size), plan.views)
+        for number in range(len(plan.held_out[:count]))
+    ]
+    clips = [ViewsBatch.of([encode_room(take, encoder, plan.recipe())]) for take in takes]
     mean_room = encoder.video(_mean_of_training(plan))
     truths, videos = [], []
     made: dict[str, list[Tensor]] = {}
-    for number, clip in enumerate(clips.values()):
-        take = kitchen_views(number, clip_of_room(number, plan.n_frames, plan.size), plan.views)
-        other = clips[room_name((number + 1) % len(clips))]
+    for number, (take, clip) in enumerate(zip(takes, clips, strict=True)):
+        other = clips[(number + 1) % len(clips)]
         shown = {
             FULL: encoder.video(_sampled(network, clip, plan, number)),
             ALIGN: _still(encoder.video(network.align(align_input(clip))[0]), plan),
