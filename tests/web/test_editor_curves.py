@@ -198,9 +198,15 @@ def test_slopes_by_buttons_and_curves_that_are_hidden(focused):
     focused.command("flatSlopes")
     assert all(key["tangent_out"] == key["turn_in"] == [0, 0, 0] for key in focused.state()["keyframes"])
     focused.command("smoothSlopes")
-    first, middle, _ = focused.state()["keyframes"]
+    first, middle, last = focused.state()["keyframes"]
     assert "turn_in" not in first
     assert middle["turn_in"] == middle["turn_out"] != [0, 0, 0]
+    copy_text(focused, focused.widget())
+    focused.command("plainSlopes")
+    focused.press("Control+v")  # the text has them all
+    names = ("tangent_in", "tangent_out", "turn_in", "turn_out")
+    read = [[key.get(name) for name in names] for key in focused.state()["keyframes"]]
+    assert read == [[key.get(name) for name in names] for key in (first, middle, last)]
     focused.command("plainSlopes")
     assert trajectory_from_json(focused.widget()).keyframes == keys_at(0, 4, 8).keyframes
     blank = focused.picture("curves")
