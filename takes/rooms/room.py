@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from ...common.cancel import cancel_point, cancellable
 from ...common.memory import FLOAT, require_memory
 from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.rotations import look_at, rigid
 from ...geometry.lenses import Lens
 from ...geometry.lenses.pinhole import Pinhole
+from ...geometry.points.threads import map_in_threads
 from .figure import Look, Moment, moment
 from .movement import Movement
 from .ray_caster import Hits, Light, Rays, Shading, darken_near, shade, trace
@@ -28,7 +26,6 @@ Progress = Callable[[int, int], None]
 SUPERSAMPLING = 2  # rays a side of a pixel
 _MOST_THREADS = 8
 _BYTES_PER_PIXEL = 600  # that a thread holds while it draws
-_SECONDS_BETWEEN_POINTS = 0.2
 _LAMP_FOV = 136.0  # degrees: how far to the side the lamp's shadows reach
 
 
@@ -225,27 +222,9 @@ def in_field(camera: Camera) -> Tensor:
 
 def _frame_by_frame(draw: Callable[[int], Tensor], n_frames: int, progress: Progress | None) -> list[Tensor]:
     """Draw all frames, one a core at a time: their many small operations do not fill several cores."""
-    images, stopped = [], threading.Event()
-
-    def check() -> None:
-        if stopped.is_set():
-            raise CancelledError
-
-    def drawn(frame: int) -> Tensor:
-        with cancellable(check):  # what a node asks belongs to its own thread
-            return draw(frame)
-
-    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-        futures = [pool.submit(drawn, frame) for frame in range(n_frames)]
-        try:
-            for future in futures:
-                while wait([future], _SECONDS_BETWEEN_POINTS).not_done:
-                    cancel_point()
-                images.append(future.result())
-                if progress:
-                    progress(len(images), n_frames)
-        except BaseException:
-            stopped.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+    images = []
+    for image in map_in_threads(draw, range(n_frames), min(_MOST_THREADS, os.cpu_count() or 1)):
+        images.append(image)
+        if progress:
+            progress(len(images), n_frames)
     return images
