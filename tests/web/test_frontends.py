@@ -132,6 +132,23 @@ def test_app_mode_has_room_for_the_editor(opened):
         opened.page.evaluate("app.extensionManager.command.execute('Comfy.ToggleLinear')")
 
 
+def test_app_mode_of_the_named_frontend_lets_no_node_lie_over_the_editor(opened):
+    shown = CameraEditor(opened, VUE)
+    shown.load_workflow(template("ego_camera"))
+    if not opened.page.evaluate(_HAS_APP_MODE):
+        pytest.skip("this frontend has no App mode")
+    toggle = "app.extensionManager.command.execute('Comfy.ToggleLinear')"
+    opened.page.evaluate(toggle)
+    opened.page.wait_for_timeout(2500)
+    try:
+        if not opened.page.evaluate(_LISTS_ALL_NODES):
+            pytest.skip("this frontend's App mode shows chosen inputs alone")
+        screenshot(opened, SCREENSHOTS / "app_mode_all_nodes.png")
+        assert opened.page.evaluate(_OVER_THE_EDITOR) == []
+    finally:
+        opened.page.evaluate(toggle)
+
+
 @pytest.mark.parametrize("renderer", [CLASSIC, VUE])
 def test_what_ran_while_the_page_was_closed_is_there(opened, frontend_server, renderer):
     shown = CameraEditor(opened, renderer)
@@ -246,6 +263,23 @@ _APP_MODE = """async () => {
   made.extra = { ...made.extra, linearData: { inputs: [[node.id, 'editor']], outputs: [node.id] } };
   await app.loadGraphData(made);
   await app.extensionManager.command.execute('Comfy.ToggleLinear');
+}"""
+
+_LISTS_ALL_NODES = (
+    "[...document.querySelectorAll('.contain-size .lg-node-widgets')].some((one) => one.checkVisibility())"
+)
+
+# What other nodes have at the editor's place.
+_OVER_THE_EDITOR = """() => {
+  const parts = [...document.querySelectorAll('.contain-size > .lg-node-widgets')]
+    .filter((one) => one.checkVisibility());
+  const editors = parts.map((one) => one.querySelector('.e2e')).filter(Boolean);
+  if (!editors.length) return ['there is no editor'];
+  return editors.flatMap((editor) => {
+    const { top, bottom } = editor.getBoundingClientRect();
+    return parts.filter((one) => !one.contains(editor)).map((one) => one.getBoundingClientRect())
+      .filter((box) => box.top < bottom - 1 && box.bottom > top + 1).map((box) => [box.top, box.bottom, top, bottom]);
+  });
 }"""
 
 # Buttons without anything to see on them.

@@ -3,6 +3,11 @@
 import { app } from "../../../scripts/app.js";
 
 const LOOK_EVERY = 250; // ms
+const MARK = "exo2ego-element";
+
+// App mode as frontend 1.32 has it gives each node's widgets 400 px at most: what is higher lies over the next ones.
+const CSS = `.contain-size > .lg-node-widgets:has(.${MARK}) { max-height: none; flex: none; }`;
+document.head.append(Object.assign(document.createElement("style"), { textContent: CSS }));
 
 const placed = new Map(); // root to {node, className}
 
@@ -22,6 +27,7 @@ export function addElement(node, name, root, options = {}) {
   widget.serialize = false;
   Object.defineProperty(widget, "width", { get: () => undefined, set: () => {}, configurable: true });
   placed.set(root, { node, className: root.classList[0] });
+  root.classList.add(MARK);
   return widget;
 }
 
