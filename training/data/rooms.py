@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from ...common.whole_file import whole_file
 from ...takes.random_rooms.take import RandomRoom, TakeSize
 
 PER_SHARD = 25
+
+_LIKE = 2.0  # mean difference of two pictures, of 255: processors differ by less than 0.1, kitchens by 10 and more
 
 
 def write_rooms(
@@ -38,16 +41,46 @@ def write_rooms(
         worker: which of `n_workers` processes this is.
         n_workers: how many share the work.
         progress: called with (shards done, all) after each; may raise to stop.
+
+    Raises:
+        ValueError: if the first shard that is there shows other rooms than its numbers give now.
     """
+    checked = False
     for number in range(worker, n_shards, n_workers):
         path = folder / f"{shard_name(number)}.npz"
-        if not path.exists():
+        if path.exists():
+            checked = checked or _check_rooms(path, number * per_shard, size)
+        else:
             rooms = range(number * per_shard, (number + 1) * per_shard)
             parts = [_arrays(room, size) for room in rooms]
             with whole_file(path) as unfinished:
                 np.savez_compressed(unfinished, **{name: np.stack([part[name] for part in parts]) for name in parts[0]})
         if progress is not None:
             progress(number + 1, n_shards)
+
+
+def rooms_made(shard: Path) -> dict[str, str]:
+    """Return what tells clips of a shard from those of another rendering: the checksum of its true ego views."""
+    with ZipFile(shard) as file:
+        return {"rooms": f"{file.getinfo('truth.npy').CRC:08x}"}
+
+
+def _check_rooms(path: Path, room: int, size: TakeSize | None) -> bool:
+    """Check that a shard, whose first room has this number, was rendered as it would be now."""
+    with np.load(path) as shard:
+        then = {name: shard[name][0] for name in ("exo", "truth")}
+    now = _arrays(room, size)
+    for name, frames in then.items():
+        if frames.shape != now[name].shape:
+            what = f"{name} is {' x '.join(map(str, frames.shape))}, now {' x '.join(map(str, now[name].shape))}"
+        elif (difference := np.abs(frames.astype(np.int16) - now[name]).mean()) > _LIKE:
+            what = f"{name} differs by {difference:.0f} of 255 in the mean"
+        else:
+            continue
+        raise ValueError(
+            f"{path} was rendered by another version of the rooms ({what}). Delete {path.parent} and render them again."
+        )
+    return True
 
 
 def shard_name(number: int) -> str:

@@ -26,6 +26,7 @@ from ...wan.egox.prompt import TEXT_TOKENS
 from ..bfloat16 import is_fast_in_bfloat16
 from ..data.cache import write_shard
 from ..data.clips import TrainingClip
+from ..data.rooms import rooms_made
 from .vae import decode, encode
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ def encode_shard(
         arrays = {name: file[name] for name in file.files}
     if "arms" not in arrays:
         raise ValueError(f"{shard} was rendered by an older version, without `arms`: delete it and render it again.")
-    made = {"geometry": geometry.value, **scale.made()}
+    made = {"geometry": geometry.value, **scale.made(), **rooms_made(shard)}
     names = []
     due = [number for number in range(len(arrays["exo"])) if keep(number)]
     for first in range(0, len(due), _ROOMS_AT_ONCE):

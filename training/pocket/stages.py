@@ -21,8 +21,8 @@ import torch
 from ...common.whole_file import whole_file
 from ...networks.pocket_files import pocket_file
 from ...networks.weights.safetensors_file import write_safetensors
-from ..data.cache import ClipCache
-from ..data.rooms import shards_in, write_rooms
+from ..data.cache import ClipCache, Made
+from ..data.rooms import rooms_made, shards_in, write_rooms
 from ..network.egox_method import EgoXMethod
 from .encode_rooms import LatentScale, encode_shard, measure_scale
 from .export import stock_transformer, stored_types
@@ -64,15 +64,16 @@ def trained_vae(plan: PocketPlan) -> tuple[AutoencoderKLWan, LatentScale]:
 
 
 def make_clips(plan: PocketPlan, show: Callable[[str], None] = print, part: tuple[int, int] = (1, 1)) -> None:
-    """Encode the rooms that are not in the cache yet, or there by another VAE, or the I-th of N parts of them."""
+    """Encode the rooms that are not in the cache yet, or there by another VAE or renderer, or the I-th of N parts."""
     vae, scale = trained_vae(plan)
     geometry = plan.recipe().egox.resolved_geometry
     cache = ClipCache(plan.folder / CLIPS, may_be_empty=True)
     for shard in shards_in(plan.folder / ROOMS)[part[0] - 1 :: part[1]]:
+        made = scale.made() | rooms_made(shard)
 
-        def is_due(number: int, shard: Path = shard) -> bool:
-            name = f"{shard.stem}-{number:02d}"
-            return name not in cache or cache.stale(name, scale.made()) is not None
+        def is_due(number: int, stem: str = shard.stem, made: Made = made) -> bool:
+            name = f"{stem}-{number:02d}"
+            return name not in cache or cache.stale(name, made) is not None
 
         names = encode_shard(vae, scale, shard, plan.folder / CLIPS, geometry, keep=is_due)
         show(f"{shard.stem}: {len(names)} clips")

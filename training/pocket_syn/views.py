@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from diffusers import AutoencoderKLWan
 
 _GRAY = 0.5
+_LIKE = 0.1  # relative difference of two latents: processors differ by less than 0.01, kitchens by 0.5 and more
 _GOLDEN = 0.618034
 
 
@@ -109,20 +110,39 @@ def write_views(
         encoder: the pocket VAE.
         recipe: of a stage of Exo2EgoSyn: sizes and number of views.
         cancel_check: called before every room; may raise to stop.
+
+    Raises:
+        ValueError: if the first clip that is there is of another kitchen than its number gives now.
     """
     cache = ClipCache(folder, may_be_empty=True)
+    checked = False
     made = {"views": str(recipe.exo2egosyn.views), "frames": str(n_frames), **encoder.scale.made()}
     count = 0
     for number in numbers:
         name = room_name(number)
-        if name in cache and cache.stale(name, made) is None:
+        is_there = name in cache and cache.stale(name, made) is None
+        if is_there and checked:
             continue
         cancel_check()
         clip = clip_of_room(number, n_frames, recipe.data.ego_size[0], recipe.exo2egosyn.frame_stride)
-        take = kitchen_views(number, clip, recipe.exo2egosyn.views)
-        write_shard(folder, {name: (encode_room(take, encoder, recipe), made)})
+        encoded = encode_room(kitchen_views(number, clip, recipe.exo2egosyn.views), encoder, recipe)
+        if is_there:
+            checked = _check_kitchen(cache, name, encoded)
+            continue
+        write_shard(folder, {name: (encoded, made)})
         count += 1
     return count
+
+
+def _check_kitchen(cache: ClipCache, name: str, now: ViewsClip) -> bool:
+    """Check that a clip shows the kitchen that its number gives now."""
+    then, now_ego = cache.read(name).ego.float(), now.ego.float()
+    if then.shape != now_ego.shape or (then - now_ego).norm() > _LIKE * now_ego.norm():
+        raise ValueError(
+            f"The clip {name} in {cache.folder} shows another kitchen than its number gives now: it was rendered by "
+            f"another version. Delete {cache.folder} and make the clips again."
+        )
+    return True
 
 
 def write_first_frames(views: Path, firsts: Path) -> None:

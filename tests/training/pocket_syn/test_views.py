@@ -9,7 +9,7 @@ from exo2ego.takes.example.room import ExampleRoom
 from exo2ego.takes.random_rooms.kitchen import random_kitchen
 from exo2ego.takes.random_rooms.views import random_views
 from exo2ego.takes.rooms.paints import Plain
-from exo2ego.training.data.cache import ClipCache
+from exo2ego.training.data.cache import ClipCache, write_shard
 from exo2ego.training.pocket.encode_rooms import LatentScale
 from exo2ego.training.pocket.plan import PocketPlan
 from exo2ego.training.pocket.vae import pocket_vae
@@ -95,6 +95,19 @@ def test_what_is_there_is_not_made_again(encoder, recipe, tmp_path):
     assert {entry.layout.frames for entry in cache.entries.values()} == {1}
     another = PocketEncoder(encoder.vae, LatentScale(encoder.scale.mean, 2 * encoder.scale.std))
     assert write_views(views, range(1), 5, another, recipe) == 1
+
+
+def test_clips_of_another_version_of_the_kitchens_are_refused(encoder, recipe, tmp_path):
+    write_views(tmp_path, range(1), 5, encoder, recipe)
+    made = ClipCache(tmp_path).entries["room_000000"].made
+    for other, message in ((7, "shows another kitchen than its number gives now"), (0, None)):
+        take = kitchen_views(other, clip_of_room(0, 5, SIZE), recipe.exo2egosyn.views)
+        write_shard(tmp_path, {"room_000000": (encode_room(take, encoder, recipe), made)})
+        if message is None:
+            assert write_views(tmp_path, range(1), 5, encoder, recipe) == 0
+        else:
+            with pytest.raises(ValueError, match=message):
+                write_views(tmp_path, range(1), 5, encoder, recipe)
 
 
 def test_rooms_have_four_cameras_at_most():
