@@ -36,7 +36,14 @@ from ..shared.finite_steps import FiniteSteps
 from ..shared.memory import TokenMemoryEstimate
 from ..shared.replayed_graphs import outside_replayed_graphs
 from ..shared.side_model import SideNetwork
-from ..shared.wrappers import ModelCall, model_call_wrapper, set_wrappers, transformer_options_of_run, window_frames
+from ..shared.wrappers import (
+    SYN_KEY,
+    ModelCall,
+    model_call_wrapper,
+    set_wrappers,
+    transformer_options_of_run,
+    window_frames,
+)
 from .adapters import CallFeatures, SynAdapters
 from .checks import check_guider, check_poses, check_sampled_latent, check_views
 from .hooks import SynCounts, SynHooks
@@ -47,7 +54,6 @@ from .weights import patch_weights, remove_weights
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
 
-SYN_KEY = "exo2egosyn"
 
 _UNCOND = 1  # in cond_or_uncond
 

@@ -56,6 +56,16 @@ def require_wan22_i2v(model: ModelPatcher, files: Iterable[str] = ()) -> Any:
     return network
 
 
+def require_wan_i2v(model: ModelPatcher) -> Any:
+    """Return the `WanModel` inside a MODEL of either method, see `require_wan21_i2v` and `require_wan22_i2v`.
+
+    Raises:
+        ValueError: for any other model.
+    """
+    wanted = WAN22_I2V if what_it_is(_network(model)) == WAN22_I2V else WAN21_I2V
+    return _require(model, wanted, f"{WHAT_TO_LOAD_21} {WHAT_TO_LOAD_22}")
+
+
 def what_it_is(network: Any) -> str:
     """Return a network's name, for people: what `wan_kind` says of its file."""
     name = type(network).__name__
@@ -97,11 +107,15 @@ def files_upstream(prompt: Mapping[str, Any], node: str, name: str = "model") ->
 
 
 def _require(model: ModelPatcher, wanted: str, what_to_load: str) -> Any:
-    network = model.get_model_object("diffusion_model")
-    network = getattr(network, "_orig_mod", network)  # some nodes put a compiled module in its place
+    network = _network(model)
     if (found := what_it_is(network)) != wanted:
         raise ValueError(f"This model is {found}. {what_to_load}")
     return network
+
+
+def _network(model: ModelPatcher) -> Any:
+    network = model.get_model_object("diffusion_model")
+    return getattr(network, "_orig_mod", network)  # some nodes put a compiled module in its place
 
 
 def _model_files(values: Iterable[Any]) -> tuple[str, ...]:

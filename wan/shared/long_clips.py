@@ -19,7 +19,7 @@ from torch import Tensor
 from ...common.windows import Windows
 from .memory import MemoryEstimate
 from .steps_of_run import StepsOfRun
-from .wrappers import WINDOWS_KEY, ModelCall, set_wrappers, window_frames
+from .wrappers import SYN_KEY, WINDOWS_KEY, ModelCall, model_call_wrapper, set_wrappers, window_frames
 
 if TYPE_CHECKING:
     from comfy.model_patcher import ModelPatcher
@@ -41,7 +41,8 @@ class FramesOfClip:
 def sample_in_windows(model: ModelPatcher, windows: Windows) -> ModelPatcher:
     """Return a clone of a MODEL that samples clips longer than a window in windows; shorter ones as before.
 
-    ComfyUI's own context windows go before it where they are set. It goes in any order with EgoX, GGA and caches.
+    ComfyUI's own context windows go before it where they are set. It goes in any order with EgoX, GGA, Exo2EgoSyn and
+    caches.
 
     Args:
         model: MODEL.
@@ -56,6 +57,9 @@ def sample_in_windows(model: ModelPatcher, windows: Windows) -> ModelPatcher:
         WrappersMP.DIFFUSION_MODEL: InWindows(windows, progress),
     }
     set_wrappers(patched, WINDOWS_KEY, wrappers)
+    exo2egosyn = model_call_wrapper(patched, SYN_KEY)
+    if exo2egosyn is not None:  # it belongs inside: it gives each window its views and poses
+        set_wrappers(patched, SYN_KEY, {WrappersMP.DIFFUSION_MODEL: exo2egosyn})
     patched.add_object_patch("memory_required", memory.memory_required)
     return patched
 

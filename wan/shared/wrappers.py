@@ -19,6 +19,7 @@ EGOX_KEY = "exo2ego"
 GGA_KEY = "exo2ego_gga"
 WINDOWS_KEY = "exo2ego_windows"
 REUSE_KEY = "exo2ego_reuse"
+SYN_KEY = "exo2egosyn"
 
 
 def set_wrappers(patched: ModelPatcher, key: str, wrappers: Mapping[str, Callable]) -> None:

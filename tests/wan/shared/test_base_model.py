@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from exo2ego.wan.egox.lora import apply_lora, read_lora
-from exo2ego.wan.shared.base_model import require_wan21_i2v
+from exo2ego.wan.shared.base_model import require_wan21_i2v, require_wan_i2v
 from support.egox_graph import with_egox, with_gga
 
 NAMES = {
@@ -35,6 +35,17 @@ def test_other_wans_are_named_and_the_right_one_is_told(wrong_bases, tiny_files,
     for use in uses:
         with pytest.raises(ValueError, match=f"This model is {NAMES[kind]}.*needs Wan 2.1 I2V 14B"):
             use(wrong)
+
+
+def test_either_methods_wan_passes_where_both_may(model, wrong_bases):
+    import comfy.sd
+
+    assert require_wan_i2v(model) is model.model.diffusion_model
+    wan22 = comfy.sd.load_diffusion_model(str(wrong_bases["i2v_2.2"]))
+    assert require_wan_i2v(wan22) is wan22.model.diffusion_model
+    vace = comfy.sd.load_diffusion_model(str(wrong_bases["vace"]))
+    with pytest.raises(ValueError, match=r"This model is Wan VACE.*needs Wan 2\.1 I2V 14B.*needs Wan 2\.2 I2V A14B"):
+        require_wan_i2v(vace)
 
 
 def test_other_families_are_named():
