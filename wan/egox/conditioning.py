@@ -22,6 +22,9 @@ from ..shared.vae import encode_video
 from .match import LATENT_KEY, Match, matched
 from .prompt import TEXT_TOKENS
 
+# In conditioning for a model that ignores image features, so that nobody is told to bring them.
+NO_IMAGE_FEATURES = "exo2ego_no_image_features"
+
 
 class ClipPicture(str, Enum):
     """What CLIP sees."""
@@ -176,7 +179,7 @@ def _in_force(match: Match, has_clip: bool, is_black: bool, without_prior: bool)
 
 def _notes(positive: list[Any], negative: list[Any], clip_vision: Any | None) -> tuple[str, ...]:
     notes = []
-    if clip_vision is None:
+    if clip_vision is None and not all(options.get(NO_IMAGE_FEATURES) for _, options in positive):
         notes.append(
             "No CLIP vision model is connected, so the model gets no image features; EgoX was trained on them."
         )

@@ -16,6 +16,7 @@ from ...common.wan_grid import TEXT_WIDTH
 from ...networks.pocket_files import POCKET, TRANSFORMER_FILE, pocket_file, without_clip
 from ...networks.weights.egox_lora import EgoXLoraHeader
 from ...networks.weights.safetensors_file import read_safetensors
+from ..egox.conditioning import NO_IMAGE_FEATURES
 from ..egox.prompt import TEXT_TOKENS
 from ..egox.trained import add_trained
 
@@ -64,7 +65,7 @@ def load_pocket(
         add_trained(model, TRANSFORMER_FILE, header, report)
     vae = _load_vae(decoder)
     vae.throw_exception_if_invalid()
-    return Pocket(model, vae, [[torch.zeros(1, TEXT_TOKENS, TEXT_WIDTH), {}]], header)
+    return Pocket(model, vae, [[torch.zeros(1, TEXT_TOKENS, TEXT_WIDTH), {NO_IMAGE_FEATURES: True}]], header)
 
 
 def _load_vae(path: Path) -> Any:

@@ -17,6 +17,7 @@ from exo2ego.networks.pocket_files import (
     pocket_file,
     without_clip,
 )
+from exo2ego.wan.egox.conditioning import condition_egox
 from exo2ego.wan.egox.trained import TRAINED_KEY
 from exo2ego.wan.pocket.load import load_pocket
 from exo2ego.wan.shared.base_model import require_wan22_i2v
@@ -50,6 +51,16 @@ def test_its_vae_brings_a_picture_back(pocket):
         back = pocket.vae.decode(latent)[0]
         error = (back - view).square().mean(dim=(0, 1, 2))  # by channel
         assert (-10 * error.log10() > 25).all(), error  # dB
+
+
+def test_nobody_is_told_to_bring_image_features_that_it_ignores(pocket):
+    from exo2ego.takes.example.room import example_take
+
+    take = example_take(1, exo_width=224, exo_height=128, ego_size=128)
+    text = [[pocket.conditioning[0][0], {}]]
+    for positive, n_notes in ((pocket.conditioning, 0), (text, 1), ([*text, *pocket.conditioning], 1)):
+        made = condition_egox(positive, positive, pocket.vae, take.exo, take.ego_prior)
+        assert len([note for note in made.notes if "No CLIP vision model" in note]) == n_notes
 
 
 def test_its_file_says_how_it_was_trained(pocket):
