@@ -59,7 +59,7 @@ def test_nobody_is_told_to_bring_image_features_that_it_ignores(pocket):
     take = example_take(1, exo_width=224, exo_height=128, ego_size=128)
     text = [[pocket.conditioning[0][0], {}]]
     for positive, n_notes in ((pocket.conditioning, 0), (text, 1), ([*text, *pocket.conditioning], 1)):
-        made = condition_egox(positive, positive, pocket.vae, take.exo, take.ego_prior)
+        made = condition_egox(positive, positive, pocket.vae, take.exo, take.ego_truth)
         assert len([note for note in made.notes if "No CLIP vision model" in note]) == n_notes
 
 
