@@ -28,7 +28,7 @@ from .timed import train_until
 if TYPE_CHECKING:
     from diffusers import WanTransformer3DModel
 
-_STILLS_SHARE = 0.8  # of the steps: after them clips of one frame are left out
+_STILLS_SHARE = 0.85  # of the steps: after them clips of one frame are left out
 _FITTED_AT_ONCE = 8  # clips, for the fit of the last layer
 
 
