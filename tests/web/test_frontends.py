@@ -155,7 +155,7 @@ def test_what_ran_while_the_page_was_closed_is_there(opened, frontend_server, re
     shown.load(start=True, reliability=round(0.1 + time.time() % 1 / 10, 4), height=112)  # no run of it is known
     page = opened.page
     empty = page.locator(".e2e-empty").filter(visible=True)
-    assert empty.count() == 1
+    empty.wait_for()
     page.get_by_label("Presets").filter(visible=True).select_option("start")
     page.wait_for_timeout(300)
     assert "The start camera is connected" in page.locator(".e2e-message").filter(visible=True).inner_text()
