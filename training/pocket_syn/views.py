@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zlib import crc32
 
 import torch
 from torch import Tensor
@@ -129,7 +130,9 @@ def write_views(
         if is_there:
             checked = _check_kitchen(cache, name, encoded)
             continue
-        write_shard(folder, {name: (encoded, made)})
+        # What tells its first frame, which has a cache of its own, from that of another rendering.
+        kitchen = {"kitchen": f"{crc32(encoded.ego.numpy().tobytes()):08x}"}
+        write_shard(folder, {name: (encoded, made | kitchen)})
         count += 1
     return count
 

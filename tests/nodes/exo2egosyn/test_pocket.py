@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from demo.graph import POCKET_SYN_WORKFLOW, load_graph
@@ -39,14 +41,20 @@ def graph(components):
     return with_inputs(made, "Sampler", steps=STEPS, seed=SEED)
 
 
-def test_equals_a_loop_written_out(comfy_server, comfy_client, graph, components):
-    comfy_client.run(recorded_syn(graph, "pocket.safetensors"))
-    record = load_file(comfy_server.base / "output" / "pocket.safetensors")
-    assert record["exo"].shape == (2, 16, 2, 8, 8)
+@pytest.fixture(scope="module")
+def weights(comfy_server, components):
+    """Of the witness: the pocket transformer with the components."""
     folder = comfy_server.base / "models" / "exo2egosyn"
     parts = {name: load_file(folder / file) for name, file in components.items() if name != "align"}
     base = {name: value.float() for name, value in without_clip(load_file(pocket_file("diffusion_models"))).items()}
-    clip = SynClip(
+    return SynWeights(base, **parts)
+
+
+def record_of(comfy_server, comfy_client, graph, file):
+    """Run a graph; returns its samples, and the clip that they are of."""
+    comfy_client.run(recorded_syn(graph, file))
+    record = load_file(comfy_server.base / "output" / file)
+    return record["samples"], SynClip(
         exo=record["exo"],
         condition=record["positive_condition"],
         mask=record["positive_mask"],
@@ -55,9 +63,38 @@ def test_equals_a_loop_written_out(comfy_server, comfy_client, graph, components
         positive=record["positive"],
         negative=record["negative"],
     )
-    noise = torch.randn(1, *clip.condition.shape[1:], generator=torch.manual_seed(SEED))
-    expected = sample(SynWeights(base, **parts), clip, noise, steps=STEPS, shift=8.0, cfg=1.0, sampler="euler")
-    assert (record["samples"] - expected).abs().max() < 1e-3 * expected.abs().max()
+
+
+def expected_of(weights, clip, noise, **settings):
+    return sample(weights, clip, noise, steps=STEPS, shift=8.0, cfg=1.0, sampler="euler", **settings)
+
+
+def noise_of(clip):
+    return torch.randn(1, *clip.condition.shape[1:], generator=torch.manual_seed(SEED))
+
+
+def test_equals_a_loop_written_out(comfy_server, comfy_client, graph, weights):
+    samples, clip = record_of(comfy_server, comfy_client, graph, "pocket.safetensors")
+    assert clip.exo.shape == (2, 16, 2, 8, 8)
+    expected = expected_of(weights, clip, noise_of(clip))
+    assert (samples - expected).abs().max() < 1e-3 * expected.abs().max()
+
+
+def test_a_long_clip_in_windows(comfy_server, comfy_client, graph, weights):
+    """Of 13 frames, which share nothing: each window is a clip of its own exo frames and poses."""
+    long = with_inputs(graph, "Take", frames=13)
+    sampler = node_id(long, "Sampler")
+    inputs = {"model": long[sampler]["inputs"]["model"], "frames": 5, "overlap": 0}
+    long = with_inputs(
+        {**long, "long": {"class_type": "Exo2EgoLongClip", "inputs": inputs}}, "Sampler", model=["long", 0]
+    )
+    samples, clip = record_of(comfy_server, comfy_client, long, "pocket_long.safetensors")
+    assert samples.shape[2] == 4
+    for frames in ([0, 1], [2, 3]):
+        parts = {name: getattr(clip, name)[:, :, frames] for name in ("exo", "condition", "mask")}
+        noise = noise_of(clip)[:, :, frames]
+        expected = expected_of(weights, replace(clip, **parts), noise, pose_frames=frames)
+        assert (samples[:, :, frames] - expected).abs().max() < 1e-3 * expected.abs().max()
 
 
 def test_it_scores_its_video(comfy_client, graph):

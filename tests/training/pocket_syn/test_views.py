@@ -13,6 +13,7 @@ from exo2ego.training.data.cache import ClipCache, write_shard
 from exo2ego.training.pocket.encode_rooms import LatentScale
 from exo2ego.training.pocket.plan import PocketPlan
 from exo2ego.training.pocket.vae import pocket_vae
+from exo2ego.training.pocket_syn import views
 from exo2ego.training.pocket_syn.plan import SynPlan
 from exo2ego.training.pocket_syn.views import (
     PocketEncoder,
@@ -108,6 +109,18 @@ def test_clips_of_another_version_of_the_kitchens_are_refused(encoder, recipe, t
         else:
             with pytest.raises(ValueError, match=message):
                 write_views(tmp_path, range(1), 5, encoder, recipe)
+
+
+def test_first_frames_of_kitchens_that_were_made_anew_are_made_anew(encoder, recipe, tmp_path, monkeypatch):
+    first, again, firsts = tmp_path / "first", tmp_path / "again", tmp_path / "firsts"
+    write_views(first, range(1), 5, encoder, recipe)
+    write_first_frames(first, firsts)
+    other = kitchen_views(7, clip_of_room(0, 5, SIZE), recipe.exo2egosyn.views)
+    monkeypatch.setattr(views, "kitchen_views", lambda *given: other)  # as another version would render them
+    write_views(again, range(1), 5, encoder, recipe)
+    write_first_frames(again, firsts)
+    expected = first_frame(ClipCache(again).read("room_000000"))
+    assert torch.equal(ClipCache(firsts).read("room_000000").ego, expected.ego)
 
 
 def test_rooms_have_four_cameras_at_most():
