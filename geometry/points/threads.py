@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from threading import Event
 from typing import TypeVar
 
 import torch
@@ -28,7 +27,7 @@ def map_in_threads(
     """Yield the results of `work` in the order of the items, of which few are worked on or wait at a time.
 
     `work` may ask whether to go on (see `cancel`), and computes in inference mode if the caller does. What it raises is
-    raised here; what has begun is finished before that.
+    raised here; what has begun is finished before that, and no thread begins anything after that.
 
     Args:
         work: is called in several threads at once.
@@ -39,14 +38,17 @@ def map_in_threads(
     if n_threads <= 1:
         yield from map(work, items)
         return
-    is_inference, has_failed = torch.is_inference_mode_enabled(), Event()
+    is_inference = torch.is_inference_mode_enabled()
+    errors: list[BaseException] = []
 
     def within(item: T) -> R:
+        if errors:
+            raise errors[0]
         try:
             with torch.inference_mode(is_inference):
                 return work(item)
-        except BaseException:
-            has_failed.set()
+        except BaseException as error:
+            errors.append(error)
             raise
 
     ahead = _AHEAD * n_threads if most_ahead is None else min(most_ahead, _AHEAD * n_threads)
@@ -54,7 +56,7 @@ def map_in_threads(
     with ThreadPoolExecutor(n_threads) as pool:
         try:
             for item in items:
-                if has_failed.is_set():
+                if errors:
                     break
                 waiting.append(pool.submit(copy_context().run, within, item))
                 if len(waiting) > ahead:

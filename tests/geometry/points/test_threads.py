@@ -38,6 +38,25 @@ def test_what_the_work_raises_is_raised_and_nothing_more_begins(n_threads):
     assert len(begun) < 100
 
 
+def test_a_thread_whose_work_has_failed_begins_nothing_more():
+    def items():
+        for item in range(100):
+            if item == 4:  # the caller is about to wait, and others lie ready
+                go_on.set()
+            yield item
+
+    def work(item):
+        begun.append(item)
+        go_on.wait()
+        raise ValueError(f"of {item}")
+
+    for _ in range(100):  # which thread is first is a matter of moments
+        begun, go_on = [], threading.Event()
+        with pytest.raises(ValueError, match="of [01]"):
+            list(map_in_threads(work, items(), 2))
+        assert len(begun) <= 2
+
+
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_the_callers_question_whether_to_go_on_is_asked_in_the_threads(n_threads):
     asked = []
