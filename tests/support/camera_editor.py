@@ -145,11 +145,15 @@ class CameraEditor:
         """Wait until the editor has drawn in full what was asked of it."""
         self.page.evaluate(_DRAWN)
 
-    def step_of_graph(self, key: str) -> None:
+    def step_of_graph(self, key: str) -> bool:
         """Undo or redo in the graph by its key, and wait until its nodes are made anew.
 
         A click beside all nodes takes the focus from the editor. There must be none between an undo and its redo: at
         each ComfyUI looks for changes, and with Nodes 2.0 it finds some after an undo, so that nothing can be redone.
+
+        Returns:
+            Whether there was anything to undo or redo. Nodes 2.0 measure their nodes once more on busy machines, which
+            ComfyUI takes for a change, and forgets what could be redone.
         """
         has_focus = "Boolean(document.activeElement?.closest('.e2e'))"
         if self.page.evaluate(has_focus):
@@ -157,8 +161,9 @@ class CameraEditor:
             assert not self.page.evaluate(has_focus), "the editor keeps the focus"
         self.page.evaluate(f"() => {{ window.formerEditor = {_FIND}; }}")
         self.page.keyboard.press(key)
-        self.page.wait_for_function(f"{_FIND} && {_FIND} !== window.formerEditor")
+        is_done = self.page.evaluate(_STEPPED, "undoQueue" if key == "Control+z" else "redoQueue")
         self.page.wait_for_timeout(1000)  # Nodes 2.0 show them a moment later
+        return is_done
 
     def press(self, *keys: str) -> None:
         """Press keys, one after the other; the editor has the focus after a click into it."""
@@ -184,6 +189,18 @@ _DRAWN = f"""async () => {{
   const isBusy = (editor) => editor && (editor.drawing || (editor.moving && !editor.playing));
   do await frame(); while (isBusy({_FIND}));
   await frame();
+}}"""
+
+# Until the nodes are made anew, or for some frames nothing was there to take and nothing was being taken.
+_STEPPED = f"""async (queue) => {{
+  const tracker = app.extensionManager.workflow.activeWorkflow.changeTracker;
+  for (let idle = 0; idle < 60; ) {{
+    await new Promise((next) => requestAnimationFrame(next));
+    const now = {_FIND};
+    if (now && now !== window.formerEditor) return true;
+    idle = tracker[queue].length || tracker._restoringState ? 0 : idle + 1;
+  }}
+  return false;
 }}"""
 
 # A place of the graph, seen and not on a node or a link: below all of them.

@@ -37,13 +37,15 @@ def test_the_editor_on_the_screen_lives_after_an_undo_of_the_graph(opened, rende
     text = shown.widget()
     assert text.count('"frame"') == 2
 
-    def step(key: str) -> None:
-        shown.step_of_graph(key)
+    def step(key: str) -> bool:
+        is_done = shown.step_of_graph(key)
         assert shown_editors(opened) == 1
         assert opened.page.evaluate(_IS_LIVE), f"after {key} the editor on the screen is a dead one"
+        return is_done
 
-    for key in ("Control+z", "Control+y", "Control+z"):
-        step(key)
+    assert step("Control+z")
+    if step("Control+y") or renderer == CLASSIC:
+        assert step("Control+z")
     for _ in range(2):  # Nodes 2.0 may have found changes of their own after the redo, which are undone first
         if shown.widget() == text:
             step("Control+z")
@@ -152,7 +154,8 @@ def test_app_mode_of_the_named_frontend_lets_no_node_lie_over_the_editor(opened)
 @pytest.mark.parametrize("renderer", [CLASSIC, VUE])
 def test_what_ran_while_the_page_was_closed_is_there(opened, frontend_server, renderer):
     shown = CameraEditor(opened, renderer)
-    shown.load(start=True, reliability=round(0.1 + time.time() % 1 / 10, 4), height=112)  # no run of it is known
+    # No run of it is known. ComfyUI rounds to hundredths.
+    shown.load(start=True, reliability=0.21 if renderer == VUE else 0.22, height=112)
     page = opened.page
     empty = page.locator(".e2e-empty").filter(visible=True)
     empty.wait_for()
