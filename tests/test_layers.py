@@ -85,6 +85,7 @@ COMMON_USES = {("common/memory", "psutil")}  # how much memory is free; ComfyUI 
 KERNELS = {
     *(ROOT / "attention" / "backends").glob("triton_*kernel.py"),
     *(ROOT / "takes" / "rooms").glob("compiled_*.py"),
+    *(ROOT / "geometry" / "points").glob("compiled_*.py"),
 }
 TOP_FOLDERS = sorted({floor.partition("/")[0] for floor in FLOORS})
 FILES = sorted(path for folder in TOP_FOLDERS for path in (ROOT / folder).rglob("*.py"))

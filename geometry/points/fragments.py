@@ -1,8 +1,8 @@
 """What the rasterisers take and give: splats in, the nearest points of every pixel out.
 
-Both rasterisers (`rasterizer_torch`, `rasterizer_pytorch3d`) and the readable twin that the tests hold them against
-(`tests/support/rasterizer_reference`) have the same semantics, those of PyTorch3D's `rasterize_points` and
-`PointsRenderer`:
+The rasterisers (`rasterizer_torch`, `rasterizer_numba`, `rasterizer_pytorch3d`) and the readable twin that the tests
+hold them against (`tests/support/rasterizer_reference`) have the same semantics, those of PyTorch3D's
+`rasterize_points` and `PointsRenderer`:
 
 - a point is a hard disc of `radius` pixels; it touches the pixels whose centre lies strictly nearer than that;
 - a pixel keeps the `points_per_pixel` touching points of smallest z, the earlier point first where z is equal;

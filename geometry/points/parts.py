@@ -86,15 +86,15 @@ def visible_frames(
         yield background + visible(cloud.frame_points[own], cloud.frame_colors[own], frame)
 
 
-def strips_of(raster: Raster, memory_budget_bytes: int, device: torch.device) -> list[Raster]:
+def strips_of(raster: Raster, memory_budget_bytes: int, most_pixels: int | None) -> list[Raster]:
     """Cut a frame into strips of equal height whose fragments fit into the memory budget; one row at least.
 
-    On the CPU they are no larger than what the rasteriser is fastest at.
+    Nor are they larger than what the rasteriser is fastest at, `most_pixels`.
     """
     bytes_per_row = raster.width * raster.points_per_pixel * _BYTES_PER_FRAGMENT
     most_rows = memory_budget_bytes // bytes_per_row
-    if device.type == "cpu":
-        most_rows = min(most_rows, rasterizer_torch.FAST_PIXELS // raster.width)
+    if most_pixels is not None:
+        most_rows = min(most_rows, most_pixels // raster.width)
     most_rows = max(1, most_rows)
     height = math.ceil(raster.height / math.ceil(raster.height / most_rows))
     tops = range(0, raster.height, height)
@@ -102,16 +102,17 @@ def strips_of(raster: Raster, memory_budget_bytes: int, device: torch.device) ->
 
 
 def parts_of(
-    frames: Iterator[Visible], strips: list[Raster], memory_budget_bytes: int, device: torch.device
+    frames: Iterator[Visible], strips: list[Raster], memory_budget_bytes: int, most_pixels: int | None
 ) -> Iterator[Part]:
     """Yield a clip in parts that fit into the memory budget: whole frames, or each strip of one after the other.
 
-    On the CPU they are no larger than what the rasteriser is fastest at, either.
+    Nor are they larger than what the rasteriser is fastest at, `most_pixels`.
     """
     whole = len(strips) == 1
-    most = rasterizer_torch.FAST_PIXELS if device.type == "cpu" else None
     first = 0
-    for batch in _batches(frames, strips[0], memory_budget_bytes, most) if whole else ([frame] for frame in frames):
+    for batch in (
+        _batches(frames, strips[0], memory_budget_bytes, most_pixels) if whole else ([frame] for frame in frames)
+    ):
         for strip in strips:
             points = batch if whole else [frame.near(strip) for frame in batch]
             yield Part(slice(first, first + len(batch)), points, replace(strip, n_images=len(batch)))

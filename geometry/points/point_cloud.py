@@ -9,19 +9,17 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from ...common.cancel import bounded_slices
 from ...common.memory import DOUBLE, FLOAT, require_memory
 from ...common.messages import arrived
 from ..cameras.camera import Camera
 from ..depth.depth import Depth
 from ..depth.dynamic_mask import share_of
+from ..depth.reliability import RELIABILITY_THRESHOLD, RELIABILITY_WINDOW, reliable_mask
 from .lift import Lift, RunningMean, chosen_colors
 from .threads import map_in_threads, n_threads_on
 
-# EgoX's release: every second pixel in both directions, and the window of the reliability mask.
+# EgoX's release: every second pixel in both directions.
 STRIDE = 2
-RELIABILITY_WINDOW = 5
-RELIABILITY_THRESHOLD = 0.1
 
 
 class Background(str, Enum):
@@ -102,46 +100,6 @@ class PointCloud:
         if empty:
             lines.append(f"Warning: {len(empty)} frames have no point (first: frame {empty[0]}).")
         return "\n".join(lines)
-
-
-def reliable_mask(depth: Tensor, window: int = RELIABILITY_WINDOW, threshold: float = RELIABILITY_THRESHOLD) -> Tensor:
-    """Return the pixels whose depth can be trusted, away from depth edges and holes (EgoX's release).
-
-    Args:
-        depth: metres [F, H, W], 0 where invalid.
-        window: side of the square around a pixel, odd; at the border its part inside the map.
-        threshold: (largest - smallest) / mean of the window stays below it.
-
-    Returns:
-        [F, H, W] bool. Depth must be positive; a hole in the window makes its pixels unreliable.
-
-    Raises:
-        ValueError: if the shape or the window does not fit.
-    """
-    if depth.ndim != 3:
-        raise ValueError(f"Expected depth [F, H, W], got the shape {list(depth.shape)}.")
-    if window < 1 or window % 2 == 0:
-        raise ValueError(f"The reliability window takes an odd number of pixels, got {window}. Set an odd one.")
-    half = window // 2
-    reliable = torch.empty(depth.shape, dtype=torch.bool)
-    for frame, one in enumerate(depth):
-        for rows in bounded_slices(len(one), one.shape[1]):
-            top, bottom = max(0, rows.start - half), min(len(one), rows.stop + half)  # all that their windows see
-            found = _reliable(one[None, None, top:bottom], window, threshold)
-            reliable[frame, rows] = found[rows.start - top : rows.stop - top]
-    return reliable
-
-
-def _reliable(maps: Tensor, window: int, threshold: float) -> Tensor:
-    """Return `reliable_mask` of one map [1, 1, H, W] as [H, W]."""
-    half = window // 2
-    largest, smallest = maps, -maps
-    for side in ((window, 1), (1, window)):  # a square's maximum is that of its rows' maxima
-        padding = (half * (side[0] > 1), half * (side[1] > 1))
-        largest = torch.nn.functional.max_pool2d(largest, side, 1, padding)
-        smallest = torch.nn.functional.max_pool2d(smallest, side, 1, padding)
-    mean = torch.nn.functional.avg_pool2d(maps, window, 1, half, count_include_pad=False)
-    return ((largest + smallest < threshold * mean) & (maps > 0))[0, 0]
 
 
 def build_point_cloud(

@@ -1,4 +1,4 @@
-"""The rasteriser of any device: sorting instead of a per-pixel search.
+"""The rasteriser of any device, and the twin of the compiled one: sorting instead of a per-pixel search.
 
 Every point is spread over the square of pixels around it. Each pixel that its disc touches becomes one integer, the
 pixel in the high bits and the point's rank by depth in the low ones: sorting those integers groups them by pixel,
@@ -54,11 +54,11 @@ def rasterize(
 
 def splats_within(memory_budget_bytes: int, raster: Raster) -> int:
     """Return how many splats can be spread over their pixels at once; at least one."""
-    side = 2 * _reach(raster.radius) + 1
+    side = 2 * reach_of(raster.radius) + 1
     return max(1, memory_budget_bytes // (side * side * _BYTES_PER_PAIR))
 
 
-def _reach(radius: float) -> int:
+def reach_of(radius: float) -> int:
     """Return how many pixels left or right of its own a disc can touch: centres are at most `radius` + 0.5 off."""
     return math.ceil(radius + 0.5) - 1
 
@@ -85,7 +85,7 @@ def _keys(
         raster: sizes and the disc.
         memory: where the keys lie.
     """
-    reach = _reach(raster.radius)
+    reach = reach_of(raster.radius)
     side = 2 * reach + 1
     offsets = torch.arange(-reach, reach + 1, device=x.device, dtype=rank.dtype)[:, None]
     keys = memory.take("keys", side * side * len(rank), rank.dtype, rank.device)

@@ -18,7 +18,7 @@ from torch import Tensor
 from ...common.cancel import cancel_point
 from ...common.memory import FLOAT, require_memory
 from ..cameras.camera import Camera
-from . import rasterizer_pytorch3d, rasterizer_torch
+from . import rasterizer_numba, rasterizer_pytorch3d, rasterizer_torch
 from .compositing import composite, compositing_weights
 from .fragments import Fragments, Raster, Splats
 from .parts import Part, parts_of, strips_of, visible_frames
@@ -41,7 +41,10 @@ Rasteriser = Callable[[Splats, Raster], Fragments]
 
 
 class RenderBackend(str, Enum):
-    """Who finds the nearest points of each pixel; both give the same image."""
+    """Who finds the nearest points of each pixel; both give the same image.
+
+    On a CPU `TORCH` is compiled where Numba is installed.
+    """
 
     TORCH = "torch"
     PYTORCH3D = "pytorch3d"
@@ -137,8 +140,8 @@ def render_points(
     on = torch.device(device or cloud.frame_points[0].device)
     n_threads = n_threads_on(on)
     budget = memory_budget_bytes // n_threads
-    rasterize = _rasteriser(backend, budget // 2)  # the other half is for the fragments
-    strips = strips_of(raster, budget // 2, on)
+    rasterize, most_pixels = _rasteriser(backend, on, budget // 2)  # the other half is for the fragments
+    strips = strips_of(raster, budget // 2, most_pixels)
     require_memory(
         ((7 if keep_depth else 6) * FLOAT + 4) * n_frames * camera.height * camera.width,
         f"Rendering {n_frames} frames at {camera.width} x {camera.height}",
@@ -148,7 +151,7 @@ def render_points(
     depth = torch.zeros(n_frames, camera.height, camera.width) if keep_depth else None
     visible = visible_frames(cloud, camera, n_frames, raster.radius, device, near)
     done = 0
-    parts = parts_of(visible, strips, budget, on)
+    parts = parts_of(visible, strips, budget, most_pixels)
     most_ahead = max(1, memory_budget_bytes // (_BYTES_PER_POINT * max(1, int(cloud.counts.max()))))
     for part, found in map_in_threads(partial(_rasterised, rasterize), parts, n_threads, most_ahead):
         color[part.frames, part.rows] = found[0]
@@ -170,14 +173,21 @@ def _common_length(cloud: PointCloud, camera: Camera) -> int:
     return max(n_clouds, camera.n_frames)
 
 
-def _rasteriser(backend: RenderBackend | str, memory_budget_bytes: int) -> Rasteriser:
+def _rasteriser(
+    backend: RenderBackend | str, device: torch.device, memory_budget_bytes: int
+) -> tuple[Rasteriser, int | None]:
+    """Return a rasteriser, and how many pixels it is fastest at if that matters."""
     known = [member.value for member in RenderBackend]
     if backend not in known:
         raise ValueError(f"Expected the backend {' or '.join(known)}, got {backend!r}.")
+    on_cpu = device.type == "cpu"
     if backend == RenderBackend.PYTORCH3D:
         rasterizer_pytorch3d.require_pytorch3d()
-        return rasterizer_pytorch3d.rasterize
-    return partial(rasterizer_torch.rasterize, memory_budget_bytes=memory_budget_bytes, memory=ReusedMemory())
+        return rasterizer_pytorch3d.rasterize, rasterizer_torch.FAST_PIXELS if on_cpu else None
+    if on_cpu and rasterizer_numba.has_numba():
+        return rasterizer_numba.rasterize, rasterizer_numba.FAST_PIXELS
+    by_torch = partial(rasterizer_torch.rasterize, memory_budget_bytes=memory_budget_bytes, memory=ReusedMemory())
+    return by_torch, rasterizer_torch.FAST_PIXELS if on_cpu else None
 
 
 def _rasterised(rasterize: Rasteriser, part: Part) -> tuple[Part, tuple[Tensor, Tensor]]:

@@ -9,9 +9,10 @@ import torch
 
 from exo2ego.geometry.cameras.camera import Camera
 from exo2ego.geometry.depth.depth import Depth, DepthMeaning
+from exo2ego.geometry.depth.reliability import reliable_mask
 from exo2ego.geometry.lenses.fisheye624 import Fisheye624
 from exo2ego.geometry.lenses.pinhole import Pinhole
-from exo2ego.geometry.points.point_cloud import Background, PointCloud, build_point_cloud, reliable_mask
+from exo2ego.geometry.points.point_cloud import Background, PointCloud, build_point_cloud
 from support.elsewhere import Elsewhere
 
 F, H, W = 4, 24, 32

@@ -19,45 +19,22 @@ from exo2ego.geometry.points.point_cloud import PointCloud
 from exo2ego.geometry.points.renderer import RenderBackend, Rendering, render_points
 from exo2ego.geometry.points.threads import n_threads_on
 from support import rasterizer_reference, standin_pytorch3d
+from support.random_points import (
+    BUDGET,
+    RASTERS,
+    assert_same,
+    ego_camera,
+    random_cloud,
+    random_splats,
+)
 
-BUDGET = 2**28
 NONE = torch.zeros(0, 3)
 
 
-def random_splats(raster: Raster, n: int, dtype=torch.float32, seed=0, equal_z=False) -> Splats:
-    """Points in and around the images, denser at the left."""
-    generator = torch.Generator().manual_seed(seed)
-    unit = torch.rand(n, 3, generator=generator, dtype=dtype)
-    columns = unit[:, 0] ** 2 * (raster.width + 12) - 6
-    rows = unit[:, 1] * (raster.height + 12) - 6
-    z = torch.ones(n, dtype=dtype) if equal_z else 0.1 + unit[:, 2]
-    image = torch.sort(torch.randint(0, raster.n_images, (n,), generator=generator)).values
-    return Splats(torch.stack([columns, rows], dim=-1), z, image)
-
-
-def assert_same(found, expected, tolerance: float) -> None:
-    assert torch.equal(found.pixel, expected.pixel)
-    assert torch.equal(found.point, expected.point)
-    assert torch.allclose(found.alpha, expected.alpha, rtol=0, atol=tolerance)
-
-
-CASES = {
-    "many overlaps": (Raster(1, 24, 40, 4.0, 20), 900, {}),
-    "more points than slots": (Raster(1, 24, 40, 5.0, 3), 900, {}),
-    "one slot": (Raster(1, 24, 40, 5.0, 1), 300, {}),
-    "equal z": (Raster(1, 16, 20, 3.5, 4), 200, {"equal_z": True}),
-    "several images": (Raster(3, 16, 20, 2.6, 5), 500, {}),
-    "small discs": (Raster(1, 24, 24, 0.4, 5), 300, {}),
-    "discs wider than the image": (Raster(1, 5, 7, 9.0, 5), 40, {}),
-    "one point": (Raster(1, 9, 9, 3.0, 20), 1, {}),
-    "no point": (Raster(2, 9, 9, 3.0, 20), 0, {}),
-}
-
-
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", RASTERS)
 def test_fast_rasteriser_equals_its_twin(case, dtype):
-    raster, n, options = CASES[case]
+    raster, n, options = RASTERS[case]
     splats = random_splats(raster, n, dtype, **options)
     expected = rasterizer_reference.rasterize(splats, raster)
     found = rasterizer_torch.rasterize(splats, raster, BUDGET)
@@ -193,25 +170,6 @@ def test_pytorch3d_without_points_and_with_too_many_slots(pytorch3d):
 
 
 # The renderer ---------------------------------------------------------------------------------------------------
-
-
-def random_cloud(n_frames: int, n: int, background: int = 30, seed: int = 1) -> PointCloud:
-    """Points in a box before the camera, and a few behind it."""
-    generator = torch.Generator().manual_seed(seed)
-
-    def some(count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        points = torch.rand(count, 3, generator=generator) * torch.tensor([2.0, 2.0, 4.0]) - torch.tensor(
-            [1.0, 1.0, 1.0]
-        )
-        return points, 0.1 + 0.9 * torch.rand(count, 3, generator=generator)
-
-    frames = [some(n) for _ in range(n_frames)]
-    return PointCloud(*some(background), *(tuple(parts) for parts in zip(*frames)))
-
-
-def ego_camera(n_frames: int, lens=None, width: int = 40, height: int = 30) -> Camera:
-    poses = torch.stack([pose_from_angles((0.05 * i, 0.0, 0.0), (5.0 * i, 2.0, -3.0 * i)) for i in range(n_frames)])
-    return Camera(lens or Pinhole(0.6 * width, 0.6 * width, width / 2, height / 2), width, height, poses)
 
 
 def reference_rendering(

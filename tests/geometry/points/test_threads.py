@@ -52,7 +52,7 @@ def test_a_thread_whose_work_has_failed_begins_nothing_more():
 
     for _ in range(100):  # which thread is first is a matter of moments
         begun, go_on = [], threading.Event()
-        with pytest.raises(ValueError, match="of [01]"):
+        with pytest.raises(ValueError, match=r"of [01]"):
             list(map_in_threads(work, items(), 2))
         assert len(begun) <= 2
 
