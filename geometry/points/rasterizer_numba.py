@@ -27,12 +27,16 @@ FAST_PIXELS = 2**17
 def has_numba() -> bool:
     """Return whether Numba is here and works; says once what follows if not."""
     if importlib.util.find_spec("numba") is None:
-        _log.info("Ego prior: Numba is not installed (pip install numba); with it the CPU renders about twice as fast.")
+        _log.info(
+            "Ego prior: Numba is not installed (pip install numba); with it the CPU renders more than twice as fast."
+        )
         return False
     try:
         from . import compiled_discs  # noqa: F401
     except Exception as error:  # Numba refuses a NumPy that is too new for it, and its parts may not fit together
-        _log.warning("Ego prior: Numba does not work here (%s); the CPU renders with torch, half as fast.", error)
+        _log.warning(
+            "Ego prior: Numba does not work here (%s); the CPU renders with torch, less than half as fast.", error
+        )
         return False
     return True
 

@@ -9,11 +9,12 @@ import importlib.util
 import sys
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import timing
 import torch
 
-from exo2ego.geometry.points import rasterizer_torch
+from exo2ego.geometry.points import rasterizer_numba, rasterizer_torch
 from exo2ego.geometry.points.fragments import Fragments, Raster, Splats
 from exo2ego.geometry.points.point_cloud import Background, PointCloud, build_point_cloud
 from exo2ego.geometry.points.renderer import DEFAULT_MEMORY_BUDGET, RenderBackend, Rendering, render_points
@@ -33,6 +34,10 @@ def clip_rows(frames: int, device: str, repeats: int) -> list[timing.Row]:
     def render(cloud: PointCloud, backend: RenderBackend) -> Rendering:
         return render_points(cloud, clip.ego_camera, backend=backend, device=device)
 
+    def render_without_numba(cloud: PointCloud) -> Rendering:
+        with patch.object(rasterizer_numba, "has_numba", lambda: False):
+            return render(cloud, RenderBackend.TORCH)
+
     own, mean = build(Background.PER_FRAME), build(Background.MEAN)
     coverage = float(render(own, RenderBackend.TORCH).coverage_percent.mean())
     counts = own.counts.tolist()
@@ -43,6 +48,11 @@ def clip_rows(frames: int, device: str, repeats: int) -> list[timing.Row]:
         "clip: render, per frame": partial(render, own, RenderBackend.TORCH),
         "clip: render, mean background": partial(render, mean, RenderBackend.TORCH),
     }
+    if device == "cpu" and rasterizer_numba.has_numba():
+        cases |= {
+            "clip: render, per frame, without Numba": partial(render_without_numba, own),
+            "clip: render, mean background, without Numba": partial(render_without_numba, mean),
+        }
     if importlib.util.find_spec("pytorch3d") is not None:
         cases["clip: render, per frame, PyTorch3D"] = partial(render, own, RenderBackend.PYTORCH3D)
     return [timing.measure(name, run, repeats) for name, run in cases.items()]

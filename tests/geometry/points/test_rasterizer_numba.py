@@ -95,7 +95,7 @@ def test_without_numba_it_is_said_once_and_torch_renders(monkeypatch, caplog):
     finally:
         rasterizer_numba.has_numba.cache_clear()
     assert [record.getMessage() for record in caplog.records] == [
-        "Ego prior: Numba is not installed (pip install numba); with it the CPU renders about twice as fast."
+        "Ego prior: Numba is not installed (pip install numba); with it the CPU renders more than twice as fast."
     ]
 
 
