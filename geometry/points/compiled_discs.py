@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numba
@@ -10,11 +11,15 @@ import numpy as np
 
 # No reordered sums: opacities are those of the other rasterisers to the last bit. Threads run it side by side.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
-try:
-    _compiled = numba.njit(cache=True, **_OPTIONS)
-    _compiled(lambda: None)
-except RuntimeError:  # no folder may be written to: compiled anew in every process
-    _compiled = numba.njit(**_OPTIONS)
+
+
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    # What is kept on the disk names the function's module, and ComfyUI and the commands have two names for this one.
+    function.__module__ = numba.__name__
+    try:
+        return numba.njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:  # no folder may be written to: compiled anew in every process
+        return numba.njit(**_OPTIONS)(function)
 
 
 @_compiled

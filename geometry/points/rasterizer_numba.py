@@ -25,27 +25,23 @@ FAST_PIXELS = 2**17
 
 @lru_cache(maxsize=1)
 def has_numba() -> bool:
-    """Return whether Numba is here and works; says once what follows if not."""
+    """Return whether Numba is here and works; says once what follows if not.
+
+    The first call on a machine compiles, which takes some seconds.
+    """
     if importlib.util.find_spec("numba") is None:
-        _log.info(
-            "Ego prior: Numba is not installed (pip install numba); with it the CPU renders more than twice as fast."
-        )
+        _log.info("Ego prior: Numba is not installed (pip install numba); with it a CPU renders twice as fast.")
         return False
-    try:
-        from . import compiled_discs  # noqa: F401
+    try:  # compiles
+        rasterize(Splats(torch.ones(1, 2), torch.ones(1), torch.zeros(1, dtype=torch.int64)), Raster(1, 2, 2, 1.0, 1))
     except Exception as error:  # Numba refuses a NumPy that is too new for it, and its parts may not fit together
-        _log.warning(
-            "Ego prior: Numba does not work here (%s); the CPU renders with torch, less than half as fast.", error
-        )
+        _log.warning("Ego prior: Numba does not work here (%s); the CPU renders with torch, half as fast.", error)
         return False
     return True
 
 
 def rasterize(splats: Splats, raster: Raster) -> Fragments:
-    """Find the nearest points of every pixel, exactly as `fragments` defines it. The splats are on the CPU.
-
-    The first call on a machine compiles, which takes some seconds.
-    """
+    """Find the nearest points of every pixel, exactly as `fragments` defines it. The splats are on the CPU."""
     from . import compiled_discs
 
     cancel_point()
@@ -57,7 +53,7 @@ def rasterize(splats: Splats, raster: Raster) -> Fragments:
     found = compiled_discs.nearest(
         x,
         y,
-        splats.image.numpy(),
+        splats.image.contiguous().numpy(),
         by_depth,
         (columns, rows),
         reach_of(raster.radius),
