@@ -33,7 +33,7 @@ def has_numba() -> bool:
         _log.info("Ego prior: Numba is not installed (pip install numba); with it a CPU renders twice as fast.")
         return False
     try:  # compiles
-        rasterize(Splats(torch.ones(1, 2), torch.ones(1), torch.zeros(1, dtype=torch.int64)), Raster(1, 2, 2, 1.0, 1))
+        _rasterized(Splats(torch.ones(1, 2), torch.ones(1), torch.zeros(1, dtype=torch.int64)), Raster(1, 2, 2, 1.0, 1))
     except Exception as error:  # Numba refuses a NumPy that is too new for it, and its parts may not fit together
         _log.warning("Ego prior: Numba does not work here (%s); the CPU renders with torch, half as fast.", error)
         return False
@@ -42,9 +42,13 @@ def has_numba() -> bool:
 
 def rasterize(splats: Splats, raster: Raster) -> Fragments:
     """Find the nearest points of every pixel, exactly as `fragments` defines it. The splats are on the CPU."""
+    cancel_point()
+    return _rasterized(splats, raster)
+
+
+def _rasterized(splats: Splats, raster: Raster) -> Fragments:
     from . import compiled_discs
 
-    cancel_point()
     by_depth = torch.argsort(splats.z, stable=True).numpy()
     x, y = (position.contiguous().numpy() for position in splats.pixels.unbind(dim=1))
     kind = x.dtype.type

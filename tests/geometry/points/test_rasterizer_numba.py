@@ -85,6 +85,17 @@ def test_cancel_is_asked_before_each_part(is_compiled, monkeypatch):
     assert len(asked) >= 4
 
 
+def test_a_cancelled_run_is_not_taken_for_a_numba_that_does_not_work(caplog):
+    def cancel() -> None:
+        raise InterruptedError
+
+    rasterizer_numba.has_numba.cache_clear()
+    with cancellable(cancel), pytest.raises(InterruptedError):
+        render_points(random_cloud(1, 100), ego_camera(1))
+    assert rasterizer_numba.has_numba()
+    assert caplog.records == []
+
+
 def test_without_numba_it_is_said_once_and_torch_renders(monkeypatch, caplog):
     rasterizer_numba.has_numba.cache_clear()
     monkeypatch.setattr(rasterizer_numba.importlib.util, "find_spec", lambda name: None)
