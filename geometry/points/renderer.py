@@ -181,13 +181,14 @@ def _rasteriser(
     if backend not in known:
         raise ValueError(f"Expected the backend {' or '.join(known)}, got {backend!r}.")
     on_cpu = device.type == "cpu"
+    most_pixels = rasterizer_torch.FAST_PIXELS if on_cpu else None
     if backend == RenderBackend.PYTORCH3D:
         rasterizer_pytorch3d.require_pytorch3d()
-        return rasterizer_pytorch3d.rasterize, rasterizer_torch.FAST_PIXELS if on_cpu else None
+        return rasterizer_pytorch3d.rasterize, most_pixels
     if on_cpu and rasterizer_numba.has_numba():
         return rasterizer_numba.rasterize, rasterizer_numba.FAST_PIXELS
     by_torch = partial(rasterizer_torch.rasterize, memory_budget_bytes=memory_budget_bytes, memory=ReusedMemory())
-    return by_torch, rasterizer_torch.FAST_PIXELS if on_cpu else None
+    return by_torch, most_pixels
 
 
 def _rasterised(rasterize: Rasteriser, part: Part) -> tuple[Part, tuple[Tensor, Tensor]]:

@@ -15,7 +15,6 @@ from exo2ego.common.cancel import cancellable
 from exo2ego.geometry.points import rasterizer_numba, rasterizer_torch
 from exo2ego.geometry.points.fragments import Raster, Splats
 from exo2ego.geometry.points.renderer import render_points
-from support import rasterizer_reference
 from support.random_points import BUDGET, RASTERS, assert_same, ego_camera, random_cloud, random_splats
 
 pytest.importorskip("numba", reason="Numba is not installed")
@@ -37,12 +36,12 @@ print("numba" in sys.modules)
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("case", RASTERS)
-def test_compiled_rasteriser_equals_its_twins(case, dtype):
+def test_compiled_rasteriser_equals_its_twin(case, dtype):
+    """To the last bit; the twin in torch is held against the readable one (`test_renderer`)."""
     raster, n, options = RASTERS[case]
     splats = random_splats(raster, n, dtype, **options)
     found = rasterizer_numba.rasterize(splats, raster)
     assert_same(found, rasterizer_torch.rasterize(splats, raster, BUDGET), 0.0)
-    assert_same(found, rasterizer_reference.rasterize(splats, raster), 1e-6 if dtype is torch.float32 else 1e-14)
     assert (found.alpha.dtype, found.pixel.dtype, found.point.dtype) == (dtype, torch.int64, torch.int64)
 
 
