@@ -8,9 +8,10 @@ from ..rooms.paints import Plain
 from ..rooms.shapes import Point
 from .scene import TABLE_HEIGHT
 
-_RADIUS = 0.040
-_START = (0.10, TABLE_HEIGHT + _RADIUS, 0.60)
-_END = (0.36, TABLE_HEIGHT + 0.014 + _RADIUS, 0.46)
+RADIUS = 0.040  # of the orange, metres
+START = (0.10, TABLE_HEIGHT + RADIUS, 0.60)
+END = (0.36, TABLE_HEIGHT + 0.014 + RADIUS, 0.46)  # on a plate
+RESTING = (-0.17, TABLE_HEIGHT + 0.05, 0.40)
 _TAKEN, _PUT_DOWN = 0.18, 0.74  # times
 
 LOOK = Look(
@@ -21,18 +22,24 @@ LOOK = Look(
 )
 
 
-def movement() -> Movement:
-    """Return what it does: the right hand reaches for the orange, carries it over in an arc and withdraws."""
-    above = palm_over(_RADIUS)
+def movement(start: Point = START, end: Point = END, resting: Point = RESTING) -> Movement:
+    """Return what it does: the right hand reaches for the orange, carries it over in an arc and withdraws.
+
+    Args:
+        start: the orange's center before: (right, height, ahead) in metres.
+        end: the same after.
+        resting: where the left palm lies.
+    """
+    above = palm_over(RADIUS)
     right = (
-        KeyPose(0.0, _add(_START, (0.08, 0.13, -0.14)), 0.15),
-        KeyPose(_TAKEN, _add(_START, above), 0.75),
-        KeyPose(0.46, _add(_START, (0.14, 0.20, -0.10)), 0.75),
-        KeyPose(_PUT_DOWN, _add(_END, above), 0.75),
-        KeyPose(1.0, _add(_END, (0.06, 0.15, -0.10)), 0.1),
+        KeyPose(0.0, _add(start, (0.08, 0.13, -0.14)), 0.15),
+        KeyPose(_TAKEN, _add(start, above), 0.75),
+        KeyPose(0.46, _add(start, (0.14, 0.20, -0.10)), 0.75),
+        KeyPose(_PUT_DOWN, _add(end, above), 0.75),
+        KeyPose(1.0, _add(end, (0.06, 0.15, -0.10)), 0.1),
     )
-    left = HandPath((KeyPose(0.0, (-0.17, TABLE_HEIGHT + 0.05, 0.40), 0.25),), drift=(0.015, 0.01))
-    orange = Carried(_RADIUS, Plain((0.94, 0.56, 0.16), 0.07), _START, _END, _TAKEN, _PUT_DOWN)
+    left = HandPath((KeyPose(0.0, resting, 0.25),), drift=(0.015, 0.01))
+    orange = Carried(RADIUS, Plain((0.94, 0.56, 0.16), 0.07), start, end, _TAKEN, _PUT_DOWN)
     return Movement(HandPath(right), left, orange, rest=(0.04, TABLE_HEIGHT, 0.62))
 
 

@@ -5,6 +5,7 @@ The room has the pack's axes (x right, y down, z forward) with the floor at y = 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ..rooms.paints import Checker, Landscape, Paint, Plain, Stripes, Tiles, Walls, Window, Wood
@@ -15,7 +16,7 @@ TABLE_CENTER = (0.05, 0.60)  # right and ahead, metres
 TABLE_HALF = (0.85, 0.40)  # half its width and depth, metres
 
 _ROOM_HEIGHT = 2.6
-_OAK = (0.70, 0.52, 0.35)
+TABLE_TOP = Wood((0.70, 0.52, 0.35), 0.16, axis=2)
 
 
 def static_shapes() -> list[Shape]:
@@ -60,7 +61,7 @@ def _table() -> list[Shape]:
     top = Box(
         origin=_at(x, TABLE_HEIGHT - 0.02, z),
         half_size=(half_width, 0.02, half_depth),
-        paint=Wood(_OAK, 0.16, axis=2),
+        paint=TABLE_TOP,
     )
     legs = [
         Box(origin=_at(x, 0.45, z), half_size=(0.03, 0.45, 0.03), paint=Plain((0.52, 0.38, 0.26)))
@@ -102,7 +103,7 @@ def _furniture() -> list[Shape]:
         )
     ]
     return [
-        Box(origin=_at(-0.35, 1.44, 2.56), half_size=(0.75, 0.02, 0.14), paint=Wood(_OAK, 0.1, axis=2)),  # shelf
+        Box(origin=_at(-0.35, 1.44, 2.56), half_size=(0.75, 0.02, 0.14), paint=replace(TABLE_TOP, plank=0.1)),  # shelf
         *books,
         _standing(Cylinder, (0.12, 1.46, 2.56), length=0.16, radius=0.07, paint=Plain((0.80, 0.55, 0.42))),
         _standing(Ball, (0.12, 1.72, 2.56), radius=0.13, paint=Plain((0.33, 0.52, 0.31), 0.18)),  # a plant

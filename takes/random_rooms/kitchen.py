@@ -7,6 +7,7 @@ from random import Random
 
 from ..example.figure import movement
 from ..example.room import example_scene
+from ..example.scene import TABLE_TOP
 from ..rooms.paints import Plain
 from ..rooms.room import Scene
 from . import palette
@@ -21,16 +22,17 @@ _SHADOW_SIZE = 512  # pixels: 2 cm on the table
 def random_kitchen(number: int) -> Scene:
     """Return the kitchen of a number: the example room in other colors.
 
-    Layout, movement and what lies about are the example's. Paints, clothes and skin vary, cameras and eyes a little. No
-    number gives the example itself.
+    Layout, movement and what lies about are the example's. Paints, clothes and skin vary, cameras and eyes a little;
+    arms stand out from the table. No number gives the example itself.
     """
     random = Random(f"exo2ego kitchen {number}")
     scene = example_scene()
     paint_of = painter(random)
-    look = any_look(random)
+    shapes = tuple(replace(shape, paint=paint_of(shape.paint)) for shape in scene.shapes)
+    look = any_look(random, paint_of(TABLE_TOP).color)
     return replace(
         scene,
-        shapes=tuple(replace(shape, paint=paint_of(shape.paint)) for shape in scene.shapes),
+        shapes=shapes,
         look=replace(look, stature=1 + random.uniform(-_STATURE, _STATURE)),
         movement=replace(movement(), carried=replace(movement().carried, paint=Plain(palette.thing(random), 0.07))),
         exo_places=tuple(

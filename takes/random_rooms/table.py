@@ -14,6 +14,8 @@ from . import palette
 
 Place = tuple[float, float, float]  # right, ahead, and how far it reaches around that point; metres
 
+PLATE_RADIUS = 0.115  # metres
+
 _MOST_TRIES = 20
 
 
@@ -52,7 +54,7 @@ def laid(random: Random, table: Table, taken: Sequence[Place]) -> list[Shape]:
 def plate(random: Random, x: float, z: float, top: float) -> list[Shape]:
     """Return a plate with a painted middle, 14 mm high."""
     return [
-        _standing(x, z, top, 0.012, 0.115, Plain((0.93, 0.92, 0.88), 0.02)),
+        _standing(x, z, top, 0.012, PLATE_RADIUS, Plain((0.93, 0.92, 0.88), 0.02)),
         _standing(x, z, top, 0.014, 0.080, Plain(palette.thing(random), 0.02)),
     ]
 

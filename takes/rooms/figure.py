@@ -74,7 +74,7 @@ def moment(look: Look, movement: Movement, time: float) -> Moment:
     right_arm, left_arm = _arm(look, shoulders[1], right_palm, 1), _arm(look, shoulders[0], left_palm, -1)
     right_hand = _hand(look, right_palm, right_arm[1], 1, right_grip)
     left_hand = _hand(look, left_palm, left_arm[1], -1, left_grip)
-    carried, gaze = _carried_and_gaze(movement, time, left_palm if movement.works_left else right_palm)
+    carried, gaze = _carried_and_gaze(movement, time, right_palm)
     facing = torch.nn.functional.normalize(gaze - skull, dim=0)
     shoes = _shoes(look)
     near_things = [*shoes, *carried, *right_arm, *left_arm, right_hand[0], left_hand[0]]

@@ -67,7 +67,7 @@ def palm_over(radius: float) -> Point:
 
 @dataclass(frozen=True)
 class Carried:
-    """A ball that the working hand takes and puts down.
+    """A ball that the right hand takes and puts down.
 
     Attributes:
         start, end: its center before and after: (right, height, ahead) in metres.
@@ -82,7 +82,7 @@ class Carried:
     put_down: float
 
     def center(self, time: float, palm: Tensor) -> Tensor:
-        """Return its center [3] while the working palm is at `palm` [3]."""
+        """Return its center [3] while the right palm is at `palm` [3]."""
         if time <= self.taken:
             return point(*self.start)
         if time >= self.put_down:
@@ -96,10 +96,9 @@ class Movement:
 
     Attributes:
         right, left: the ways of its palms.
-        carried: what it carries, if anything, in its working hand.
+        carried: what it carries, if anything, in its right hand.
         rest: what its eyes return to: (right, height, ahead) in metres.
-        attention: weights of the working palm and of what it carries on the gaze; `rest` has what remains to 1.
-        works_left: whether the left hand is the working one.
+        attention: weights of the right palm and of what it carries on the gaze; `rest` has what remains to 1.
     """
 
     right: HandPath
@@ -107,4 +106,3 @@ class Movement:
     carried: Carried | None
     rest: Point
     attention: tuple[float, float] = (0.275, 0.275)
-    works_left: bool = False

@@ -36,7 +36,7 @@ _IMAGE_TOKENS = 257  # a class token and 16 x 16 patches of CLIP ViT-H
 IGNORED_WIDTH = 8  # of text and CLIP features, which are zeros
 
 # How much a cell with arms or hands counts in the loss: they are few, and what people look for first.
-_ARMS_WEIGHT = 4.0
+_ARMS_WEIGHT = 8.0
 
 _ROOMS_AT_ONCE = 5
 
@@ -68,6 +68,11 @@ def measure_scale(vae: AutoencoderKLWan, shard: Path) -> LatentScale:
     return LatentScale(latents.mean(dim=1).cpu(), latents.std(dim=1).cpu())
 
 
+def clips_made(scale: LatentScale, shard: Path, geometry: GGAGeometry) -> dict[str, str]:
+    """Return what tells a shard's clips from those of another VAE, rendering or recipe."""
+    return {"geometry": geometry.value, "arms": f"{_ARMS_WEIGHT:g} times", **scale.made(), **rooms_made(shard)}
+
+
 @torch.no_grad()
 def encode_shard(
     vae: AutoencoderKLWan,
@@ -97,7 +102,7 @@ def encode_shard(
         arrays = {name: file[name] for name in file.files}
     if "arms" not in arrays:
         raise ValueError(f"{shard} was rendered by an older version, without `arms`: delete it and render it again.")
-    made = {"geometry": geometry.value, **scale.made(), **rooms_made(shard)}
+    made = clips_made(scale, shard, geometry)
     names = []
     due = [number for number in range(len(arrays["exo"])) if keep(number)]
     for first in range(0, len(due), _ROOMS_AT_ONCE):

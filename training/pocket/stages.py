@@ -22,9 +22,9 @@ from ...common.whole_file import whole_file
 from ...networks.pocket_files import pocket_file
 from ...networks.weights.safetensors_file import write_safetensors
 from ..data.cache import ClipCache, Made
-from ..data.rooms import rooms_made, shards_in, write_rooms
+from ..data.rooms import shards_in, write_rooms
 from ..network.egox_method import EgoXMethod
-from .encode_rooms import LatentScale, encode_shard, measure_scale
+from .encode_rooms import LatentScale, clips_made, encode_shard, measure_scale
 from .export import stock_transformer, stored_types
 from .plan import CLIPS, FILES, ROOMS, VAE, PocketPlan
 from .train_transformer import trained_transformer
@@ -69,7 +69,7 @@ def make_clips(plan: PocketPlan, show: Callable[[str], None] = print, part: tupl
     geometry = plan.recipe().egox.resolved_geometry
     cache = ClipCache(plan.folder / CLIPS, may_be_empty=True)
     for shard in shards_in(plan.folder / ROOMS)[part[0] - 1 :: part[1]]:
-        made = scale.made() | rooms_made(shard)
+        made = clips_made(scale, shard, geometry)
 
         def is_due(number: int, stem: str = shard.stem, made: Made = made) -> bool:
             name = f"{stem}-{number:02d}"

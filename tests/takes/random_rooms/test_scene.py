@@ -2,10 +2,12 @@
 
 from itertools import combinations
 
+import numpy as np
 import pytest
 import torch
 
 from exo2ego.geometry.cameras.presets import LensPreset, preset_lens
+from exo2ego.takes.random_rooms.kitchen import random_kitchen
 from exo2ego.takes.random_rooms.scene import random_scene
 from exo2ego.takes.rooms.room import Room
 from exo2ego.takes.rooms.shapes import Box, Capsule, Cylinder
@@ -13,9 +15,13 @@ from exo2ego.takes.rooms.shapes import Box, Capsule, Cylinder
 ROOMS = range(12)
 
 
+def _table_top(scene):
+    return next(shape for shape in scene.shapes if isinstance(shape, Box) and shape.half_size[1] == 0.02)
+
+
 def _on_table(scene):
     """Cylinders and boxes that stand on the table top, with the circle each needs."""
-    top = next(shape for shape in scene.shapes if isinstance(shape, Box) and shape.half_size[1] == 0.02)
+    top = _table_top(scene)
     height, found = top.origin[1] - 0.02, []
     for shape in scene.shapes:
         foot = shape.origin[1] + (shape.half_size[1] if isinstance(shape, Box) else 0)
@@ -71,6 +77,17 @@ def test_hands_are_in_the_ego_view():
             pixels, valid = camera.lens.project(seen)
             with_hands.append(bool((valid & ((pixels - 32).abs() < 32).all(dim=-1)).sum() > 4))
     assert sum(with_hands) > 0.9 * len(with_hands)
+
+
+@pytest.mark.parametrize("scene_of", [random_scene, random_kitchen])
+def test_hands_and_forearms_do_not_have_the_color_of_the_table(scene_of):
+    """At 128 pixels nobody sees an arm before a table of its color, in the true view no more than in a network's."""
+    for number in range(60):
+        scene = scene_of(number)
+        table, capsules = np.array(_table_top(scene).paint.color), Room(scene, 1).moments[0].arms
+        for shape in capsules:
+            upper_arm = shape.paint.color == scene.look.shirt[0] and not scene.look.long_sleeves
+            assert upper_arm or np.linalg.norm(np.array(shape.paint.color) - table) >= 0.25, number
 
 
 @pytest.mark.parametrize("number", [1, 2])

@@ -173,8 +173,8 @@ def test_cells_that_show_arms_count_for_more(cache):
     for frame, (first, last) in enumerate([(0, 1), (1, 5)]):
         for row, column in product(range(4), range(4)):
             cell = arms[first:last, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
-            assert weights[frame, row, column] == (4 if cell.any() else 1)
-    assert {1, 4} == set(cache.read("rooms_00000-00").weights.flatten().tolist())
+            assert weights[frame, row, column] == (8 if cell.any() else 1)
+    assert {1, 8} == set(cache.read("rooms_00000-00").weights.flatten().tolist())
 
 
 def test_rooms_of_before_are_refused_by_name(cache, tmp_path):
