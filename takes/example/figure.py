@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from ..rooms.figure import Look
 from ..rooms.movement import Carried, HandPath, KeyPose, Movement, palm_over
-from ..rooms.paints import Plain
+from ..rooms.paints import Paint, Plain
 from ..rooms.shapes import Point
 from .scene import TABLE_HEIGHT
 
-RADIUS = 0.040  # of the orange, metres
+RADIUS = 0.040  # of the fruit, metres
 START = (0.10, TABLE_HEIGHT + RADIUS, 0.60)
 END = (0.36, TABLE_HEIGHT + 0.014 + RADIUS, 0.46)  # on a plate
 RESTING = (-0.17, TABLE_HEIGHT + 0.05, 0.40)
+_ORANGE = Plain((0.94, 0.56, 0.16), 0.07)
 _TAKEN, _PUT_DOWN = 0.18, 0.74  # times
 
 LOOK = Look(
@@ -22,13 +23,14 @@ LOOK = Look(
 )
 
 
-def movement(start: Point = START, end: Point = END, resting: Point = RESTING) -> Movement:
-    """Return what it does: the right hand reaches for the orange, carries it over in an arc and withdraws.
+def movement(start: Point = START, end: Point = END, resting: Point = RESTING, paint: Paint = _ORANGE) -> Movement:
+    """Return what it does: the right hand reaches for a fruit, carries it over in an arc and withdraws.
 
     Args:
-        start: the orange's center before: (right, height, ahead) in metres.
+        start: the fruit's center before: (right, height, ahead) in metres.
         end: the same after.
         resting: where the left palm lies.
+        paint: the fruit's.
     """
     above = palm_over(RADIUS)
     right = (
@@ -39,8 +41,8 @@ def movement(start: Point = START, end: Point = END, resting: Point = RESTING) -
         KeyPose(1.0, _add(end, (0.06, 0.15, -0.10)), 0.1),
     )
     left = HandPath((KeyPose(0.0, resting, 0.25),), drift=(0.015, 0.01))
-    orange = Carried(RADIUS, Plain((0.94, 0.56, 0.16), 0.07), start, end, _TAKEN, _PUT_DOWN)
-    return Movement(HandPath(right), left, orange, rest=(0.04, TABLE_HEIGHT, 0.62))
+    fruit = Carried(RADIUS, paint, start, end, _TAKEN, _PUT_DOWN)
+    return Movement(HandPath(right), left, fruit, rest=(0.04, TABLE_HEIGHT, 0.62))
 
 
 def _add(first: Point, second: Point) -> Point:

@@ -8,11 +8,9 @@ from random import Random
 from ..example.figure import movement
 from ..example.room import example_scene
 from ..example.scene import TABLE_TOP
-from ..rooms.paints import Plain
 from ..rooms.room import Scene
-from . import palette
 from .variation import near, painter
-from .work import any_look
+from .work import any_fruit, any_look
 
 _EYES_APART, _TARGETS_APART = 0.10, 0.04  # metres, in every direction: how far a camera is off the example's
 _STATURE = 0.015  # share by which a figure is taller or smaller
@@ -34,7 +32,7 @@ def random_kitchen(number: int) -> Scene:
         scene,
         shapes=shapes,
         look=replace(look, stature=1 + random.uniform(-_STATURE, _STATURE)),
-        movement=replace(movement(), carried=replace(movement().carried, paint=Plain(palette.thing(random), 0.07))),
+        movement=movement(paint=any_fruit(random)),
         exo_places=tuple(
             (near(random, eye, _EYES_APART), near(random, at, _TARGETS_APART)) for eye, at in scene.exo_places
         ),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 from ..example.figure import END, RADIUS, RESTING, START, movement
 from ..rooms.figure import Look
 from ..rooms.movement import Movement
-from ..rooms.paints import Color, Plain
+from ..rooms.paints import Color, Paint, Plain
 from ..rooms.shapes import Point
 from . import palette
 from .table import PLATE_RADIUS, Place
@@ -61,11 +61,14 @@ def _look(random: Random) -> Look:
 def any_work(random: Random) -> Work:
     """Return what a figure does: the example's movement, between other places and with another fruit."""
     start, end, resting = (_beside(random, place) for place in (START, END, RESTING))
-    work = movement(start, end, resting)
-    fruit = replace(work.carried, paint=Plain(palette.thing(random), 0.07))
     reaches = ((start, RADIUS), (end, PLATE_RADIUS), (resting, _HAND))
     places = tuple((x, z, reach) for (x, _, z), reach in reaches)
-    return Work(replace(work, carried=fruit), (end[0], end[2]), places)
+    return Work(movement(start, end, resting, any_fruit(random)), (end[0], end[2]), places)
+
+
+def any_fruit(random: Random) -> Paint:
+    """Return the paint of what a figure moves."""
+    return Plain(palette.thing(random), 0.07)
 
 
 def _beside(random: Random, place: Point) -> Point:

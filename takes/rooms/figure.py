@@ -17,6 +17,7 @@ from .ray_caster import Occluder
 from .shapes import Ball, Capsule, Shape, axes_along
 
 _UPPER_ARM, _FOREARM = 0.29, 0.27  # metres
+_ATTENTION = 0.275  # weight on the gaze of the right palm, and of what it carries
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,9 @@ def moment(look: Look, movement: Movement, time: float) -> Moment:
     carried, gaze = _carried_and_gaze(movement, time, right_palm)
     facing = torch.nn.functional.normalize(gaze - skull, dim=0)
     shoes = _shoes(look)
-    near_things = [*shoes, *carried, *right_arm, *left_arm, right_hand[0], left_hand[0]]
+    near_things = [*shoes, carried, *right_arm, *left_arm, right_hand[0], left_hand[0]]
     return Moment(
-        body=(*_torso(look, hips, chest), *_legs(look, hips), *shoes, *carried),
+        body=(*_torso(look, hips, chest), *_legs(look, hips), *shoes, carried),
         arms=(*right_arm, *left_arm, *right_hand, *left_hand),
         head=tuple(_head(look, chest, neck, skull, facing)),
         occluders=tuple(_occluder(shape) for shape in near_things),
@@ -90,15 +91,12 @@ def moment(look: Look, movement: Movement, time: float) -> Moment:
     )
 
 
-def _carried_and_gaze(movement: Movement, time: float, palm: Tensor) -> tuple[list[Ball], Tensor]:
-    """Return what the working palm [3] carries, and the point [3] that the eyes look at."""
-    center, balls = palm, []
-    if movement.carried:
-        center = movement.carried.center(time, palm)
-        ball = Ball(origin=tuple(center.tolist()), radius=movement.carried.radius, paint=movement.carried.paint)
-        balls = [ball]
-    on_palm, on_carried = movement.attention
-    return balls, on_palm * palm + on_carried * center + (1 - on_palm - on_carried) * point(*movement.rest)
+def _carried_and_gaze(movement: Movement, time: float, palm: Tensor) -> tuple[Ball, Tensor]:
+    """Return what the right palm [3] carries, and the point [3] that the eyes look at."""
+    carried = movement.carried
+    center = carried.center(time, palm)
+    ball = Ball(origin=tuple(center.tolist()), radius=carried.radius, paint=carried.paint)
+    return ball, _ATTENTION * palm + _ATTENTION * center + (1 - 2 * _ATTENTION) * point(*movement.rest)
 
 
 def _torso(look: Look, hips: Tensor, chest: Tensor) -> list[Shape]:

@@ -96,13 +96,11 @@ class Movement:
 
     Attributes:
         right, left: the ways of its palms.
-        carried: what it carries, if anything, in its right hand.
+        carried: what it carries in its right hand.
         rest: what its eyes return to: (right, height, ahead) in metres.
-        attention: weights of the right palm and of what it carries on the gaze; `rest` has what remains to 1.
     """
 
     right: HandPath
     left: HandPath
-    carried: Carried | None
+    carried: Carried
     rest: Point
-    attention: tuple[float, float] = (0.275, 0.275)

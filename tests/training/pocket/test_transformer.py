@@ -175,6 +175,7 @@ def test_cells_that_show_arms_count_for_more(cache):
             cell = arms[first:last, 8 * row : 8 * row + 8, 8 * column : 8 * column + 8]
             assert weights[frame, row, column] == (8 if cell.any() else 1)
     assert {1, 8} == set(cache.read("rooms_00000-00").weights.flatten().tolist())
+    assert cache.stale("rooms_00000-00", {"arms": "4 times"}) == "arms was 8 times, is 4 times"
 
 
 def test_rooms_of_before_are_refused_by_name(cache, tmp_path):
