@@ -117,6 +117,8 @@ def _train(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command goes on from the newest checkpoint", file=sys.stderr)
         return FAILED
+    if cards > 1:
+        _leave_at_once()
     return DONE
 
 
@@ -200,6 +202,18 @@ def _free(device: Any) -> int | None:
 def _part_of_launch() -> tuple[int, int]:
     """Return which part of the takes this process has among those of `accelerate launch`; else all."""
     return int(os.environ.get("RANK", "0")) + 1, int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _leave_at_once() -> None:
+    """End one of several processes, all of whose work is done, without what Python does at its end.
+
+    Threads of gloo and autograd live on in it. One that lets go of a tensor while Python ends aborts the process, and
+    `accelerate launch` takes the run for a failed one (pytorch pull request 179291).
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(DONE)
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,6 +68,20 @@ def write_cache(folder: Path, count: int = 3) -> None:
 
 def tiny_recipe(folder: Path, **tables: dict) -> Recipe:
     """Return a recipe of a tiny run; `folder` holds cache, run and base model, which is written: `small_wan`."""
+    return recipe_of(_tiny_tables(folder, **tables), folder / "recipe.toml")
+
+
+def write_tiny_recipe(path: Path, **tables: dict) -> None:
+    """Write what `tiny_recipe` returns, for commands."""
+    content = _tiny_tables(path.parent, **tables)
+    lines = [
+        f"[{name}]\n" + "\n".join(f"{key} = {json.dumps(value)}" for key, value in table.items())
+        for name, table in content.items()
+    ]
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _tiny_tables(folder: Path, **tables: dict) -> dict[str, dict]:
     base = folder / "tiny_wan.safetensors"
     if not base.exists():
         save_file(small_wan(), base)
@@ -79,5 +94,4 @@ def tiny_recipe(folder: Path, **tables: dict) -> Recipe:
         "checkpoints": {"every": 2, "log_every": 1, "held_out_every": 0},
         "samples": {"steps": 2},
     }
-    merged = {name: {**content.get(name, {}), **tables.get(name, {})} for name in {*content, *tables}}
-    return recipe_of(merged, folder / "recipe.toml")
+    return {name: {**content.get(name, {}), **tables.get(name, {})} for name in {*content, *tables}}
