@@ -59,6 +59,9 @@ class LatentScale(NamedTuple):
         return (latent - self.mean.view(shape).to(latent)) / self.std.view(shape).to(latent)
 
 
+UNIT = LatentScale(torch.zeros(16), torch.ones(16))  # of `with_unit_latents`
+
+
 @torch.no_grad()
 def measure_scale(vae: AutoencoderKLWan, shard: Path) -> LatentScale:
     """Measure the latents of true ego views and exo views, of whole clips, equally weighted."""

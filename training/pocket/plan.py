@@ -84,6 +84,8 @@ class PocketPlan:
             encoder_steps=self.encoder_steps,
             images=self.vae_batch,
             clips=max(1, self.vae_batch // 4),
+            rate=3e-3 if self.start is None else 2e-3,
+            matrix_rate=0.02 if self.start is None else 0.012,
             held_out=self.n_held_out,
             start=None if self.start is None else pocket_file("vae", self.start),
         )

@@ -24,7 +24,7 @@ from ...networks.weights.safetensors_file import write_safetensors
 from ..data.cache import ClipCache, Made
 from ..data.rooms import shards_in, write_rooms
 from ..network.egox_method import EgoXMethod
-from .encode_rooms import LatentScale, clips_made, encode_shard, measure_scale
+from .encode_rooms import UNIT, LatentScale, clips_made, encode_shard, measure_scale
 from .export import stock_transformer, stored_types
 from .plan import CLIPS, FILES, ROOMS, VAE, PocketPlan
 from .train_transformer import trained_transformer
@@ -54,12 +54,17 @@ def train_vae(plan: PocketPlan) -> None:
 
 
 def trained_vae(plan: PocketPlan) -> tuple[AutoencoderKLWan, LatentScale]:
-    """Return the VAE as trained so far, and the scale of its latents; the pack's own where none was trained."""
+    """Return the VAE as trained so far, and the scale of its latents; the pack's own where none was trained.
+
+    Of a training that began at another VAE the scale is that one's: what was trained on its latents knows no other.
+    """
     if not (plan.folder / VAE).is_file():
         _log.info("%s is not there: the pack's own VAE is taken.", plan.folder / VAE)
         return read_pocket_vae(pocket_file("vae"))
     training = VaeTraining(plan.vae_recipe(), plan.folder / ROOMS, plan.folder / VAE, device=plan.device)
     vae = training.averaged()
+    if plan.start is not None:
+        return vae, UNIT
     return vae, measure_scale(vae, shards_in(plan.folder / ROOMS)[0])
 
 

@@ -34,7 +34,10 @@ class VaeRecipe:
         steps: optimizer steps; a training may be resumed with others, as long as its rates do not fall yet.
         encoder_steps: after these the encoder stays: the transformer can be trained on its latents, beside the decoder.
         images, clips: how many of either a batch holds; batches alternate.
-        crop: side of the crops in pixels; `last_crop` in the last fifth, since the attention in the middle sees all.
+        clip_frames: of a clip, which turns back where its room ends. The fourth latent frame is the first before which
+            the decoder has met two others (`time_conv`): what shorter clips leave untrained is noise in longer videos.
+        crop: side of the crops in pixels; `last_crop` from the last fifth of the encoder's steps on, since the
+            attention in the middle sees all.
         chroma: weight of the squared error of the color differences.
         noise: standard deviation of what is added to the latent, in its own.
         rate, matrix_rate: highest learning rates of AdamW, and of Muon for convolutions.
@@ -49,7 +52,7 @@ class VaeRecipe:
     encoder_steps: int = 8_000
     images: int = 12
     clips: int = 3
-    clip_frames: int = 5
+    clip_frames: int = 13
     crop: int = 64
     last_crop: int = 128
     chroma: float = 4.0
@@ -160,9 +163,7 @@ class VaeTraining:
         for optimizer, highest in zip(self.optimizers, (recipe.matrix_rate, recipe.rate)):
             for group in optimizer.param_groups:
                 group["lr"] = highest * rate
-        frames = self._batches.next(self.step, recipe.crop if self.step < 0.8 * recipe.steps else recipe.last_crop).to(
-            self.device
-        )
+        frames = self._batches.next(self.step).to(self.device)
         if self.step == recipe.encoder_steps:
             self._keep_encoder()
         with torch.set_grad_enabled(self.step < recipe.encoder_steps), self._autocast:
@@ -213,20 +214,24 @@ class _Batches:
     """Crops of frames of all three views, mirrored and with colors exchanged at random."""
 
     _VIEWS = ("exo", "truth", "prior")
-    _SHARES = (0.35, 0.4, 0.25)
+    _SHARES, _DECODED_SHARES = (0.35, 0.4, 0.25), (0.1, 0.8, 0.1)  # the latter once the encoder stays
     _MOST_SHARDS = 60  # some 2.5 GB of frames
 
     def __init__(self, folder: Path, recipe: VaeRecipe) -> None:
         self.random = np.random.default_rng(recipe.seed)
         self._folder, self._recipe, self._shards = folder, recipe, []  # read when they are needed
 
-    def next(self, step: int, crop: int) -> Tensor:
+    def next(self, step: int) -> Tensor:
         """Return a batch [B, 3, T, crop, crop] in [-1, 1]: images and clips in turn."""
         if step % 2000 == 1999 or not self._shards:
             self._scan()
-        count, n_frames = (self._recipe.images, 1) if step % 2 else (self._recipe.clips, self._recipe.clip_frames)
-        count = max(1, count * self._recipe.crop**2 // crop**2)
-        return torch.from_numpy(np.stack([self._crop(n_frames, crop) for _ in range(count)])).float() / 127.5 - 1
+        recipe = self._recipe
+        count, n_frames = (recipe.images, 1) if step % 2 else (recipe.clips, recipe.clip_frames)
+        crop = recipe.crop if step < 0.8 * min(recipe.encoder_steps, recipe.steps) else recipe.last_crop
+        shares = self._SHARES if step < recipe.encoder_steps else self._DECODED_SHARES
+        count = max(1, count * recipe.crop**2 // crop**2)
+        crops = [self._crop(n_frames, crop, shares) for _ in range(count)]
+        return torch.from_numpy(np.stack(crops)).float() / 127.5 - 1
 
     def held_out(self, n_clips: int) -> dict[str, Tensor]:
         """Return whole clips [N, 3, T, H, W] of the first shard, which is kept for measuring, by view."""
@@ -235,16 +240,14 @@ class _Batches:
         clips = {view: torch.from_numpy(self._test[view][:n_clips]).movedim(-1, 1) for view in self._VIEWS}
         return {view: value.float() / 127.5 - 1 for view, value in clips.items()}
 
-    def _crop(self, n_frames: int, crop: int) -> np.ndarray:
+    def _crop(self, n_frames: int, crop: int, shares: tuple[float, ...]) -> np.ndarray:
         chance = self.random
-        shards = [shard for shard in self._shards if shard["exo"].shape[1] >= n_frames]
-        clips = shards[chance.integers(len(shards))][self._VIEWS[chance.choice(3, p=self._SHARES)]]
-        first, top, left = (
-            int(chance.integers(size - part + 1)) for size, part in zip(clips.shape[1:4], (n_frames, crop, crop))
-        )
-        frames = clips[chance.integers(len(clips)), first : first + n_frames, top : top + crop, left : left + crop]
+        shards = [shard for shard in self._shards if shard["exo"].shape[1] > 1 or n_frames == 1]
+        clips = shards[chance.integers(len(shards))][self._VIEWS[chance.choice(3, p=shares)]]
+        top, left = (int(chance.integers(size - crop + 1)) for size in clips.shape[2:4])
+        times = _there_and_back(clips.shape[1], n_frames, chance)
+        frames = clips[chance.integers(len(clips)), times, top : top + crop, left : left + crop]
         frames = frames[:, :, ::-1] if chance.random() < 0.5 else frames
-        frames = frames[::-1] if chance.random() < 0.5 else frames
         if chance.random() < 0.5:
             frames = frames[..., chance.permutation(3)]
         return frames.transpose(3, 0, 1, 2)
@@ -267,3 +270,10 @@ class _Batches:
 
 def _at_the_ends(name: str) -> bool:
     return name.endswith(("encoder.conv_in.weight", "decoder.conv_out.weight"))
+
+
+def _there_and_back(n_frames: int, count: int, random: np.random.Generator) -> np.ndarray:
+    """Return the numbers of `count` frames in a row, from a random one on, turning around at both ends."""
+    round_trip = max(1, 2 * (n_frames - 1))
+    times = (random.integers(round_trip) + np.arange(count)) % round_trip
+    return np.where(times < n_frames, times, round_trip - times)

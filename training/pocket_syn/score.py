@@ -5,12 +5,16 @@ Every method sees the same rooms and the same noise, so that differences are tho
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...evaluation.scores import score_clips
+from ...networks.pocket_files import POCKET
 from ...takes.views import MultiViewTake
 from ..data.cache import ClipCache
 from ..data.clips import ViewsBatch
@@ -22,20 +26,26 @@ from ..pocket.score import CODEC, FULL, Scored
 from ..state import checkpoint_files
 from ..trainer import CHECKPOINTS
 from .plan import FIRST_FRAMES, STAGES, SynPlan, encoder_of
-from .stages import trained_stage
+from .stages import shipped_network, trained_stage
 from .views import clip_of_room, encode_room, kitchen_views
 
 ALIGN, OTHER_ROOM = "EgoExo-Align alone, standing still", "views of another room"
 MEAN_ROOM, NEAREST = "mean of the training rooms", "nearest exo view, resized"
 EXO_COLOR, TRUE_COLOR = "mean color of the exo views", "mean color of the true clip"
 
+_log = logging.getLogger(__name__)
+
 
 def score(plan: SynPlan) -> list[str]:
-    """Score the three stages as trained so far; returns a table in Markdown, nothing before the last one has begun.
+    """Score the three stages as trained so far, or, where nothing was trained, the components that the pack has.
 
-    The table lies in files/ too, with sheets of some rooms.
+    Returns:
+        A table in Markdown, nothing before the last stage has begun. It lies in files/ too, with sheets of some rooms.
     """
-    if not checkpoint_files(plan.recipe(STAGES[-1]).run.out / CHECKPOINTS):
+    if _network_of(plan) is None:
+        return []
+    if not (plan.pocket.folder / FIRST_FRAMES).is_dir():
+        _log.warning("Exo2EgoSyn is not scored: its kitchens are not there, which the stage views makes.")
         return []
     return write_scores(score_views(plan), plan.pocket, "score_exo2egosyn.md", "views")
 
@@ -45,14 +55,18 @@ def score_views(plan: SynPlan, count: int | None = None, *, n_videos: int = 5) -
     """Score the three stages together on rooms that none was trained on, by the protocol Exo2EgoSyn.
 
     Args:
-        plan: the plan, whose stages have begun.
+        plan: the plan; all of its stages have begun, or none has and the pack's own components are scored.
         count: how many rooms; None for all that are held out.
         n_videos: rooms whose videos are returned.
 
     Raises:
         ValueError: if first frames, VAE or a stage are missing.
     """
-    encoder, network = encoder_of(plan), trained_stage(plan, STAGES[2])
+    if (network_of := _network_of(plan)) is None:
+        raise ValueError(
+            f"The last stage of Exo2EgoSyn has not begun in {plan.folder}: run the stage exo2egosyn first."
+        )
+    encoder, network = encoder_of(plan), network_of()
     # Rendered and encoded here, not read from the cache, whose rooms may be from before a change of the kitchens.
     takes = [
         kitchen_views(number, clip_of_room(number, plan.n_frames, plan.size), plan.views)
@@ -83,6 +97,14 @@ def score_views(plan: SynPlan, count: int | None = None, *, n_videos: int = 5) -
         method: score_clips(found, truths, protocol="Exo2EgoSyn", measures=measures) for method, found in made.items()
     }
     return Scored(scored, tuple(videos))
+
+
+def _network_of(plan: SynPlan) -> Callable[[], nn.Module] | None:
+    """Return what makes the network to score; None where a training has begun and its last stage has not."""
+    has_begun = [bool(checkpoint_files(plan.recipe(name).run.out / CHECKPOINTS)) for name in STAGES]
+    if has_begun[-1]:
+        return partial(trained_stage, plan, STAGES[-1])
+    return None if any(has_begun) or plan.files != POCKET else partial(shipped_network, plan)
 
 
 def _sampled(network: ViewsToEgo, clip: ViewsBatch, plan: SynPlan, seed: int) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...common.whole_file import whole_file
+from ...networks.components.build import build_pose_injection
 from ...networks.components.files import read_component, write_component
 from ...networks.components.metadata import Component
 from ...networks.pocket_files import COMPONENTS, TRAINED_ON, component_file, fingerprint, pocket_file, without_clip
@@ -105,6 +106,24 @@ def trained_stage(plan: SynPlan, method: str) -> nn.Module:
     network = build_network(recipe)
     network.load_state_dict(checkpoint_of(recipe).best, strict=False)
     return network.eval().float()
+
+
+def shipped_network(plan: SynPlan) -> nn.Module:
+    """Return stage 2's network with the components that the pack has.
+
+    Raises:
+        ValueError: if a file is missing or damaged, or was trained on another transformer than the plan's.
+    """
+    write_base(plan)
+    recipe = plan.recipe(STAGES[2])
+    files = {name: component_file(name) for name in COMPONENTS}
+    syn = replace(recipe.exo2egosyn, align=files["align"], multiexocon=files["multiexocon"])
+    network = build_network(replace(recipe, exo2egosyn=syn, lora=replace(recipe.lora, start=files["lora"])))
+    poses = read_component(files["poseinj"], Component.POSEINJ)
+    if poses.metadata.other[TRAINED_ON] != fingerprint(read_safetensors(plan.base, _WHAT)[0]):
+        raise ValueError(f"{poses.file} was trained on another transformer than {plan.base}: pull its folder again.")
+    network.pose = build_pose_injection(poses, dtype=torch.float32)
+    return network.eval().requires_grad_(requires_grad=False).float()
 
 
 def export_components(plan: SynPlan) -> list[Path]:

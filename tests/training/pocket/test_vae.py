@@ -99,3 +99,19 @@ def test_a_training_that_was_left_ends_as_one_that_was_not(shards, tmp_path):
     for name, tensor in whole.vae.state_dict().items():
         assert torch.equal(tensor, second.vae.state_dict()[name]), name
     assert all(torch.equal(whole.average[name], second.average[name]) for name in whole.average)
+
+
+def test_clips_teach_every_tap(shards, tmp_path):
+    """Of the past, too, however long a video is: what has not learnt is noise."""
+    training = VaeTraining(RECIPE, shards, tmp_path / "vae.pt", base_channels=BASE)
+    mixing = {
+        name: value
+        for name, value in training.vae.named_parameters()
+        if value.requires_grad and value.ndim == 5 and value.shape[2] == 3 and value[:, :, 0].any()
+    }
+    before = {name: value.detach().clone() for name, value in mixing.items()}
+    assert any(name.startswith("encoder.") for name in mixing)
+    assert any(name.endswith("time_conv.weight") for name in mixing)
+    training.run()
+    for name, value in mixing.items():
+        assert ((value - before[name]).abs().amax(dim=(0, 1, 3, 4)) > 0).all(), name

@@ -186,6 +186,18 @@ def test_scores(plan):
     assert means[score_views.TRUE_COLOR] > means[score_views.EXO_COLOR]
 
 
+def test_where_nothing_was_trained_the_pack_s_components_are_scored(plan, tmp_path):
+    """As they run in ComfyUI; once a stage has begun they are not."""
+    shipped = syn.SynPlan(PocketPlan(tmp_path), n_rooms=2, n_stills=1, n_held_out=1, n_frames=5)
+    assert score_views.score(shipped) == []  # no kitchens
+    syn.make_views(shipped, lambda line: None)
+    rows = score_views.score(shipped)
+    psnr = {row.split(" | ")[0].removeprefix("| "): float(row.split(" | ")[1].split()[0]) for row in rows[2:]}
+    assert psnr[score_views.FULL] > 2 + max(psnr[name] for name in (score_views.NEAREST, score_views.TRUE_COLOR))
+    syn_stages.train_stages(replace(shipped, steps=(2, 1, 1), pocket=replace(shipped.pocket, until=1.0)), print)
+    assert score_views.score(shipped) == []
+
+
 def test_another_transformer_begins_anew(plan):
     more = replace(plan, pocket=replace(plan.pocket, steps=2))
     train_transformer(more.pocket, lambda line: None)
