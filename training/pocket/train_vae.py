@@ -38,7 +38,8 @@ class VaeRecipe:
             the decoder has met two others (`time_conv`): what shorter clips leave untrained is noise in longer videos.
         crop: side of the crops in pixels; `last_crop` from the last fifth of the encoder's steps on, since the
             attention in the middle sees all.
-        chroma: weight of the squared error of the color differences.
+        chroma: weight of the squared error of the color differences; with 1 it is about the colors' own.
+        absolute: weight of the absolute error of the colors.
         noise: standard deviation of what is added to the latent, in its own.
         rate, matrix_rate: highest learning rates of AdamW, and of Muon for convolutions.
         warmup, cooldown: steps in which the rates rise, and share of the steps, at the end, in which they fall to 0:
@@ -56,6 +57,7 @@ class VaeRecipe:
     crop: int = 64
     last_crop: int = 128
     chroma: float = 4.0
+    absolute: float = 0.05
     noise: float = 0.05
     rate: float = 3e-3
     matrix_rate: float = 0.02
@@ -197,7 +199,7 @@ class VaeTraining:
         luma, *chroma = torch.einsum("ck,bkthw->cbthw", error.new_tensor(_YCBCR), error)
         told = luma.square().mean() + self.recipe.chroma * sum(part.square().mean() for part in chroma)
         pull = (latent.square().mean() - 1).square() + 0.1 * latent.mean(dim=(0, 2, 3, 4)).square().mean()
-        return told + 0.05 * error.abs().mean() + 0.02 * pull
+        return told + self.recipe.absolute * error.abs().mean() + 0.02 * pull
 
     def _resume(self) -> None:
         state = torch.load(self.checkpoint, weights_only=True, map_location=self.device)

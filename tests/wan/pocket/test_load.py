@@ -53,6 +53,16 @@ def test_its_vae_brings_a_picture_back(pocket):
         assert (-10 * error.log10() > 25).all(), error  # dB
 
 
+def test_a_long_video_comes_back_like_a_picture(pocket):
+    """Every frame of it, to the last one: what the decoder keeps of the frames before does not spoil it."""
+    from exo2ego.takes.example.room import example_take
+
+    video = example_take(25, exo_width=224, exo_height=128, ego_size=128).exo
+    back = pocket.vae.decode(pocket.vae.encode(video))[0]
+    error = (back - video).square().mean(dim=(1, 2, 3))  # by frame
+    assert (-10 * error.log10() > 25).all(), error  # dB
+
+
 def test_nobody_is_told_to_bring_image_features_that_it_ignores(pocket):
     from exo2ego.takes.example.room import example_take
 
