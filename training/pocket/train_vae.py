@@ -264,6 +264,11 @@ class _Batches:
         if not hasattr(self, "_test"):
             self._test = self._frames(paths[0])
         self._shards += map(self._frames, paths[first + len(self._shards) : first + self._MOST_SHARDS])
+        if all(shard["exo"].shape[1] == 1 for shard in self._shards):
+            raise ValueError(
+                f"Training the VAE needs rooms of several frames: all in {self._folder} but the {first} shards that are "
+                "held out are of one. Render more of them first."
+            )
 
     def _frames(self, path: Path) -> dict[str, np.ndarray]:
         with np.load(path) as shard:

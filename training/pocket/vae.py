@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 BASE_CHANNELS = 16
 
-# Blocks that stay identities, because at the largest sizes they cost most: the second convolution is zero. The decoder
-# needs all of its own: without its last ones a single frame comes back hardly better than four from as many numbers.
+# Blocks that stay identities, because at the largest sizes they cost most to train: the second convolution is zero. The
+# decoder, whose pictures people look at, trains all of its own.
 _IDENTITIES = ("encoder.down_blocks.0", "encoder.down_blocks.1", "encoder.down_blocks.4")
 # Parts that mix time in their convolutions; all others see one frame at a time.
 _MIX_TIME = (

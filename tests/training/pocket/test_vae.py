@@ -101,6 +101,15 @@ def test_a_training_that_was_left_ends_as_one_that_was_not(shards, tmp_path):
     assert all(torch.equal(whole.average[name], second.average[name]) for name in whole.average)
 
 
+def test_rooms_of_one_frame_alone_are_refused(shards, tmp_path):
+    for path in sorted(shards.iterdir()):
+        with np.load(path) as arrays:
+            np.savez(tmp_path / path.name, **{name: value[:, :1] for name, value in arrays.items()})
+    training = VaeTraining(RECIPE, tmp_path, tmp_path / "vae.pt", base_channels=BASE)
+    with pytest.raises(ValueError, match=r"needs rooms of several frames: all in .* but the 1 shards that are held out are of one"):
+        training.train_step()
+
+
 def test_clips_teach_every_tap(shards, tmp_path):
     """Of the past, too, however long a video is: what has not learnt is noise."""
     training = VaeTraining(RECIPE, shards, tmp_path / "vae.pt", base_channels=BASE)
