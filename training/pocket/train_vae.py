@@ -266,8 +266,8 @@ class _Batches:
         self._shards += map(self._frames, paths[first + len(self._shards) : first + self._MOST_SHARDS])
         if all(shard["exo"].shape[1] == 1 for shard in self._shards):
             raise ValueError(
-                f"Training the VAE needs rooms of several frames: all in {self._folder} but the {first} shards that are "
-                "held out are of one. Render more of them first."
+                f"Training the VAE needs rooms of several frames, and all in {self._folder} are of one, but for the "
+                f"{first} shards held out. Render more of them first."
             )
 
     def _frames(self, path: Path) -> dict[str, np.ndarray]:

@@ -106,7 +106,7 @@ def test_rooms_of_one_frame_alone_are_refused(shards, tmp_path):
         with np.load(path) as arrays:
             np.savez(tmp_path / path.name, **{name: value[:, :1] for name, value in arrays.items()})
     training = VaeTraining(RECIPE, tmp_path, tmp_path / "vae.pt", base_channels=BASE)
-    with pytest.raises(ValueError, match=r"needs rooms of several frames: all in .* but the 1 shards that are held out are of one"):
+    with pytest.raises(ValueError, match=r"and all in .* are of one, but for the 1 shards held out"):
         training.train_step()
 
 
