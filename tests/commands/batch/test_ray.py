@@ -27,7 +27,7 @@ def test_two_workers_make_what_servers_make(inputs, two_servers, tmp_path):
     base = two_servers[0].base  # its models and packs
     cluster = ("--ray", "--workers", 2, "--gpus-per-worker", 0, "--base-directory", base)
     cluster += ("--comfyui", environment.prepare().comfyui, "--comfyui-argument=--disable-api-nodes")
-    machines, done = {}, set()
+    machines, done, killed = {}, set(), None
     with subprocess.Popen(
         command(*words, "--out", tmp_path / "ray", *cluster), stdout=subprocess.PIPE, text=True
     ) as run:
@@ -35,11 +35,12 @@ def test_two_workers_make_what_servers_make(inputs, two_servers, tmp_path):
             event = json.loads(line)
             if event["event"] == "server up":
                 machines.setdefault(event["server"], event["machine"])
-            if event["event"] == "done" and len(done) < 3:
+            if event["event"] == "done":
                 done.add(event["clip"])
-                if len(done) == 3:
-                    killed = event["server"]
-                    os.kill(int(machines[killed].rpartition(":")[2]), signal.SIGKILL)
+            # At this moment it has a clip to lose; after one that is done it may have none.
+            if event["event"] == "submitted" and len(done) >= 3 and killed is None:
+                killed = event["server"]
+                os.kill(int(machines[killed].rpartition(":")[2]), signal.SIGKILL)
     assert run.returncode == 1, line
     summary = json.loads(line)
     assert summary["counts"]["done"] == 9
