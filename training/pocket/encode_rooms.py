@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool3d
 
 from ...attention.layout import TokenLayout
-from ...common.wan_grid import PATCH, TEMPORAL_STRIDE, VAE_STRIDE
+from ...common.wan_grid import LATENT_CHANNELS, PATCH, TEMPORAL_STRIDE, VAE_STRIDE
 from ...geometry.cameras.camera import Camera
 from ...geometry.cameras.presets import LensPreset, preset_lens
 from ...geometry.depth.depth import Depth, DepthMeaning
@@ -59,7 +59,7 @@ class LatentScale(NamedTuple):
         return (latent - self.mean.view(shape).to(latent)) / self.std.view(shape).to(latent)
 
 
-UNIT = LatentScale(torch.zeros(16), torch.ones(16))  # of `with_unit_latents`
+UNIT = LatentScale(torch.zeros(LATENT_CHANNELS), torch.ones(LATENT_CHANNELS))  # of `with_unit_latents`
 
 
 @torch.no_grad()

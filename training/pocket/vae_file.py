@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ...common.wan_grid import LATENT_CHANNELS
 from ...networks.weights.safetensors_file import read_safetensors
 from .encode_rooms import LatentScale
 from .vae import pocket_vae
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLWan
-
-LATENT_CHANNELS = 16
 
 # diffusers' names in order, and Wan's; numbers that need sums are done in `_wan_block`.
 _WAN_NAMES = (
